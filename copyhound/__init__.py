@@ -1,0 +1,1 @@
+"""Copyhound's client: register works, ask for copies."""

@@ -1,0 +1,4 @@
+"""Monitoring lists to suspect media. Knows URLs, nothing of fingerprints.
+
+The package is empty until monitoring lists exist; the import contracts already hold its place.
+"""

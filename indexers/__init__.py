@@ -1,0 +1,1 @@
+"""Media to fingerprints to neighbours. No database, no network."""

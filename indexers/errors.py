@@ -1,0 +1,42 @@
+"""What can be wrong with media and fingerprints.
+
+::
+
+    IndexerError
+    ├── MediaError                a media item cannot be read
+    │   ├── UnsupportedMediaError   its format is not known, or not enabled
+    │   ├── DamagedMediaError       its format is known, its bytes are broken
+    │   └── MediaLimitError         reading it would take more than the limits allow
+    ├── FingerprintError          descriptors do not fit their scheme
+    └── SnapshotError             an index file is damaged or of another scheme
+
+Every message names what was wrong and what to do next.
+"""
+
+
+class IndexerError(Exception):
+    """Root of this package's errors."""
+
+
+class MediaError(IndexerError):
+    """A media item cannot be read."""
+
+
+class UnsupportedMediaError(MediaError):
+    """The format is not known, or not enabled."""
+
+
+class DamagedMediaError(MediaError):
+    """The format is known, the bytes are broken."""
+
+
+class MediaLimitError(MediaError):
+    """Reading it would take more than the limits allow."""
+
+
+class FingerprintError(IndexerError, ValueError):
+    """Descriptors do not fit their scheme."""
+
+
+class SnapshotError(IndexerError):
+    """An index file is damaged or belongs to another scheme."""

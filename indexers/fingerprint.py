@@ -1,0 +1,149 @@
+"""Schemes and fingerprints: the values that everything else passes around."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.errors import FingerprintError
+
+
+class Metric(StrEnum):
+    """How far apart two descriptors are; smaller is closer."""
+
+    HAMMING = "hamming"
+    """Number of differing bits, 0 to dim."""
+    COSINE = "cosine"
+    """1 - cosine similarity, 0 to 2."""
+
+
+class SpanUnit(StrEnum):
+    """What a span counts."""
+
+    FRAME = "frame"
+    SECOND = "second"
+    CHARACTER = "character"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A way to describe media, fixed for ever: what changes descriptors gets a new version.
+
+    Attributes:
+        name: What is described and how, such as ``image.pdq``.
+        version: From 1.
+        dim: Length of a descriptor: bits (Hamming) or float32 numbers (cosine).
+        metric: How descriptors are compared.
+        span_unit: What the spans of its fingerprints count.
+        model_sha256: SHA-256 (hex) of the model's file where a model makes the descriptors.
+    """
+
+    name: str
+    version: int
+    dim: int
+    metric: Metric
+    span_unit: SpanUnit
+    model_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shape.
+
+        Raises:
+            FingerprintError: If `dim` is not positive, or not a multiple of 8 for Hamming.
+        """
+        if self.dim < 1 or (self.metric is Metric.HAMMING and self.dim % 8):
+            raise FingerprintError(f"scheme {self.id}: {self.dim} is no length of a descriptor")
+
+    @property
+    def id(self) -> str:
+        """Name and version, such as ``image.pdq.v1``."""
+        return f"{self.name}.v{self.version}"
+
+    @property
+    def columns(self) -> int:
+        """Length of a row of a descriptor array: bytes (Hamming) or numbers (cosine)."""
+        return self.dim // 8 if self.metric is Metric.HAMMING else self.dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a descriptor array: uint8, packed most significant bit first, or float32."""
+        return np.dtype(np.uint8 if self.metric is Metric.HAMMING else np.float32)
+
+    def check(self, descriptors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the descriptors if they fit this scheme.
+
+        Args:
+            descriptors: Shape (n, columns), of `dtype`; float rows have length 1 (± 0.001).
+
+        Raises:
+            FingerprintError: If shape or type differ, or a row is not finite and of length 1.
+        """
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.columns:
+            raise FingerprintError(
+                f"{self.id} wants descriptors of shape (n, {self.columns}), not {descriptors.shape}"
+            )
+        if descriptors.dtype != self.dtype:
+            raise FingerprintError(f"{self.id} wants {self.dtype}, not {descriptors.dtype}")
+        if self.metric is Metric.COSINE and len(descriptors):
+            norms = np.linalg.norm(descriptors, axis=1)
+            if not np.all(np.abs(norms - 1.0) <= 1e-3):  # NaN fails this too
+                raise FingerprintError(f"{self.id} wants L2-normalised rows")
+        return descriptors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """Descriptors of one media item under one scheme. Arrays are read-only after construction.
+
+    Attributes:
+        scheme: What made them.
+        descriptors: (n, scheme.columns), n ≥ 1.
+        spans: (n, 2) float64, half-open, in the scheme's span unit.
+        quality: (n,) float32, 0 (carries no information) to 1.
+        views: (n,) uint8: which view of the media each was taken from; 0 is the media as it is. The
+            modality names the others. References have view 0 alone.
+        regions: (n, 4) float32 left, top, right, bottom in 0..1 of the view's source, or None where
+            each descriptor describes the whole picture, or there is none.
+    """
+
+    scheme: Scheme
+    descriptors: npt.NDArray[Any]
+    spans: npt.NDArray[np.float64]
+    quality: npt.NDArray[np.float32]
+    views: npt.NDArray[np.uint8]
+    regions: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arrays against each other and freeze them.
+
+        Raises:
+            FingerprintError: If a shape, type or range is wrong.
+        """
+        n = len(self.scheme.check(self.descriptors))
+        if n == 0:
+            raise FingerprintError(f"{self.scheme.id}: a fingerprint has at least one descriptor")
+        if self.spans.shape != (n, 2) or self.spans.dtype != np.float64:
+            raise FingerprintError(f"{self.scheme.id}: spans must be float64 of shape ({n}, 2)")
+        if not np.isfinite(self.spans).all() or (self.spans[:, 1] <= self.spans[:, 0]).any():
+            raise FingerprintError(f"{self.scheme.id}: a span must be finite and end after its start")
+        if self.quality.shape != (n,) or self.quality.dtype != np.float32:
+            raise FingerprintError(f"{self.scheme.id}: quality must be float32 of shape ({n},)")
+        if not ((self.quality >= 0) & (self.quality <= 1)).all():
+            raise FingerprintError(f"{self.scheme.id}: quality must lie in 0..1")
+        if self.views.shape != (n,) or self.views.dtype != np.uint8:
+            raise FingerprintError(f"{self.scheme.id}: views must be uint8 of shape ({n},)")
+        if self.regions is not None and (
+            self.regions.shape != (n, 4)
+            or self.regions.dtype != np.float32
+            or not ((self.regions >= 0) & (self.regions <= 1)).all()
+        ):
+            raise FingerprintError(f"{self.scheme.id}: regions must be float32 in 0..1, ({n}, 4)")
+        for array in (self.descriptors, self.spans, self.quality, self.views, self.regions):
+            if array is not None:
+                array.flags.writeable = False
+
+    def __len__(self) -> int:
+        """Number of descriptors."""
+        return len(self.descriptors)

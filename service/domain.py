@@ -1,0 +1,365 @@
+"""The service's values: works, references, matches, verdicts, keys, imports. Plain and immutable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.fingerprint import Fingerprint
+from indexers.modality import AlignedRegion, AlignedSegment
+
+
+class Action(IntEnum):
+    """What a platform is asked to do with an upload, in rising order of severity."""
+
+    ALLOW = 1
+    MONITOR = 2
+    REVIEW = 3
+    BLOCK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """A permission that the owner gave.
+
+    Attributes:
+        uploader_token: Who may use the work, as the platform names them; empty: anybody.
+        territories: ISO 3166-1 alpha-2 codes; empty: everywhere.
+        expires_at: UTC; None: never.
+        note: For people.
+    """
+
+    uploader_token: str = ""
+    territories: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the owner asks for when a copy is found.
+
+    Attributes:
+        action: What to do with a copy.
+        min_probability: From which probability, 0..1; None: the server's default.
+        territories: Where the owner holds the rights, ISO 3166-1 alpha-2; empty: everywhere.
+        licences: Permissions.
+    """
+
+    action: Action = Action.BLOCK
+    min_probability: float | None = None
+    territories: tuple[str, ...] = ()
+    licences: tuple[Licence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewWork:
+    """A work to be registered."""
+
+    owner: str
+    external_id: str | None = None
+    title: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class NewReference:
+    """A media item to be registered.
+
+    Attributes:
+        filename: The name that it had, for people.
+        modality: Such as ``image``.
+        sha256: Digest of the file, 32 bytes; None where only fingerprints were given.
+        byte_count: Size of the file; 0 where only fingerprints were given.
+        fingerprints: At least one, of different schemes, view 0 alone.
+    """
+
+    filename: str
+    modality: str
+    sha256: bytes | None
+    byte_count: int
+    fingerprints: tuple[Fingerprint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A registered media item.
+
+    Attributes:
+        schemes: Ids of the schemes that it has fingerprints of.
+        created_at: UTC.
+        sequence: The change that added it.
+    """
+
+    id: UUID
+    work_id: UUID
+    filename: str
+    modality: str
+    sha256: bytes | None
+    byte_count: int
+    schemes: tuple[str, ...]
+    created_at: datetime
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A registered work.
+
+    Attributes:
+        references: Its media, oldest first; None where they were not asked for.
+        reference_count: How many they are.
+        revision: Rises with every change.
+        created_at: UTC.
+        updated_at: UTC.
+        sequence: Its last change.
+    """
+
+    id: UUID
+    owner: str
+    external_id: str | None
+    title: str
+    labels: Mapping[str, str]
+    policy: Policy
+    references: tuple[Reference, ...] | None
+    reference_count: int
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkChange:
+    """New values of a work's fields; None leaves a field as it is."""
+
+    external_id: str | None = None
+    title: str | None = None
+    labels: Mapping[str, str] | None = None
+    policy: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexChange:
+    """What one committed change means for one scheme's index.
+
+    Attributes:
+        sequence: The change.
+        scheme: Scheme id.
+        first_id: Descriptor ids are `first_id` up to, not including, `first_id + count`.
+        count: How many descriptors.
+        descriptors: What is added, (count, columns); None: these ids are removed.
+    """
+
+    sequence: int
+    scheme: str
+    first_id: int
+    count: int
+    descriptors: npt.NDArray[Any] | None
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """The descriptor ids, (count,)."""
+        return np.arange(self.first_id, self.first_id + self.count, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorOwner:
+    """Which reference a descriptor belongs to.
+
+    Attributes:
+        position: Row of the descriptor in the reference's fingerprint.
+    """
+
+    work_id: UUID
+    reference_id: UUID
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A registered work of which the query holds a copy.
+
+    Attributes:
+        work: Without its references.
+        probability: How sure, 0..1.
+        signals: Name to value.
+        query_coverage: 0..1.
+        work_coverage: 0..1.
+        action: What the work's policy asks for; ALLOW until it was decided.
+        licence: The licence that allows this use.
+    """
+
+    work: Work
+    reference: Reference
+    probability: float
+    signals: Mapping[str, float]
+    segments: tuple[AlignedSegment, ...]
+    regions: tuple[AlignedRegion, ...]
+    query_coverage: float
+    work_coverage: float
+    action: Action = Action.ALLOW
+    licence: Licence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an action is asked for.
+
+    Attributes:
+        code: Stable.
+        text: One English sentence.
+        work_id: The work that it speaks of, if one.
+    """
+
+    code: str
+    text: str
+    work_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with an upload, and why (at least one reason)."""
+
+    action: Action
+    reasons: tuple[Reason, ...]
+    policy_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchReport:
+    """The answer to a query.
+
+    Attributes:
+        matches: Most probable first.
+        sequence: The last change that the answer has seen.
+        partial_reasons: What was left out; empty: nothing.
+        modality: Kind of media that was found; None for a digest query.
+        sha256: Digest of the query's file, where known.
+        created_at: UTC.
+    """
+
+    verdict: Verdict
+    matches: tuple[Match, ...]
+    sequence: int
+    partial_reasons: tuple[str, ...]
+    modality: str | None
+    sha256: bytes | None
+    created_at: datetime
+
+
+class KeyRole(StrEnum):
+    """What a key may do."""
+
+    OWNER = "owner"
+    """Registers works of its owner and matches against these."""
+    PLATFORM = "platform"
+    """Matches against all works."""
+    INVESTIGATOR = "investigator"
+    """Reads all works and matches against them."""
+    ADMIN = "admin"
+    """Everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key, without its secret.
+
+    Attributes:
+        id: Public part.
+        owner: For role owner: whose works; None for the others.
+        requests_per_minute: Quota; 0: none. Each item of a batch counts.
+        bytes_per_minute: Quota of media bytes; 0: none.
+        secret_sha256: Digest of the secret part, 32 bytes.
+        revoked_at: UTC; None: valid.
+    """
+
+    id: str
+    role: KeyRole
+    owner: str | None
+    requests_per_minute: int
+    bytes_per_minute: int
+    secret_sha256: bytes
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class ImportState(StrEnum):
+    """How far an import, or a row of one, is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class RowState(StrEnum):
+    """What became of a row."""
+
+    PENDING = "pending"
+    CREATED = "created"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """One row of an import.
+
+    Attributes:
+        number: Its place in the request, from 0.
+        path: Relative to the import folder.
+        reason: Why it failed, as an error's `reason`; empty otherwise.
+        message: Why it failed, for people; empty otherwise.
+    """
+
+    number: int
+    path: str
+    work: NewWork
+    state: RowState = RowState.PENDING
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A long-running import.
+
+    Attributes:
+        key_id: Who asked; None: an anonymous caller.
+        counts: Rows by state.
+    """
+
+    id: UUID
+    key_id: str | None
+    state: ImportState
+    counts: Mapping[RowState, int]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """What a request id was answered with.
+
+    Attributes:
+        request_sha256: Digest of the request that it belongs to.
+        response: The serialised answer.
+    """
+
+    request_sha256: bytes
+    response: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much is registered."""
+
+    works: int
+    references: int
