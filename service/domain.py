@@ -343,6 +343,11 @@ class Import:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def ended(self) -> bool:
+        """Whether no more rows will be registered."""
+        return self.state in (ImportState.DONE, ImportState.CANCELLED)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:

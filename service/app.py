@@ -1,0 +1,225 @@
+"""Puts the service together from its settings, runs it, and takes it apart."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from indexers import registry
+from service.catalogue import Catalogue, Folding
+from service.errors import FolderInUseError, StartupError
+from service.imports import Importer
+from service.matcher import Matcher
+from service.matching.decide import Thresholds
+from service.matching.score import Scorer
+from service.metrics import Metrics
+from service.rpc.access import Gate
+from service.rpc.guard import Guard
+from service.rpc.matches import MatchService
+from service.rpc.media import MediaReader
+from service.rpc.operations import OperationsService
+from service.rpc.server import Server, credentials, is_loopback
+from service.rpc.state import StateReader
+from service.rpc.uploads import Spooler
+from service.rpc.works import WorkService
+from service.sandbox import Pool
+from service.settings import Settings
+from service.store import Store
+from service.tracing import NoTracer, OpenTelemetryTracer, Tracer
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that answers.
+
+    Attributes:
+        host: Where it listens.
+        port: Where it listens.
+        metrics_port: Where its metrics are; None: nowhere.
+        catalogue: What it knows.
+    """
+
+    host: str
+    port: int
+    metrics_port: int | None
+    catalogue: Catalogue
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database that the settings name; make the folder if it is missing.
+
+    Raises:
+        StartupError: If it cannot be opened.
+    """
+    _make_folder(settings.data)
+    url = settings.database_url.get_secret_value()
+    url = url or f"sqlite:///{settings.data.resolve() / 'copyhound.db'}"
+    return Store.open(url, registry.schemes())
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the data folder for this process alone.
+
+    Raises:
+        FolderInUseError: If another server holds it.
+    """
+    _make_folder(folder)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise FolderInUseError(
+                f"another server (process {holder}) works on {folder}; stop it, or choose another folder"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Run the service inside; on leaving, finish or refuse what is in flight.
+
+    Raises:
+        StartupError: If it cannot start; the message says what to do.
+    """
+    _check(settings)
+    tls = credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock_folder(settings.data))
+        store = await asyncio.to_thread(open_store, settings)
+        tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
+        stack.callback(tracer.close)
+        metrics = Metrics(tracer)
+        pool = Pool(
+            workers=settings.workers,
+            memory_mb=settings.worker_memory_mb,
+            seconds=settings.worker_seconds,
+            queue_limit=settings.queue_limit,
+            limits=settings.media_limits,
+            on_death=lambda reason: metrics.deaths.labels(reason).inc(),
+        )
+        metrics.queue.set_function(lambda: pool.waiting)
+        folding = Folding(
+            after_changes=settings.fold_after_changes,
+            after_seconds=settings.fold_after_seconds,
+            approximate_from=settings.approximate_from,
+            response_hours=settings.request_id_hours,
+        )
+        catalogue = await asyncio.to_thread(
+            Catalogue.open, store, settings.data / "index", registry.schemes(), folding, metrics
+        )
+        await catalogue.start()
+        stack.push_async_callback(catalogue.close)
+        await pool.start()
+        stack.push_async_callback(pool.close)
+        matcher = Matcher(
+            catalogue=catalogue,
+            pool=pool,
+            scorer=Scorer.load(),
+            thresholds=Thresholds(settings.review_threshold, settings.action_threshold),
+            max_candidates=settings.max_candidates,
+            metrics=metrics,
+        )
+        importer = Importer(
+            catalogue=catalogue,
+            read=matcher.read,
+            root=settings.import_root,
+            max_bytes=settings.max_media_bytes,
+            parallel=2 * (settings.workers or os.cpu_count() or 1),
+        )
+        await importer.start()
+        stack.push_async_callback(importer.close)
+        server = _server(settings, catalogue, matcher, importer, metrics)
+        port = await server.start(settings.listen, tls)
+        stack.push_async_callback(server.stop, settings.drain_seconds)
+        metrics_port = None
+        if settings.metrics:
+            host, _, number = settings.metrics.rpartition(":")
+            metrics_port, stop_metrics = metrics.serve(host, int(number))
+            stack.callback(stop_metrics)
+        await server.serve()
+        host = settings.listen.rpartition(":")[0]
+        log.info("serving", host=host, port=port, sequence=catalogue.sequence)
+        yield Running(host, port, metrics_port, catalogue)
+        log.info("stopping")
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; print the address on standard output when healthy.
+
+    Raises:
+        StartupError: If it cannot start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as service:
+        sys.stdout.write(f"listening on {service.host}:{service.port}\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _check(settings: Settings) -> None:
+    if settings.allow_anonymous and not is_loopback(settings.listen):
+        raise StartupError(
+            f"allow_anonymous is for loopback addresses alone, not {settings.listen}; "
+            "make keys with `copyhound keys create`, or listen on 127.0.0.1"
+        )
+    for name, address in (("listen", settings.listen), ("metrics", settings.metrics)):
+        if address and not address.rpartition(":")[2].isdecimal():
+            raise StartupError(f"{name} must be HOST:PORT, not “{address}”")
+
+
+def _server(
+    settings: Settings,
+    catalogue: Catalogue,
+    matcher: Matcher,
+    importer: Importer,
+    metrics: Metrics,
+) -> Server:
+    media = MediaReader(matcher, settings.max_inline_bytes)
+    spool_folder = settings.data / "uploads"
+    spool_folder.mkdir(exist_ok=True)
+    spooler = Spooler(spool_folder, settings.max_media_bytes)
+    state = StateReader(
+        catalogue=catalogue,
+        folder=settings.data,
+        max_inline_bytes=settings.max_inline_bytes,
+        max_media_bytes=settings.max_media_bytes,
+        version=version("copyhound"),
+    )
+    gate = Gate(catalogue.store, allow_anonymous=settings.allow_anonymous)
+    return Server(
+        guard=Guard(gate, metrics),
+        works=WorkService(
+            catalogue=catalogue, matcher=matcher, media=media, spooler=spooler, importer=importer
+        ),
+        matches=MatchService(
+            matcher=matcher, store=catalogue.store, media=media, spooler=spooler, state=state
+        ),
+        operations=OperationsService(catalogue=catalogue, importer=importer),
+        max_inline_bytes=settings.max_inline_bytes,
+    )

@@ -1,0 +1,269 @@
+"""Answers queries: passes values from one stage of matching to the next."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, BinaryIO
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers import registry
+from indexers.fingerprint import Fingerprint
+from indexers.index import Hits
+from indexers.modality import Alignment, Modality, Role
+from service.catalogue import Catalogue
+from service.domain import Match, MatchReport, Reference, Work
+from service.matching import decide, report, retrieve, verify
+from service.matching.score import IDENTICAL_FILE, Scorer
+from service.metrics import Metrics
+from service.sandbox import Pool, ReadMedia
+
+_RESERVE = 0.15
+"""Part of a caller's time that is kept back for deciding and answering."""
+_WAIT_SECONDS = 5.0
+"""Longest wait for `min_sequence` where the caller set no deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked about: fingerprints, a digest, or both.
+
+    Attributes:
+        modality: Kind of media; None where only a digest is known.
+        fingerprints: With all views that are known; empty where only a digest is.
+        sha256: Digest of the file, where known.
+    """
+
+    modality: str | None
+    fingerprints: tuple[Fingerprint, ...]
+    sha256: bytes | None
+
+    @classmethod
+    def of(cls, media: ReadMedia) -> "Query":
+        """The query that a media item makes."""
+        return cls(media.modality, media.fingerprints, media.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a query is answered.
+
+    Attributes:
+        selection: Which matches are returned.
+        uploader_token: Who uploads; empty: unknown.
+        territories: Where it would be seen; empty: everywhere.
+        min_sequence: Wait until this change is seen.
+        owner: Only works of this owner; None: all.
+        deadline: When the caller stops waiting, on the monotonic clock; None: never.
+    """
+
+    selection: report.Selection
+    uploader_token: str = ""
+    territories: tuple[str, ...] = ()
+    min_sequence: int = 0
+    owner: str | None = None
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How two media items relate.
+
+    Attributes:
+        alignment: None where they have no scheme in common.
+        notes: What was not looked at, for people.
+    """
+
+    probability: float
+    alignment: Alignment | None
+    notes: tuple[str, ...]
+
+
+class Matcher:
+    """Reads media and answers queries against a catalogue."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        pool: Pool,
+        scorer: Scorer,
+        thresholds: decide.Thresholds,
+        max_candidates: int,
+        metrics: Metrics,
+    ) -> None:
+        """Take the parts."""
+        self._catalogue = catalogue
+        self._pool = pool
+        self._scorer = scorer
+        self._thresholds = thresholds
+        self._max_candidates = max_candidates
+        self._metrics = metrics
+
+    @property
+    def review_threshold(self) -> float:
+        """Probability from which a match is returned where the caller names none."""
+        return self._thresholds.review
+
+    async def read(self, media: BinaryIO, role: Role, modality: str | None = None) -> ReadMedia:
+        """Fingerprint a media item in the sandbox.
+
+        Raises:
+            UnreadableMediaError: If it cannot be read.
+            BusyError: If too many wait, or the service is stopping.
+        """
+        with self._metrics.stage("read"):
+            read = await self._pool.read(media, role=role, modality=modality)
+        self._metrics.stages.labels("decode").observe(read.decode_seconds)
+        self._metrics.stages.labels("fingerprint").observe(read.fingerprint_seconds)
+        return read
+
+    async def match(self, query: Query, options: Options) -> MatchReport:
+        """Answer a query.
+
+        Raises:
+            StaleError: If `min_sequence` is not seen in time.
+        """
+        if options.min_sequence > self._catalogue.sequence:
+            seconds = _WAIT_SECONDS
+            if options.deadline is not None:
+                seconds = min(seconds, (options.deadline - monotonic()) * (1 - _RESERVE))
+            await self._catalogue.wait_for(options.min_sequence, seconds=seconds)
+        return await asyncio.to_thread(self._match, query, options)
+
+    async def compare(self, a: Query, b: Query) -> Comparison:
+        """Relate two media items; `a` should hold the query's views."""
+        return await asyncio.to_thread(self._compare, a, b)
+
+    def _match(self, query: Query, options: Options) -> MatchReport:
+        last = _last_moment(options.deadline)
+        sequence = self._catalogue.sequence
+        candidates, partial = self._candidates(query, options)
+        modality = None if query.modality is None else registry.by_name(query.modality)
+        identical = self._identical(query)
+        alignments: dict[UUID, Alignment] = {}
+        if modality is not None:
+            with self._metrics.stage("verify"):
+                verified = verify.verify(
+                    query.fingerprints,
+                    dict.fromkeys([*identical, *candidates]),
+                    modality,
+                    self._catalogue.store.fingerprints,
+                    lambda: monotonic() < last,
+                )
+            alignments.update(verified.alignments)
+            if verified.left_out:
+                partial.append(f"DEADLINE: {verified.left_out} candidates were not verified in time")
+        for reference_id in identical:
+            found = alignments.get(reference_id, Alignment({}))
+            signals = {**found.signals, IDENTICAL_FILE: 1.0}
+            alignments[reference_id] = replace(found, signals=signals, query_coverage=1.0, work_coverage=1.0)
+        with self._metrics.stage("decide"):
+            return self._report(query, options, alignments, partial, sequence)
+
+    def _candidates(self, query: Query, options: Options) -> tuple[list[UUID], list[str]]:
+        """Reference ids near the query, nearest first, and what was left out."""
+        if query.modality is None:
+            return [], []
+        with self._metrics.stage("retrieve"):
+            found = retrieve.retrieve(
+                query.fingerprints,
+                registry.by_name(query.modality).channels,
+                self._search,
+                self._catalogue.store.descriptor_owners,
+                self._max_candidates,
+            )
+            if options.owner is not None:
+                works = self._catalogue.store.get_works({c.work_id for c in found.found})
+                visible = {w.id for w in works.values() if w.owner == options.owner}
+                candidates = [c.reference_id for c in found.found if c.work_id in visible]
+            else:
+                candidates = [c.reference_id for c in found.found]
+        partial = []
+        if found.truncated:
+            partial.append(f"CANDIDATES: only the nearest {self._max_candidates} candidates were verified")
+        return candidates, partial
+
+    def _search(self, scheme: str, queries: npt.NDArray[Any], radius: float, limit: int) -> Hits:
+        return self._catalogue.search(scheme, queries, radius=radius, limit=limit)
+
+    def _identical(self, query: Query) -> list[UUID]:
+        """References whose file is the query's own."""
+        if query.sha256 is None:
+            return []
+        return [reference.id for reference in self._catalogue.store.references_by_sha256(query.sha256)]
+
+    def _report(
+        self,
+        query: Query,
+        options: Options,
+        alignments: dict[UUID, Alignment],
+        partial: list[str],
+        sequence: int,
+    ) -> MatchReport:
+        now = datetime.now(UTC)
+        store = self._catalogue.store
+        references = store.get_references(alignments.keys())
+        works = store.get_works({reference.work_id for reference in references.values()})
+        matches = [
+            self._match_of(works[reference.work_id], reference, alignments[reference.id])
+            for reference in references.values()
+            if reference.work_id in works and options.owner in (None, works[reference.work_id].owner)
+        ]
+        counting = report.best_of_each_work(report.covering(matches, options.selection))
+        verdict, decided = decide.decide(
+            counting,
+            self._thresholds,
+            decide.Upload(options.uploader_token, options.territories, now),
+            f"{decide.POLICY_REVISION}/{self._scorer.revision}",
+        )
+        return MatchReport(
+            verdict=verdict,
+            matches=report.page(decided, options.selection),
+            sequence=sequence,
+            partial_reasons=tuple(partial),
+            modality=query.modality,
+            sha256=query.sha256,
+            created_at=now,
+        )
+
+    def _match_of(self, work: Work, reference: Reference, alignment: Alignment) -> Match:
+        return Match(
+            work=work,
+            reference=reference,
+            probability=self._scorer.probability(reference.modality, alignment.signals),
+            signals=alignment.signals,
+            segments=alignment.segments,
+            regions=alignment.regions,
+            query_coverage=alignment.query_coverage,
+            work_coverage=alignment.work_coverage,
+        )
+
+    def _compare(self, a: Query, b: Query) -> Comparison:
+        notes = []
+        modality: Modality[Any] = registry.by_name(a.modality or b.modality or "")
+        if not _has_views(a.fingerprints):
+            notes.append("Flips and turns were not looked for, since the suspect was not given as a file.")
+        alignment = modality.align(a.fingerprints, b.fingerprints)
+        if a.sha256 is not None and a.sha256 == b.sha256:
+            found = alignment or Alignment({})
+            alignment = replace(found, signals={**found.signals, IDENTICAL_FILE: 1.0})
+        if alignment is None:
+            return Comparison(0.0, None, (*notes, "The two have no fingerprint scheme in common."))
+        return Comparison(self._scorer.probability(modality.name, alignment.signals), alignment, tuple(notes))
+
+
+def _has_views(fingerprints: Sequence[Fingerprint]) -> bool:
+    return any(np.any(fingerprint.views) for fingerprint in fingerprints)
+
+
+def _last_moment(deadline: float | None) -> float:
+    """When verification has to end so that the answer arrives in time, on the monotonic clock."""
+    if deadline is None:
+        return float("inf")
+    now = monotonic()
+    return now + max(deadline - now, 0.0) * (1 - _RESERVE)

@@ -1,0 +1,51 @@
+"""Report: the matches that are returned, best first, one for each work."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.domain import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which matches the caller wants.
+
+    Attributes:
+        min_probability: 0..1.
+        min_query_coverage: 0..1.
+        min_work_coverage: 0..1.
+        page_size: Most matches, ≥ 1.
+    """
+
+    min_probability: float
+    min_query_coverage: float
+    min_work_coverage: float
+    page_size: int
+
+
+def best_of_each_work(matches: Iterable[Match]) -> tuple[Match, ...]:
+    """The most probable match of each work, most probable first; ties by coverage, then by id."""
+    best: dict[object, Match] = {}
+    for match in sorted(matches, key=_rank):
+        best.setdefault(match.work.id, match)
+    return tuple(best.values())
+
+
+def covering(matches: Iterable[Match], selection: Selection) -> tuple[Match, ...]:
+    """The matches that cover enough of query and work to count at all."""
+    return tuple(
+        match
+        for match in matches
+        if match.query_coverage >= selection.min_query_coverage
+        and match.work_coverage >= selection.min_work_coverage
+    )
+
+
+def page(matches: Iterable[Match], selection: Selection) -> tuple[Match, ...]:
+    """The matches that are returned: probable enough, and no more than were asked for."""
+    probable = [match for match in matches if match.probability >= selection.min_probability]
+    return tuple(probable[: selection.page_size])
+
+
+def _rank(match: Match) -> tuple[float, float, str]:
+    return (-match.probability, -match.query_coverage, str(match.reference.id))

@@ -1,0 +1,60 @@
+"""Verify: how does the query relate to each candidate, and where?"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from indexers.fingerprint import Fingerprint
+from indexers.modality import Alignment, Modality
+
+Fingerprints = Callable[[Sequence[UUID]], Mapping[UUID, Sequence[Fingerprint]]]
+"""Reference ids to their stored fingerprints; deleted ones are absent."""
+
+_CHUNK = 32
+"""Candidates between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What verification gave.
+
+    Attributes:
+        alignments: By reference, in the order of the candidates.
+        left_out: How many candidates there was no time for.
+    """
+
+    alignments: Mapping[UUID, Alignment]
+    left_out: int
+
+
+def verify(
+    query: Sequence[Fingerprint],
+    reference_ids: Iterable[UUID],
+    modality: Modality[Any],
+    fingerprints: Fingerprints,
+    in_time: Callable[[], bool],
+) -> Verified:
+    """Align the query with each candidate.
+
+    Args:
+        query: The query's fingerprints, with all views.
+        reference_ids: The candidates, most promising first.
+        modality: Aligns.
+        fingerprints: Loads stored fingerprints.
+        in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
+    """
+    remaining = iter(reference_ids)
+    alignments: dict[UUID, Alignment] = {}
+    while chunk := list(islice(remaining, _CHUNK)):
+        if not in_time():
+            return Verified(alignments, len(chunk) + sum(1 for _ in remaining))
+        stored = fingerprints(chunk)
+        for reference_id in chunk:
+            if reference_id not in stored:
+                continue
+            alignment = modality.align(query, stored[reference_id])
+            if alignment is not None:
+                alignments[reference_id] = alignment
+    return Verified(alignments, 0)

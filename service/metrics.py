@@ -1,0 +1,97 @@
+"""What the service counts and times, in Prometheus' terms. docs/guides/operations.md lists them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from service.tracing import Tracer
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The service's meters, in a registry of their own: several services fit into one process.
+
+    Attributes:
+        rpcs: Seconds of a call, by method and gRPC status code.
+        stages: Seconds of a stage of registering and matching.
+        queue: Media items that wait for a worker.
+        deaths: Worker processes that died or were killed, by reason.
+        commits: Changes that shared one commit.
+        descriptors: Findable descriptors by scheme.
+        unfolded: Delta and tombstones by scheme: what the next snapshot folds in.
+        sequence: Last change that queries see.
+        lag: Committed changes that queries do not see yet.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        """Make the meters; stages are traced as spans too."""
+        self._tracer = tracer
+        self.registry = CollectorRegistry()
+        self.rpcs = Histogram(
+            "copyhound_rpc_seconds",
+            "Seconds of a call",
+            ("method", "code"),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.stages = Histogram(
+            "copyhound_stage_seconds",
+            "Seconds of a stage of registering and matching",
+            ("stage",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.queue = Gauge(
+            "copyhound_queue_length", "Media items that wait for a worker", registry=self.registry
+        )
+        self.deaths = Counter(
+            "copyhound_worker_deaths",
+            "Worker processes that died or were killed",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.commits = Histogram(
+            "copyhound_commit_changes",
+            "Changes that shared one commit",
+            registry=self.registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+        )
+        self.descriptors = Gauge(
+            "copyhound_index_descriptors", "Findable descriptors", ("scheme",), registry=self.registry
+        )
+        self.unfolded = Gauge(
+            "copyhound_index_unfolded",
+            "Added and deleted descriptors that the next snapshot folds in",
+            ("scheme",),
+            registry=self.registry,
+        )
+        self.sequence = Gauge(
+            "copyhound_index_sequence", "Last change that queries see", registry=self.registry
+        )
+        self.lag = Gauge(
+            "copyhound_index_lag", "Committed changes that queries do not see yet", registry=self.registry
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside as one stage, and trace it as a span."""
+        start = perf_counter()
+        with self._tracer.span(name):
+            try:
+                yield
+            finally:
+                self.stages.labels(name).observe(perf_counter() - start)
+
+    def serve(self, host: str, port: int) -> tuple[int, Callable[[], None]]:
+        """Serve the metrics over HTTP; return the port and a function that stops it."""
+        server, thread = start_http_server(port, host, self.registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return server.server_port, stop

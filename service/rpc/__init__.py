@@ -1,0 +1,1 @@
+"""The gRPC surface. The only part of the service that knows the wire."""

@@ -1,0 +1,182 @@
+"""Who calls, and what they may do: API keys, roles, quotas."""
+
+import hashlib
+import hmac
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+from service.domain import ApiKey, KeyRole
+from service.errors import ForbiddenError, UnauthenticatedError
+from service.rpc.quotas import Quotas
+from service.store import Store
+
+_PREFIX = "copyhound"
+_CACHE_SECONDS = 5.0
+_CACHE_KEYS = 10_000
+
+_READERS = frozenset({KeyRole.OWNER, KeyRole.INVESTIGATOR, KeyRole.ADMIN})
+_WRITERS = frozenset({KeyRole.OWNER, KeyRole.ADMIN})
+_EVERYBODY = frozenset(KeyRole)
+
+PERMISSIONS: dict[str, frozenset[KeyRole]] = {
+    "/copyhound.v1.WorkService/CreateWork": _WRITERS,
+    "/copyhound.v1.WorkService/GetWork": _READERS,
+    "/copyhound.v1.WorkService/ListWorks": _READERS,
+    "/copyhound.v1.WorkService/UpdateWork": _WRITERS,
+    "/copyhound.v1.WorkService/DeleteWork": _WRITERS,
+    "/copyhound.v1.WorkService/UploadReference": _WRITERS,
+    "/copyhound.v1.WorkService/BatchCreateWorks": _WRITERS,
+    "/copyhound.v1.WorkService/ImportWorks": _WRITERS,
+    "/copyhound.v1.MatchService/Match": _EVERYBODY,
+    "/copyhound.v1.MatchService/MatchStream": _EVERYBODY,
+    "/copyhound.v1.MatchService/BatchMatch": _EVERYBODY,
+    "/copyhound.v1.MatchService/CompareMedia": _EVERYBODY,
+    "/copyhound.v1.MatchService/GetIndexState": _EVERYBODY,
+    "/google.longrunning.Operations/GetOperation": _WRITERS,
+    "/google.longrunning.Operations/ListOperations": _WRITERS,
+    "/google.longrunning.Operations/WaitOperation": _WRITERS,
+    "/google.longrunning.Operations/CancelOperation": _WRITERS,
+}
+"""Roles that may call a method. Methods that are not here (health, reflection) need no key."""
+
+
+def new_key(
+    role: KeyRole, owner: str | None, requests_per_minute: int, bytes_per_minute: int
+) -> tuple[ApiKey, str]:
+    """Make a key.
+
+    Returns:
+        What the store keeps, and the text that its user keeps: ``copyhound_<id>_<secret>``.
+    """
+    key_id, secret = secrets.token_hex(8), secrets.token_hex(32)
+    key = ApiKey(
+        id=key_id,
+        role=role,
+        owner=owner,
+        requests_per_minute=requests_per_minute,
+        bytes_per_minute=bytes_per_minute,
+        # The secret has 256 random bits: a slow hash would add nothing.
+        secret_sha256=hashlib.sha256(secret.encode()).digest(),
+        created_at=datetime.now(UTC),
+        revoked_at=None,
+    )
+    return key, f"{_PREFIX}_{key_id}_{secret}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        key: None: an anonymous caller, who may do everything.
+    """
+
+    key: ApiKey | None
+    _quotas: Quotas
+
+    @property
+    def id(self) -> str:
+        """Key id, or ``anonymous``."""
+        return "anonymous" if self.key is None else self.key.id
+
+    @property
+    def owner(self) -> str | None:
+        """Whose works alone the caller sees; None: all."""
+        return None if self.key is None else self.key.owner
+
+    @property
+    def sees_all_imports(self) -> bool:
+        """Whether imports of other keys are shown too."""
+        return self.key is None or self.key.role is KeyRole.ADMIN
+
+    def may_write_for(self, owner: str) -> None:
+        """Check that the caller may register works of `owner`.
+
+        Raises:
+            ForbiddenError: If not.
+        """
+        if self.owner not in (None, owner):
+            raise ForbiddenError(
+                f"the key registers works of owner “{self.owner}” alone; use that owner or another key"
+            )
+
+    def charge(self, *, requests: int = 0, media_bytes: int = 0) -> None:
+        """Take from the key's quotas.
+
+        Raises:
+            QuotaExceededError: If they do not allow it now.
+        """
+        if self.key is not None:
+            self._quotas.charge(self.key, requests=requests, media_bytes=media_bytes)
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def current_caller() -> Caller:
+    """Who makes the call that is being served."""
+    return _caller.get()
+
+
+def set_caller(caller: Caller) -> None:
+    """Say who makes the call that is being served, for the rest of its task."""
+    _caller.set(caller)
+
+
+class Gate:
+    """Tells callers by their keys. A revoked key is refused within five seconds."""
+
+    def __init__(self, store: Store, *, allow_anonymous: bool) -> None:
+        """Look keys up in `store`."""
+        self._store = store
+        self._allow_anonymous = allow_anonymous
+        self._quotas = Quotas()
+        self._cache: dict[str, tuple[float, ApiKey | None]] = {}
+
+    def admit(self, method: str, authorization: str | None) -> Caller:
+        """Tell who calls, and check that their role allows the method. Blocking.
+
+        Args:
+            method: Full name of the method.
+            authorization: The call's `authorization` metadata: ``Bearer <key>``.
+
+        Raises:
+            UnauthenticatedError: If there is no valid key.
+            ForbiddenError: If the key's role does not allow it.
+        """
+        if authorization is None:
+            if self._allow_anonymous:
+                return Caller(None, self._quotas)
+            raise UnauthenticatedError(
+                "send an API key as metadata `authorization: Bearer <key>`; `copyhound keys create` makes one"
+            )
+        key = self._find(authorization)
+        if key.role not in PERMISSIONS[method]:
+            roles = ", ".join(sorted(PERMISSIONS[method]))
+            raise ForbiddenError(f"the key's role is {key.role}; this method takes: {roles}")
+        return Caller(key, self._quotas)
+
+    def _find(self, authorization: str) -> ApiKey:
+        scheme, _, text = authorization.partition(" ")
+        prefix, _, rest = text.strip().partition("_")
+        key_id, _, secret = rest.partition("_")
+        if scheme.lower() == "bearer" and prefix == _PREFIX and key_id and secret:
+            key = self._cached(key_id)
+            digest = hashlib.sha256(secret.encode()).digest()
+            if key and key.revoked_at is None and hmac.compare_digest(key.secret_sha256, digest):
+                return key
+        raise UnauthenticatedError("the API key is not valid, or was revoked; ask for a new one")
+
+    def _cached(self, key_id: str) -> ApiKey | None:
+        now = monotonic()
+        known = self._cache.get(key_id)
+        if known is not None and now - known[0] < _CACHE_SECONDS:
+            return known[1]
+        key = self._store.find_key(key_id)
+        if len(self._cache) >= _CACHE_KEYS:
+            self._cache.clear()
+        self._cache[key_id] = (now, key)
+        return key

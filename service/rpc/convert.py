@@ -1,0 +1,475 @@
+"""Wire to domain and back: the only place where the two meet. What comes in is checked here.
+
+Functions named `read_…` take messages and raise InvalidRequestError with the field's path; functions named
+`…_message` make messages.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from copyhound.v1 import fingerprint_pb2, match_pb2, work_pb2
+from indexers import registry
+from indexers.errors import FingerprintError, UnsupportedMediaError
+from indexers.fingerprint import Fingerprint, Metric
+from indexers.modality import AlignedRegion, AlignedSegment, Box
+from service.domain import (
+    Action,
+    Licence,
+    Match,
+    MatchReport,
+    NewReference,
+    NewWork,
+    Policy,
+    Reference,
+    Work,
+    WorkChange,
+)
+from service.errors import InvalidRequestError
+from service.matcher import Comparison, Query
+
+MAX_BATCH = 256
+MAX_CHUNK_BYTES = 1024 * 1024
+_MAX_PAGE = 1_000
+_MAX_DESCRIPTORS = 100_000
+_SHA256_BYTES = 32
+_WORK, _REFERENCE, _OPERATION = "works/", "/references/", "operations/"
+_MODALITIES = {fingerprint_pb2.MODALITY_IMAGE: "image"}
+_MODALITY_CODES = {name: code for code, name in _MODALITIES.items()}
+
+
+def read_modality(code: "fingerprint_pb2.Modality.ValueType", field: str) -> str | None:
+    """Name of a modality; None: to be detected."""
+    if code == fingerprint_pb2.MODALITY_UNSPECIFIED:
+        return None
+    if code not in _MODALITIES:
+        raise InvalidRequestError(field, f"this server does not know modality {code}")
+    return _MODALITIES[code]
+
+
+def modality_code(name: str | None) -> "fingerprint_pb2.Modality.ValueType":
+    """Code of a modality; unspecified for None."""
+    return fingerprint_pb2.MODALITY_UNSPECIFIED if name is None else _MODALITY_CODES[name]
+
+
+def read_text(value: str, field: str, most: int) -> str:
+    """A text of at most `most` characters without control characters but tab and line ends."""
+    if len(value) > most:
+        raise InvalidRequestError(field, f"has {len(value)} characters; at most {most} are allowed")
+    if any(ord(c) < 32 and c not in "\t\r\n" for c in value) or "\x7f" in value:
+        raise InvalidRequestError(field, "holds control characters; take them out")
+    return value
+
+
+def read_fraction(value: float, field: str) -> float:
+    """A number in 0..1."""
+    if math.isnan(value) or not 0.0 <= value <= 1.0:
+        raise InvalidRequestError(field, f"must be a number from 0 to 1, not {value}")
+    return value
+
+
+def read_digest(value: bytes, field: str) -> bytes | None:
+    """A SHA-256; None where it is empty."""
+    if value and len(value) != _SHA256_BYTES:
+        raise InvalidRequestError(field, f"a SHA-256 has 32 bytes, not {len(value)}")
+    return value or None
+
+
+def read_page_size(value: int, field: str, default: int) -> int:
+    """A page size in 1..1000."""
+    if value < 0:
+        raise InvalidRequestError(field, f"must not be negative, but is {value}")
+    return min(value or default, _MAX_PAGE)
+
+
+def read_request_id(value: str) -> str:
+    """A request id; may be empty."""
+    return read_text(value, "request_id", 64)
+
+
+def work_name(work_id: UUID) -> str:
+    """Resource name of a work."""
+    return f"{_WORK}{work_id}"
+
+
+def reference_name(work_id: UUID, reference_id: UUID) -> str:
+    """Resource name of a reference."""
+    return f"{_WORK}{work_id}{_REFERENCE}{reference_id}"
+
+
+def operation_name(operation_id: UUID) -> str:
+    """Resource name of a long-running operation."""
+    return f"{_OPERATION}{operation_id}"
+
+
+def read_work_name(name: str, field: str) -> UUID:
+    """Id in `works/{uuid}`."""
+    return _read_id(name, _WORK, field, "works/{uuid}")
+
+
+def read_operation_name(name: str, field: str) -> UUID:
+    """Id in `operations/{uuid}`."""
+    return _read_id(name, _OPERATION, field, "operations/{uuid}")
+
+
+def read_reference_name(name: str, field: str) -> tuple[UUID, UUID]:
+    """Work id and reference id in `works/{uuid}/references/{uuid}`."""
+    form = "works/{uuid}/references/{uuid}"
+    work, separator, reference = name.partition(_REFERENCE)
+    if not separator:
+        raise InvalidRequestError(field, f"must have the form {form}, not “{name[:100]}”")
+    return _read_id(work, _WORK, field, form), _read_id(reference, "", field, form)
+
+
+def _read_id(name: str, prefix: str, field: str, form: str) -> UUID:
+    if name.startswith(prefix):
+        try:
+            return UUID(name.removeprefix(prefix))
+        except ValueError:
+            pass
+    raise InvalidRequestError(field, f"must have the form {form}, not “{name[:100]}”")
+
+
+def etag(revision: int) -> str:
+    """Etag of a work's revision."""
+    return f'"{revision}"'
+
+
+def read_etag(value: str, field: str) -> int | None:
+    """Revision in an etag; None where it is empty."""
+    if not value:
+        return None
+    digits = value.removeprefix('"').removesuffix('"')
+    if value != f'"{digits}"' or not digits.isdecimal() or len(digits) > 18:
+        raise InvalidRequestError(field, "is not an etag that this server gave; read the work again")
+    return int(digits)
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """A time on the wire."""
+    message = Timestamp()
+    message.FromDatetime(time.astimezone(UTC))
+    return message
+
+
+def read_time(message: Timestamp, field: str) -> datetime:
+    """A time, UTC."""
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequestError(field, f"is no time: {error}") from error
+
+
+def read_territories(codes: Iterable[str], field: str) -> tuple[str, ...]:
+    """ISO 3166-1 alpha-2 codes, in order, each once."""
+    found = []
+    for i, code in enumerate(codes):
+        if len(code) != 2 or not code.isascii() or not code.isalpha() or not code.isupper():
+            raise InvalidRequestError(
+                f"{field}[{i}]", f"“{code[:10]}” is no ISO 3166-1 alpha-2 code, such as FR"
+            )
+        found.append(code)
+    return tuple(dict.fromkeys(found))
+
+
+# Works
+
+
+def read_new_work(message: work_pb2.Work, field: str) -> NewWork:
+    """A work to be registered."""
+    owner = read_text(message.owner, f"{field}.owner", 128).strip()
+    if not owner:
+        raise InvalidRequestError(f"{field}.owner", "is required: say whose work it is")
+    return NewWork(
+        owner=owner,
+        external_id=read_text(message.external_id, f"{field}.external_id", 255) or None,
+        title=read_text(message.title, f"{field}.title", 1000),
+        labels=_read_labels(message.labels, f"{field}.labels"),
+        policy=_read_policy(message.policy, f"{field}.policy"),
+    )
+
+
+_CHANGES: dict[str, Callable[[work_pb2.Work], dict[str, object]]] = {
+    "external_id": lambda work: {"external_id": read_text(work.external_id, "work.external_id", 255)},
+    "title": lambda work: {"title": read_text(work.title, "work.title", 1000)},
+    "labels": lambda work: {"labels": _read_labels(work.labels, "work.labels")},
+    "policy": lambda work: {"policy": _read_policy(work.policy, "work.policy")},
+}
+
+
+def read_work_change(message: work_pb2.Work, paths: Sequence[str]) -> WorkChange:
+    """The fields of a work that are to change; an empty external id takes the id away."""
+    unknown = [path for path in paths if path not in _CHANGES]
+    if unknown:
+        raise InvalidRequestError(
+            "update_mask", f"“{unknown[0][:100]}” cannot change; these can: {', '.join(_CHANGES)}"
+        )
+    values: dict[str, object] = {}
+    for path in paths or _CHANGES:
+        values |= _CHANGES[path](message)
+    return WorkChange(**values)  # type: ignore[arg-type]
+
+
+def _read_labels(labels: Mapping[str, str], field: str) -> dict[str, str]:
+    found = dict(labels)
+    if len(found) > 64:
+        raise InvalidRequestError(field, f"has {len(found)} labels; at most 64 are allowed")
+    for key, value in found.items():
+        read_text(key, f"{field} key", 63)
+        read_text(value, f"{field}[{key}]", 255)
+    return found
+
+
+def _read_action(code: int, field: str) -> Action:
+    if code == work_pb2.ACTION_UNSPECIFIED:
+        return Action.BLOCK
+    try:
+        return Action(code)
+    except ValueError:
+        raise InvalidRequestError(field, f"this server does not know action {code}") from None
+
+
+def _read_policy(message: work_pb2.Policy, field: str) -> Policy:
+    if len(message.licences) > 1000:
+        raise InvalidRequestError(f"{field}.licences", "at most 1,000 licences are allowed")
+    return Policy(
+        action=_read_action(message.action, f"{field}.action"),
+        min_probability=read_fraction(message.min_probability, f"{field}.min_probability") or None,
+        territories=read_territories(message.territories, f"{field}.territories"),
+        licences=tuple(
+            _read_licence(licence, f"{field}.licences[{i}]") for i, licence in enumerate(message.licences)
+        ),
+    )
+
+
+def _read_licence(message: work_pb2.Licence, field: str) -> Licence:
+    expires = message.HasField("expire_time")
+    return Licence(
+        uploader_token=read_text(message.uploader_token, f"{field}.uploader_token", 255),
+        territories=read_territories(message.territories, f"{field}.territories"),
+        expires_at=read_time(message.expire_time, f"{field}.expire_time") if expires else None,
+        note=read_text(message.note, f"{field}.note", 500),
+    )
+
+
+def _licence_message(licence: Licence) -> work_pb2.Licence:
+    return work_pb2.Licence(
+        uploader_token=licence.uploader_token,
+        territories=licence.territories,
+        expire_time=None if licence.expires_at is None else timestamp(licence.expires_at),
+        note=licence.note,
+    )
+
+
+def work_message(work: Work) -> work_pb2.Work:
+    """A work, with its references where they are known."""
+    return work_pb2.Work(
+        name=work_name(work.id),
+        owner=work.owner,
+        external_id=work.external_id or "",
+        title=work.title,
+        labels=dict(work.labels),
+        policy=work_pb2.Policy(
+            action=work.policy.action.value,
+            min_probability=work.policy.min_probability or 0.0,
+            territories=work.policy.territories,
+            licences=[_licence_message(licence) for licence in work.policy.licences],
+        ),
+        references=[reference_message(reference) for reference in work.references or ()],
+        reference_count=work.reference_count,
+        create_time=timestamp(work.created_at),
+        update_time=timestamp(work.updated_at),
+        etag=etag(work.revision),
+        sequence=work.sequence,
+    )
+
+
+def reference_message(reference: Reference) -> work_pb2.Reference:
+    """A reference."""
+    return work_pb2.Reference(
+        name=reference_name(reference.work_id, reference.id),
+        filename=reference.filename,
+        modality=modality_code(reference.modality),
+        sha256=reference.sha256 or b"",
+        byte_count=reference.byte_count,
+        schemes=reference.schemes,
+        create_time=timestamp(reference.created_at),
+    )
+
+
+# Fingerprints
+
+
+def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str) -> Fingerprint:
+    """A fingerprint, checked against its scheme."""
+    try:
+        scheme = registry.scheme(message.scheme)
+    except UnsupportedMediaError as error:
+        raise InvalidRequestError(f"{field}.scheme", str(error)) from error
+    n = message.count
+    if not 1 <= n <= _MAX_DESCRIPTORS:
+        raise InvalidRequestError(f"{field}.count", f"must be 1 to {_MAX_DESCRIPTORS}, not {n}")
+    row_bytes = scheme.columns * scheme.dtype.itemsize
+    if len(message.descriptors) != n * row_bytes:
+        raise InvalidRequestError(
+            f"{field}.descriptors",
+            f"{n} descriptors of {scheme.id} have {n * row_bytes} bytes, not {len(message.descriptors)}",
+        )
+    for name, length, wanted in (
+        ("spans", len(message.spans), 2 * n),
+        ("quality", len(message.quality), n),
+        ("views", len(message.views), n),
+    ):
+        if length not in (0, wanted):
+            raise InvalidRequestError(f"{field}.{name}", f"must be empty or {wanted} long, not {length}")
+    wire = np.dtype("u1") if scheme.metric is Metric.HAMMING else np.dtype("<f4")
+    rows = np.frombuffer(message.descriptors, wire).reshape(n, scheme.columns)
+    try:
+        return Fingerprint(
+            scheme=scheme,
+            descriptors=rows.astype(scheme.dtype),
+            spans=np.array(message.spans or [0.0, 1.0] * n, np.float64).reshape(n, 2),
+            quality=np.array(message.quality or [1.0] * n, np.float32),
+            views=np.frombuffer(message.views or bytes(n), np.uint8).copy(),
+        )
+    except FingerprintError as error:
+        raise InvalidRequestError(field, str(error)) from error
+
+
+def fingerprint_message(fingerprint: Fingerprint) -> fingerprint_pb2.Fingerprint:
+    """A fingerprint; `read_fingerprint` gives it back."""
+    wire = "u1" if fingerprint.scheme.metric is Metric.HAMMING else "<f4"
+    return fingerprint_pb2.Fingerprint(
+        scheme=fingerprint.scheme.id,
+        count=len(fingerprint),
+        descriptors=fingerprint.descriptors.astype(wire).tobytes(),
+        spans=fingerprint.spans.ravel().tolist(),
+        quality=fingerprint.quality.tolist(),
+        views=fingerprint.views.tobytes(),
+    )
+
+
+def read_fingerprints(message: fingerprint_pb2.FingerprintSet, field: str) -> Query:
+    """All fingerprints of one media item."""
+    found = [
+        read_fingerprint(fingerprint, f"{field}.fingerprints[{i}]")
+        for i, fingerprint in enumerate(message.fingerprints)
+    ]
+    schemes = {fingerprint.scheme.id for fingerprint in found}
+    if not found:
+        raise InvalidRequestError(f"{field}.fingerprints", "send at least one fingerprint")
+    if len(schemes) < len(found):
+        raise InvalidRequestError(f"{field}.fingerprints", "send one fingerprint for each scheme")
+    modalities = {registry.modality_of(scheme).name for scheme in schemes}
+    if len(modalities) > 1:
+        raise InvalidRequestError(f"{field}.fingerprints", "all must be of one kind of media")
+    return Query(modalities.pop(), tuple(found), read_digest(message.sha256, f"{field}.sha256"))
+
+
+def reference_of_query(query: Query, field: str) -> NewReference:
+    """A reference given by its fingerprints alone."""
+    if query.modality is None or any(np.any(f.views) for f in query.fingerprints):
+        raise InvalidRequestError(
+            f"{field}.views", "a reference has one view; send the fingerprints of the media as it is"
+        )
+    return NewReference("", query.modality, query.sha256, 0, query.fingerprints)
+
+
+# Answers
+
+
+def action_code(action: Action) -> "work_pb2.Action.ValueType":
+    """Code of an action."""
+    return work_pb2.Action.ValueType(action.value)
+
+
+def report_message(report: MatchReport, request_id: str) -> match_pb2.MatchResponse:
+    """The answer to a query."""
+    return match_pb2.MatchResponse(
+        action=action_code(report.verdict.action),
+        reasons=[
+            match_pb2.Reason(
+                code=reason.code,
+                text=reason.text,
+                work="" if reason.work_id is None else work_name(reason.work_id),
+            )
+            for reason in report.verdict.reasons
+        ],
+        matches=[_match_message(match) for match in report.matches],
+        sequence=report.sequence,
+        partial=bool(report.partial_reasons),
+        partial_reasons=report.partial_reasons,
+        policy_revision=report.verdict.policy_revision,
+        modality=modality_code(report.modality),
+        sha256=report.sha256 or b"",
+        request_id=request_id,
+        create_time=timestamp(report.created_at),
+    )
+
+
+def _match_message(match: Match) -> match_pb2.Match:
+    return match_pb2.Match(
+        work=work_name(match.work.id),
+        reference=reference_name(match.work.id, match.reference.id),
+        owner=match.work.owner,
+        external_id=match.work.external_id or "",
+        title=match.work.title,
+        probability=match.probability,
+        signals=_signal_messages(match.reference.modality, match.signals),
+        segments=[_segment_message(segment) for segment in match.segments],
+        regions=[_region_message(region) for region in match.regions],
+        query_coverage=match.query_coverage,
+        work_coverage=match.work_coverage,
+        action=action_code(match.action),
+        licence=None if match.licence is None else _licence_message(match.licence),
+    )
+
+
+def comparison_message(
+    comparison: Comparison, modality: str, explanation: Iterable[str]
+) -> match_pb2.CompareMediaResponse:
+    """How two media items relate."""
+    alignment = comparison.alignment
+    if alignment is None:
+        return match_pb2.CompareMediaResponse(explanation=explanation)
+    return match_pb2.CompareMediaResponse(
+        probability=comparison.probability,
+        signals=_signal_messages(modality, alignment.signals),
+        segments=[_segment_message(segment) for segment in alignment.segments],
+        regions=[_region_message(region) for region in alignment.regions],
+        query_coverage=alignment.query_coverage,
+        work_coverage=alignment.work_coverage,
+        explanation=explanation,
+    )
+
+
+def _signal_messages(modality: str, signals: Mapping[str, float]) -> list[match_pb2.Signal]:
+    units = registry.by_name(modality).signal_units
+    return [
+        match_pb2.Signal(name=name, value=value, unit=units.get(name, "")) for name, value in signals.items()
+    ]
+
+
+def _segment_message(segment: AlignedSegment) -> match_pb2.Segment:
+    return match_pb2.Segment(
+        query_start=segment.query[0],
+        query_end=segment.query[1],
+        work_start=segment.work[0],
+        work_end=segment.work[1],
+        speed=segment.speed,
+        unit=segment.unit.value,
+    )
+
+
+def _region_message(region: AlignedRegion) -> match_pb2.RegionPair:
+    return match_pb2.RegionPair(
+        query=_box_message(region.query), work=_box_message(region.work), transform=region.transform
+    )
+
+
+def _box_message(box: Box) -> match_pb2.Box:
+    return match_pb2.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)

@@ -1,0 +1,93 @@
+"""What happens around every call: admission, errors as statuses, metrics, one line in the log."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_status import rpc_status
+
+from service.errors import ServiceError
+from service.metrics import Metrics
+from service.rpc.access import PERMISSIONS, Gate, set_caller
+from service.rpc.errors import code_of, status_of
+
+log = structlog.get_logger("copyhound.rpc")
+
+_Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps the methods that `PERMISSIONS` names; lets health and reflection through as they are."""
+
+    def __init__(self, gate: Gate, metrics: Metrics) -> None:
+        """Admit by `gate`, measure with `metrics`."""
+        self._gate = gate
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wrap the method's handler."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method not in PERMISSIONS:
+            return handler
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._wrap(method, handler.stream_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._wrap(method, handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _wrap(self, method: str, behaviour: Any) -> Any:
+        call: _Behaviour = behaviour
+
+        async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            start = perf_counter()
+            structlog.contextvars.bind_contextvars(method=method)
+            code = grpc.StatusCode.OK
+            try:
+                await self._admit(method, context)
+                return await call(request, context)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as error:  # noqa: BLE001 - every error becomes a status
+                code = code_of(error)
+                await _abort(context, error)
+            finally:
+                seconds = perf_counter() - start
+                self._metrics.rpcs.labels(method, code.name).observe(seconds)
+                log.info("call", code=code.name, seconds=round(seconds, 6))
+
+        return guarded
+
+    async def _admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
+        authorization = metadata.get("authorization")
+        if isinstance(authorization, bytes):
+            authorization = authorization.decode("latin-1")
+        caller = await asyncio.to_thread(self._gate.admit, method, authorization)
+        structlog.contextvars.bind_contextvars(key=caller.id)
+        caller.charge(requests=1)
+        set_caller(caller)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
+    error_id = ""
+    if not isinstance(error, ServiceError):
+        error_id = uuid.uuid4().hex
+        log.exception("a call failed", error_id=error_id, exc_info=error)
+    await context.abort_with_status(rpc_status.to_status(status_of(error, error_id=error_id)))

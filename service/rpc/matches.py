@@ -1,0 +1,209 @@
+"""MatchService: asking for copies."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+
+from copyhound.v1 import match_pb2, match_pb2_grpc
+from indexers.modality import Role
+from service.errors import InvalidRequestError, NotFoundError, ServiceError
+from service.matcher import Comparison, Matcher, Options, Query
+from service.matching.report import Selection
+from service.matching.score import IDENTICAL_FILE
+from service.rpc import convert
+from service.rpc.access import Caller, current_caller
+from service.rpc.context import Context, deadline_of
+from service.rpc.errors import status_of
+from service.rpc.media import MediaReader
+from service.rpc.state import StateReader
+from service.rpc.uploads import Spooler
+from service.rpc.works import check_head
+from service.store import Store
+
+
+class MatchService(match_pb2_grpc.MatchServiceServicer):
+    """See proto/copyhound/v1/match.proto, which documents every method."""
+
+    def __init__(
+        self,
+        *,
+        matcher: Matcher,
+        store: Store,
+        media: MediaReader,
+        spooler: Spooler,
+        state: StateReader,
+    ) -> None:
+        """Take the parts."""
+        self._matcher = matcher
+        self._store = store
+        self._media = media
+        self._spooler = spooler
+        self._state = state
+
+    async def Match(self, request: match_pb2.MatchRequest, context: Context) -> match_pb2.MatchResponse:
+        """Match one item."""
+        if request.WhichOneof("query") == "media":
+            self._media.check_size([request.media])
+        return await self._match(request, current_caller(), deadline_of(context))
+
+    async def BatchMatch(
+        self, request: match_pb2.BatchMatchRequest, context: Context
+    ) -> match_pb2.BatchMatchResponse:
+        """Match each, or say why not."""
+        caller, deadline = current_caller(), deadline_of(context)
+        items = request.requests
+        if not 1 <= len(items) <= convert.MAX_BATCH:
+            raise InvalidRequestError("requests", f"send 1 to {convert.MAX_BATCH}, not {len(items)}")
+        self._media.check_size(item.media for item in items)
+        caller.charge(requests=len(items) - 1)  # the call itself was charged already
+
+        async def one(item: match_pb2.MatchRequest) -> match_pb2.BatchMatchResponse.Result:
+            try:
+                response = await self._match(item, caller, deadline)
+                return match_pb2.BatchMatchResponse.Result(response=response)
+            except ServiceError as error:
+                return match_pb2.BatchMatchResponse.Result(error=status_of(error))
+
+        return match_pb2.BatchMatchResponse(results=await asyncio.gather(*(one(item) for item in items)))
+
+    async def MatchStream(
+        self, request_iterator: AsyncIterator[match_pb2.MatchStreamRequest], context: Context
+    ) -> match_pb2.MatchResponse:
+        """Match an item of any size."""
+        caller = current_caller()
+        upload = await self._spooler.receive(request_iterator, caller, check_head)
+        with upload.media:
+            header = upload.header
+            convert.read_text(header.filename, "header.filename", 255)
+            request_id = _bind_request_id(header.request_id)
+            options = self._options(header.options, caller, deadline_of(context))
+            modality = convert.read_modality(header.options.modality, "header.options.modality")
+            read = await self._matcher.read(upload.media, Role.QUERY, modality)
+        report = await self._matcher.match(Query.of(read), options)
+        return convert.report_message(report, request_id)
+
+    async def CompareMedia(
+        self, request: match_pb2.CompareMediaRequest, context: Context
+    ) -> match_pb2.CompareMediaResponse:
+        """Explain how two items relate."""
+        del context
+        caller = current_caller()
+        modality = convert.read_modality(request.modality, "modality")
+        self._media.check_size([request.a.media, request.b.media])
+        a, b = await asyncio.gather(
+            self._side(request.a, "a", Role.QUERY, modality, caller),
+            self._side(request.b, "b", Role.REFERENCE, modality, caller),
+        )
+        if a.modality != b.modality:
+            raise InvalidRequestError("b", f"is {b.modality}, but a is {a.modality}; compare like with like")
+        comparison = await self._matcher.compare(a, b)
+        return convert.comparison_message(comparison, a.modality or "", _explanation(comparison))
+
+    async def GetIndexState(
+        self, request: match_pb2.GetIndexStateRequest, context: Context
+    ) -> match_pb2.IndexState:
+        """Tell what is indexed."""
+        del request, context
+        return await asyncio.to_thread(self._state.read)
+
+    async def _match(
+        self, request: match_pb2.MatchRequest, caller: Caller, deadline: float | None
+    ) -> match_pb2.MatchResponse:
+        request_id = _bind_request_id(request.request_id)
+        options = self._options(request.options, caller, deadline)
+        query = await self._query(request, caller)
+        return convert.report_message(await self._matcher.match(query, options), request_id)
+
+    async def _query(self, request: match_pb2.MatchRequest, caller: Caller) -> Query:
+        modality = convert.read_modality(request.options.modality, "options.modality")
+        match request.WhichOneof("query"):
+            case "media":
+                convert.read_text(request.media.filename, "media.filename", 255)
+                return Query.of(await self._media.read(request.media, Role.QUERY, modality, "media", caller))
+            case "fingerprints":
+                return convert.read_fingerprints(request.fingerprints, "fingerprints")
+            case "sha256":
+                digest = convert.read_digest(request.sha256, "sha256")
+                if digest is not None:
+                    return Query(None, (), digest)
+        raise InvalidRequestError("query", "send media, fingerprints or a sha256")
+
+    def _options(self, message: match_pb2.MatchOptions, caller: Caller, deadline: float | None) -> Options:
+        if message.min_sequence < 0:
+            raise InvalidRequestError("options.min_sequence", "must not be negative")
+        probability = self._matcher.review_threshold
+        if message.HasField("min_probability"):
+            probability = convert.read_fraction(message.min_probability, "options.min_probability")
+        return Options(
+            selection=Selection(
+                min_probability=probability,
+                min_query_coverage=convert.read_fraction(
+                    message.min_query_coverage, "options.min_query_coverage"
+                ),
+                min_work_coverage=convert.read_fraction(
+                    message.min_work_coverage, "options.min_work_coverage"
+                ),
+                page_size=convert.read_page_size(message.page_size, "options.page_size", 10),
+            ),
+            uploader_token=convert.read_text(message.uploader_token, "options.uploader_token", 255),
+            territories=convert.read_territories(message.territories, "options.territories"),
+            min_sequence=message.min_sequence,
+            owner=caller.owner,
+            deadline=deadline,
+        )
+
+    async def _side(
+        self,
+        side: match_pb2.CompareSide,
+        field: str,
+        role: Role,
+        modality: str | None,
+        caller: Caller,
+    ) -> Query:
+        match side.WhichOneof("side"):
+            case "media":
+                convert.read_text(side.media.filename, f"{field}.media.filename", 255)
+                return Query.of(await self._media.read(side.media, role, modality, f"{field}.media", caller))
+            case "fingerprints":
+                return convert.read_fingerprints(side.fingerprints, f"{field}.fingerprints")
+            case "reference":
+                return await asyncio.to_thread(self._registered, side.reference, field, caller)
+        raise InvalidRequestError(field, "send media or fingerprints, or name a reference")
+
+    def _registered(self, name: str, field: str, caller: Caller) -> Query:
+        work_id, reference_id = convert.read_reference_name(name, f"{field}.reference")
+        reference = self._store.get_references([reference_id]).get(reference_id)
+        work = self._store.get_works([work_id]).get(work_id)
+        stored = self._store.fingerprints([reference_id]).get(reference_id)
+        if (
+            reference is None
+            or work is None
+            or stored is None
+            or reference.work_id != work_id
+            or caller.owner not in (None, work.owner)
+        ):
+            raise NotFoundError(f"there is no reference {name}; it may have been deleted", name=name)
+        return Query(reference.modality, stored, reference.sha256)
+
+
+def _bind_request_id(request_id: str) -> str:
+    """Check a query's request id and name it in the log."""
+    if convert.read_request_id(request_id):
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+    return request_id
+
+
+def _explanation(comparison: Comparison) -> list[str]:
+    """What the measurements mean, for people."""
+    alignment = comparison.alignment
+    if alignment is None:
+        return list(comparison.notes)
+    sentences = [f"The probability that one holds a copy of the other is {comparison.probability:.3f}."]
+    if alignment.signals.get(IDENTICAL_FILE):
+        sentences.append("The files are identical, byte for byte.")
+    transforms = dict.fromkeys(region.transform for region in alignment.regions)
+    changed = [name.replace("_", " ") for name in transforms if name != "identity"]
+    if changed:
+        sentences.append(f"They are nearest when one is changed by: {', '.join(changed)}.")
+    return [*sentences, *comparison.notes]

@@ -1,0 +1,53 @@
+"""Inline media: bytes in a message to fingerprints."""
+
+from collections.abc import Iterable
+
+from copyhound.v1 import fingerprint_pb2
+from indexers.modality import Role
+from service.errors import InvalidRequestError, MediaTooLargeError
+from service.matcher import Matcher
+from service.rpc.access import Caller
+from service.sandbox import ReadMedia, spool
+
+
+class MediaReader:
+    """Reads media that came inside a message."""
+
+    def __init__(self, matcher: Matcher, max_bytes: int) -> None:
+        """Read by `matcher`, at most `max_bytes` in one message."""
+        self._matcher = matcher
+        self.max_bytes = max_bytes
+
+    def check_size(self, media: Iterable[fingerprint_pb2.Media]) -> None:
+        """Check the size of all media of a message together.
+
+        Raises:
+            MediaTooLargeError: If they have more bytes than allowed.
+        """
+        size = sum(len(item.content) for item in media)
+        if size > self.max_bytes:
+            raise MediaTooLargeError(
+                f"the media in one message may have {self.max_bytes} bytes, these have {size}; stream "
+                "larger ones by UploadReference or MatchStream",
+                max_inline_bytes=str(self.max_bytes),
+            )
+
+    async def read(
+        self,
+        item: fingerprint_pb2.Media,
+        role: Role,
+        modality: str | None,
+        field: str,
+        caller: Caller,
+    ) -> ReadMedia:
+        """Fingerprint one item; the caller's quota pays for its bytes.
+
+        Raises:
+            InvalidRequestError: If it is empty.
+            UnreadableMediaError: If it cannot be read.
+        """
+        if not item.content:
+            raise InvalidRequestError(f"{field}.content", "is empty: send the whole file")
+        caller.charge(media_bytes=len(item.content))
+        with spool(item.content) as file:
+            return await self._matcher.read(file, role, modality)

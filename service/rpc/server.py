@@ -1,0 +1,122 @@
+"""The gRPC server: services, health, reflection, credentials, graceful stop."""
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from copyhound.v1 import match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
+from service.errors import StartupError
+from service.rpc.guard import Guard
+from service.rpc.matches import MatchService
+from service.rpc.operations import OperationsService
+from service.rpc.works import WorkService
+
+_MESSAGE_SLACK = 1024 * 1024
+"""What a message may hold besides its media."""
+
+
+class Server:
+    """The server, bound to its address from `start` on."""
+
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        works: WorkService,
+        matches: MatchService,
+        operations: OperationsService,
+        max_inline_bytes: int,
+    ) -> None:
+        """Put the services together; nothing listens yet."""
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[guard],
+            options=[
+                ("grpc.max_receive_message_length", max_inline_bytes + _MESSAGE_SLACK),
+                ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
+            ],
+        )
+        work_pb2_grpc.add_WorkServiceServicer_to_server(works, self._server)
+        match_pb2_grpc.add_MatchServiceServicer_to_server(matches, self._server)
+        operations_pb2_grpc.add_OperationsServicer_to_server(operations, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._services = (
+            work_pb2.DESCRIPTOR.services_by_name["WorkService"].full_name,
+            match_pb2.DESCRIPTOR.services_by_name["MatchService"].full_name,
+            operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
+        )
+        names = (
+            *self._services,
+            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+            reflection.SERVICE_NAME,
+        )
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """Listen, NOT_SERVING as yet; return the port.
+
+        Raises:
+            StartupError: If the address cannot be listened on.
+        """
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        try:
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise StartupError(f"cannot listen on {address}: is something else there?") from error
+        await self._server.start()
+        return port
+
+    async def serve(self) -> None:
+        """Say SERVING."""
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, seconds: float) -> None:
+        """Say NOT_SERVING, refuse new calls, and let those in flight go on for at most `seconds`."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(seconds)
+
+    async def _set_health(self, status: Any) -> None:
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+
+def credentials(
+    certificate: Path | None, key: Path | None, client_ca: Path | None
+) -> grpc.ServerCredentials | None:
+    """TLS credentials from PEM files; None for a server without TLS.
+
+    Raises:
+        StartupError: If one of certificate and key is missing, or a file cannot be read.
+    """
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise StartupError("TLS needs both tls_certificate and tls_key")
+    try:
+        pair = (key.read_bytes(), certificate.read_bytes())
+        authority = None if client_ca is None else client_ca.read_bytes()
+    except OSError as error:
+        raise StartupError(f"cannot read {error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials(
+        [pair], root_certificates=authority, require_client_auth=authority is not None
+    )
+
+
+def is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is reachable from this machine alone."""
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if host == "localhost" or address.startswith("unix:"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,72 @@
+"""What is indexed, for GetIndexState."""
+
+from pathlib import Path
+
+from copyhound.v1 import match_pb2
+from indexers import registry
+from service.catalogue import Catalogue
+from service.rpc import convert
+
+
+class StateReader:
+    """Looks at catalogue and disk."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        folder: Path,
+        max_inline_bytes: int,
+        max_media_bytes: int,
+        version: str,
+    ) -> None:
+        """Take what is told."""
+        self._catalogue = catalogue
+        self._folder = folder
+        self._max_inline_bytes = max_inline_bytes
+        self._max_media_bytes = max_media_bytes
+        self._version = version
+
+    def read(self) -> match_pb2.IndexState:
+        """The state now. Blocking."""
+        counts = self._catalogue.store.counts()
+        schemes = []
+        for modality in registry.MODALITIES:
+            for channel in modality.channels:
+                stats = self._catalogue.indexes[channel.scheme.id].stats()
+                schemes.append(
+                    match_pb2.IndexState.SchemeState(
+                        scheme=channel.scheme.id,
+                        modality=convert.modality_code(modality.name),
+                        dim=channel.scheme.dim,
+                        metric=channel.scheme.metric.value,
+                        span_unit=channel.scheme.span_unit.value,
+                        descriptor_count=stats.descriptors,
+                        delta_count=stats.delta,
+                        tombstone_count=stats.tombstones,
+                        snapshot_sequence=stats.snapshot_sequence,
+                        resident_bytes=stats.resident_bytes,
+                    )
+                )
+        return match_pb2.IndexState(
+            sequence=self._catalogue.sequence,
+            committed_sequence=self._catalogue.store.sequence(),
+            work_count=counts.works,
+            reference_count=counts.references,
+            schemes=sorted(schemes, key=lambda state: state.scheme),
+            disk_bytes=_size(self._folder),
+            max_inline_bytes=self._max_inline_bytes,
+            max_media_bytes=self._max_media_bytes,
+            version=self._version,
+        )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder; files that vanish meanwhile count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total

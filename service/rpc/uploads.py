@@ -1,0 +1,152 @@
+"""Streamed media: header first, then chunks, spooled to disk and never held in memory."""
+
+import errno
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Generic, Protocol, TypeVar
+
+from service.errors import InvalidRequestError, MediaTooLargeError, StorageFullError
+from service.rpc.access import Caller
+from service.rpc.convert import MAX_CHUNK_BYTES
+
+H = TypeVar("H", covariant=True)
+
+_HEAD_BYTES = 4096
+
+
+class StreamMessage(Protocol[H]):
+    """A message of a streamed upload, as far as this module needs it."""
+
+    @property
+    def header(self) -> H:
+        """In the first message."""
+        ...
+
+    @property
+    def chunk(self) -> bytes:
+        """In the others."""
+        ...
+
+    def WhichOneof(self, oneof_group: str, /) -> str | None:  # noqa: N802 - protobuf's name
+        """Which of both is set."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upload(Generic[H]):
+    """A media item that arrived.
+
+    Attributes:
+        header: The first message's.
+        media: The file, closed by `close`.
+        sha256: Its digest, 32 bytes.
+        byte_count: Its size.
+    """
+
+    header: H
+    media: BinaryIO
+    sha256: bytes
+    byte_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spooler:
+    """Where uploads under way are kept, and how large they may be.
+
+    Attributes:
+        folder: Files in it have no names and vanish with the process.
+        max_bytes: Largest media item.
+    """
+
+    folder: Path
+    max_bytes: int
+
+    async def receive(
+        self,
+        messages: AsyncIterator[StreamMessage[H]],
+        caller: Caller,
+        check_head: Callable[[H, bytes], None],
+    ) -> Upload[H]:
+        """Take a whole stream in.
+
+        Args:
+            messages: The stream.
+            caller: Whose quota pays.
+            check_head: Called with the header and the file's first bytes as soon as these are there (4,096,
+                or all of a smaller file); what it raises ends the upload at once.
+
+        Raises:
+            InvalidRequestError: If the messages come in another order, or a chunk is too large.
+            MediaTooLargeError: If there are more bytes than allowed.
+            QuotaExceededError: If the caller's quota does not allow them.
+            StorageFullError: If the disk is full.
+        """
+        header = await self._header(messages)
+        media: BinaryIO = tempfile.TemporaryFile(dir=self.folder)  # type: ignore[assignment]  # noqa: SIM115
+        try:
+            digest, size, head, checked = hashlib.sha256(), 0, b"", False
+            async for message in messages:
+                chunk = _chunk(message)
+                size += len(chunk)
+                if size > self.max_bytes:
+                    raise MediaTooLargeError(
+                        f"the server takes media of at most {self.max_bytes} bytes; send a shorter or "
+                        "smaller version, or raise max_media_bytes",
+                        max_media_bytes=str(self.max_bytes),
+                    )
+                caller.charge(media_bytes=len(chunk))
+                digest.update(chunk)
+                _write(media, chunk)
+                if not checked:
+                    head = (head + chunk)[:_HEAD_BYTES]
+                    if len(head) == _HEAD_BYTES:
+                        check_head(header, head)
+                        checked = True
+            if not checked:
+                check_head(header, head)
+            _flush(media)
+        except BaseException:
+            media.close()
+            raise
+        return Upload(header, media, digest.digest(), size)
+
+    async def _header(self, messages: AsyncIterator[StreamMessage[H]]) -> H:
+        async for message in messages:
+            if message.WhichOneof("payload") == "header":
+                return message.header
+            break
+        raise InvalidRequestError("header", "the first message of the stream must hold the header")
+
+
+def _chunk(message: StreamMessage[H]) -> bytes:
+    if message.WhichOneof("payload") != "chunk":
+        raise InvalidRequestError("chunk", "every message after the first must hold a chunk")
+    if len(message.chunk) > MAX_CHUNK_BYTES:
+        raise InvalidRequestError("chunk", f"has {len(message.chunk)} bytes; at most 1 MiB is allowed")
+    return message.chunk
+
+
+def _write(media: BinaryIO, chunk: bytes) -> None:
+    try:
+        media.write(chunk)
+    except OSError as error:
+        raise _storage_error(error) from error
+
+
+def _flush(media: BinaryIO) -> None:
+    try:
+        media.flush()
+        media.seek(0)
+    except OSError as error:
+        raise _storage_error(error) from error
+
+
+def _storage_error(error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFullError(
+            "the server's disk is full, the upload was not taken; tell its operator, then try again"
+        )
+    return error
