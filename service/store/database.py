@@ -1,0 +1,141 @@
+"""Connections: a writer and readers, set up for SQLite or PostgreSQL, and what their errors mean."""
+
+import errno
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from service.errors import BusyError, ServiceError, StartupError, StorageFullError
+
+_POSTGRES_DISK_FULL = "53100"
+_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}  # the second: no room for the -shm file
+_BUSY_TIMEOUT_MS = 30_000
+_WAL_LIMIT_BYTES = 64 * 1024 * 1024
+_WRITER_CACHE_KIB = 32 * 1024
+_READER_CACHE_KIB = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The two ways into a database.
+
+    Attributes:
+        url: Where it is.
+        writer: One connection. On SQLite its transactions hold the write lock from their start.
+        reader: Several connections. Each transaction sees one committed state and never waits for the
+            writer.
+    """
+
+    url: URL
+    writer: Engine
+    reader: Engine
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file; None on PostgreSQL."""
+        return Path(str(self.url.database)) if self.writer.dialect.name == "sqlite" else None
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.reader.dispose()
+        self.writer.dispose()
+
+
+def connect(url: str) -> Database:
+    """Prepare connections to a database; none is opened yet.
+
+    Raises:
+        StartupError: If the URL names no database that Copyhound can use.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed)
+        if parsed.get_backend_name() == "postgresql":
+            return _postgresql(parsed.set(drivername="postgresql+psycopg"))
+    except ModuleNotFoundError as error:
+        raise StartupError("PostgreSQL needs psycopg: pip install 'copyhound[postgres]'") from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StartupError("The database URL cannot be read; see the guide on settings") from error
+    raise StartupError(f"{parsed.get_backend_name()} is no database for Copyhound: SQLite or PostgreSQL are")
+
+
+def _sqlite(url: URL) -> Database:
+    if not url.database or url.database == ":memory:" or "uri" in url.query:
+        raise StartupError("SQLite needs the path of a file: sqlite:////folder/copyhound.db")
+    connect_args = {"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
+    writer = create_engine(url, pool_size=1, max_overflow=0, connect_args=connect_args)
+    reader = create_engine(url, pool_size=8, max_overflow=24, connect_args=connect_args)
+
+    @event.listens_for(writer, "connect")
+    def set_up_writer(connection: sqlite3.Connection, _record: object) -> None:
+        _set_up_sqlite(connection, _WRITER_CACHE_KIB)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted leaves the file
+        connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
+
+    @event.listens_for(writer, "begin")
+    def begin_write(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @event.listens_for(reader, "connect")
+    def set_up_reader(connection: sqlite3.Connection, _record: object) -> None:
+        _set_up_sqlite(connection, _READER_CACHE_KIB)
+        connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(reader, "begin")
+    def begin_read(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return _translating(Database(url, writer, reader))
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, cache_kib: int) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
+    connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+
+
+def _postgresql(url: URL) -> Database:
+    writer = create_engine(
+        url, pool_size=1, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED"
+    )
+    reader = create_engine(
+        url, pool_size=8, max_overflow=24, pool_pre_ping=True, isolation_level="REPEATABLE READ"
+    )
+    return _translating(Database(url, writer, reader))
+
+
+def _translating(database: Database) -> Database:
+    for engine in (database.writer, database.reader):
+        event.listen(engine, "handle_error", _translate)
+    return database
+
+
+def _translate(context: ExceptionContext) -> None:
+    error = _meaning(context.original_exception)
+    if error is not None:
+        context.chained_exception = error
+
+
+def _meaning(error: BaseException) -> ServiceError | None:
+    """What a driver's error means for a caller; None: an error of ours."""
+    code: Any = getattr(error, "sqlite_errorcode", None)
+    if (
+        code in _SQLITE_FULL
+        or getattr(error, "sqlstate", None) == _POSTGRES_DISK_FULL
+        or (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT})
+    ):
+        return StorageFullError(
+            "The database's disk is full: nothing was changed. Free space, then try again"
+        )
+    if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
+        return BusyError("Another process is writing to the database; try again")
+    return None

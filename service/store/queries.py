@@ -1,0 +1,305 @@
+"""Reading. Each function works on a connection, in whatever transaction that is in."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    TableValuedAlias,
+    Text,
+    and_,
+    bindparam,
+    column,
+    func,
+    null,
+    select,
+    tuple_,
+    union_all,
+)
+
+from indexers.fingerprint import Fingerprint, Scheme
+from service.domain import Counts, DescriptorOwner, IndexChange, Reference, Work
+from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
+from service.store.schema import counters, fingerprints, removals, schemes, work_references, works
+
+_CHUNK = 1000
+"""Most ids in one statement; databases limit the number of parameters."""
+
+_COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_references)
+_WORK = select(works).where(works.c.id == bindparam("id"))
+_WORK_BY_EXTERNAL_ID = select(works).where(
+    works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
+)
+_REFERENCES_OF_WORK = select(work_references).where(work_references.c.work_id == bindparam("work_id"))
+_REFERENCES_BY_SHA256 = select(work_references).where(work_references.c.sha256 == bindparam("sha256"))
+_REFERENCE_IN_WORK = select(work_references).where(
+    work_references.c.sha256 == bindparam("sha256"), work_references.c.work_id == bindparam("work_id")
+)
+_SCHEMES_OF = (
+    select(fingerprints.c.reference_id, schemes.c.name)
+    .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
+    .where(fingerprints.c.reference_id.in_(bindparam("ids", expanding=True)))
+    .order_by(schemes.c.name)
+)
+_FINGERPRINTS_OF = (
+    select(
+        fingerprints.c.reference_id,
+        schemes.c.name,
+        fingerprints.c.count,
+        fingerprints.c.descriptors,
+        fingerprints.c.spans,
+        fingerprints.c.quality,
+        fingerprints.c.regions,
+    )
+    .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
+    .where(fingerprints.c.reference_id.in_(bindparam("ids", expanding=True)))
+    .order_by(schemes.c.name)
+)
+
+
+def sequence(connection: Connection) -> int:
+    """The last change."""
+    return int(connection.execute(_COUNTERS).one().sequence)
+
+
+def counts(connection: Connection) -> Counts:
+    """How much is registered."""
+    row = connection.execute(_COUNTERS).one()
+    return Counts(works=row.works, references=row.work_references)
+
+
+def work(connection: Connection, work_id: UUID) -> Work | None:
+    """A work with its references."""
+    row = connection.execute(_WORK, {"id": work_id}).one_or_none()
+    return None if row is None else _with_references(connection, row)
+
+
+def work_by_external_id(connection: Connection, owner: str, external_id: str) -> Work | None:
+    """An owner's work with its references."""
+    key = {"owner": owner, "external_id": external_id}
+    row = connection.execute(_WORK_BY_EXTERNAL_ID, key).one_or_none()
+    return None if row is None else _with_references(connection, row)
+
+
+def works_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Work]:
+    """Works without their references; missing ones are absent."""
+    return {
+        row.id: _to_work(row, None)
+        for chunk in _chunks(ids)
+        for row in connection.execute(select(works).where(works.c.id.in_(chunk)))
+    }
+
+
+def list_works(
+    connection: Connection, *, owner: str | None, external_id: str | None, after: UUID | None, limit: int
+) -> list[Work]:
+    """A page of works without their references, in order of id."""
+    query = select(works).order_by(works.c.id).limit(limit)
+    if owner is not None:
+        query = query.where(works.c.owner == owner)
+    if external_id is not None:
+        query = query.where(works.c.external_id == external_id)
+    if after is not None:
+        query = query.where(works.c.id > after)
+    return [_to_work(row, None) for row in connection.execute(query)]
+
+
+def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Reference]:
+    """References; missing ones are absent."""
+    rows = [
+        row
+        for chunk in _chunks(ids)
+        for row in connection.execute(select(work_references).where(work_references.c.id.in_(chunk)))
+    ]
+    return {reference.id: reference for reference in _to_references(connection, rows)}
+
+
+def references_by_sha256(connection: Connection, sha256: bytes) -> list[Reference]:
+    """The references, of any work, that are this very file; oldest first."""
+    return _to_references(connection, connection.execute(_REFERENCES_BY_SHA256, {"sha256": sha256}).all())
+
+
+def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:
+    """The reference of a work that is this very file."""
+    rows = connection.execute(_REFERENCE_IN_WORK, {"work_id": work_id, "sha256": sha256}).all()
+    return next(iter(_to_references(connection, rows)), None)
+
+
+def fingerprints_of(
+    connection: Connection, reference_ids: Collection[UUID], known: Mapping[str, Scheme]
+) -> dict[UUID, tuple[Fingerprint, ...]]:
+    """The fingerprints of references under known schemes, by scheme; missing references are absent."""
+    found: dict[UUID, list[Fingerprint]] = {}
+    for chunk in _chunks(reference_ids):
+        for reference_id, scheme, count, descriptors, spans, quality, regions in connection.execute(
+            _FINGERPRINTS_OF, {"ids": chunk}
+        ):
+            if scheme in known:
+                fingerprint = load_fingerprint(
+                    known[scheme],
+                    count,
+                    descriptors=descriptors,
+                    spans=spans,
+                    quality=quality,
+                    regions=regions,
+                )
+                found.setdefault(reference_id, []).append(fingerprint)
+    return {reference_id: tuple(items) for reference_id, items in found.items()}
+
+
+def descriptor_owners(
+    connection: Connection, scheme_id: int, ids: npt.NDArray[np.int64]
+) -> dict[int, DescriptorOwner]:
+    """Whose descriptors these are; ids of deleted fingerprints are absent."""
+    wanted: list[int] = ids.tolist()
+    sqlite = connection.dialect.name == "sqlite"
+    query = _OWNERS_SQLITE if sqlite else _OWNERS_POSTGRESQL
+    rows = connection.execute(
+        query, {"scheme_id": scheme_id, "ids": json.dumps(wanted) if sqlite else wanted}
+    )
+    return {
+        descriptor_id: DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
+        for descriptor_id, first_id, reference_id, work_id in rows
+    }
+
+
+def _owners_query(wanted: TableValuedAlias) -> Select[Any]:
+    """Each id belongs to the fingerprint with the largest first id up to it, if that reaches so far."""
+    near = fingerprints.alias("near")
+    scheme_id = bindparam("scheme_id", type_=BigInteger)
+    first_id = (
+        select(func.max(near.c.first_id))
+        .where(near.c.scheme_id == scheme_id, near.c.first_id <= wanted.c.value)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            wanted.c.value, fingerprints.c.first_id, fingerprints.c.reference_id, work_references.c.work_id
+        )
+        .select_from(wanted)
+        .join(fingerprints, and_(fingerprints.c.scheme_id == scheme_id, fingerprints.c.first_id == first_id))
+        .join(work_references, work_references.c.id == fingerprints.c.reference_id)
+        .where(wanted.c.value < fingerprints.c.first_id + fingerprints.c.count)
+    )
+
+
+_OWNERS_SQLITE = _owners_query(
+    func.json_each(bindparam("ids", type_=Text)).table_valued(column("value", BigInteger), name="wanted")
+)
+_OWNERS_POSTGRESQL = _owners_query(
+    func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
+    .table_valued(column("value", BigInteger), name="wanted")
+    .render_derived()
+)
+
+
+def _changes_query() -> Select[Any]:
+    after = tuple_(bindparam("sequence", type_=BigInteger), bindparam("first_id", type_=BigInteger))
+    parts = [
+        select(table.c.sequence, table.c.first_id, table.c.count, descriptors.label("descriptors")).where(
+            table.c.scheme_id == bindparam("scheme_id"),
+            tuple_(table.c.sequence, table.c.first_id) > after,
+            table.c.sequence <= bindparam("until"),
+        )
+        for table, descriptors in (
+            (fingerprints, fingerprints.c.descriptors),
+            (removals, null()),
+        )
+    ]
+    changes = union_all(*parts).subquery("changes")
+    return select(changes).order_by(changes.c.sequence, changes.c.first_id).limit(bindparam("limit"))
+
+
+_CHANGES = _changes_query()
+_ROWS_AT_ONCE = 500
+
+
+def changes(
+    connection: Connection,
+    scheme: Scheme,
+    scheme_id: int,
+    *,
+    after: tuple[int, int],
+    until: int,
+    batch: int,
+) -> list[IndexChange]:
+    """The next changes, in rising order of (sequence, first id), that hold about `batch` descriptors.
+
+    Args:
+        connection: Where to read.
+        scheme: Which scheme.
+        scheme_id: Its row.
+        after: Sequence and first id of the last change that is known.
+        until: Last sequence to be returned.
+        batch: Descriptors after which to stop; a single change may hold more.
+    """
+    key = {"scheme_id": scheme_id, "sequence": after[0], "first_id": after[1], "until": until, "limit": batch}
+    found: list[IndexChange] = []
+    room = batch
+    with connection.execute(_CHANGES, key, execution_options={"yield_per": _ROWS_AT_ONCE}) as rows:
+        for number, first_id, count, stored in rows:
+            descriptors = None if stored is None else load_descriptors(scheme, count, stored)
+            found.append(IndexChange(number, scheme.id, first_id, count, descriptors))
+            room -= count
+            if room <= 0:
+                break
+    return found
+
+
+def _with_references(connection: Connection, row: Row[Any]) -> Work:
+    rows = connection.execute(_REFERENCES_OF_WORK, {"work_id": row.id}).all()
+    return _to_work(row, tuple(_to_references(connection, rows)))
+
+
+def _to_work(row: Row[Any], references: tuple[Reference, ...] | None) -> Work:
+    return Work(
+        id=row.id,
+        owner=row.owner,
+        external_id=row.external_id,
+        title=row.title,
+        labels=load_labels(row.labels),
+        policy=load_policy(row.policy),
+        references=references,
+        reference_count=row.reference_count,
+        revision=row.revision,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        sequence=row.sequence,
+    )
+
+
+def _to_references(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reference]:
+    """References with the names of their schemes, oldest first."""
+    names: dict[UUID, list[str]] = {row.id: [] for row in rows}
+    for chunk in _chunks(names):
+        for reference_id, name in connection.execute(_SCHEMES_OF, {"ids": chunk}):
+            names[reference_id].append(name)
+    references = [
+        Reference(
+            id=row.id,
+            work_id=row.work_id,
+            filename=row.filename,
+            modality=row.modality,
+            sha256=row.sha256,
+            byte_count=row.byte_count,
+            schemes=tuple(names[row.id]),
+            created_at=row.created_at,
+            sequence=row.sequence,
+        )
+        for row in rows
+    ]
+    return sorted(references, key=lambda reference: (reference.sequence, reference.id))
+
+
+def _chunks(ids: Iterable[UUID]) -> Iterator[list[UUID]]:
+    everything = list(ids)
+    for start in range(0, len(everything), _CHUNK):
+        yield everything[start : start + _CHUNK]

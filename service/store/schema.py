@@ -1,0 +1,227 @@
+"""The tables. A change here needs a migration; a test holds the two together."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Id(TypeDecorator[UUID]):
+    """A UUID: 16 bytes in SQLite, the native type in PostgreSQL. Both sort it bytewise."""
+
+    impl = LargeBinary(16)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column's type."""
+        return dialect.type_descriptor(Uuid() if dialect.name == "postgresql" else LargeBinary(16))
+
+    def process_bind_param(self, value: UUID | None, dialect: Dialect) -> object:
+        """Turn a UUID into what the driver takes."""
+        return value if value is None or dialect.name == "postgresql" else value.bytes
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> UUID | None:
+        """Turn what the driver gives into a UUID."""
+        return value if value is None or dialect.name == "postgresql" else UUID(bytes=value)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, kept as microseconds since 1970: exact, small and the same on every backend."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Turn an aware datetime into microseconds; a naive one raises TypeError."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn microseconds into an aware datetime."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("works", BigInteger, nullable=False),
+    Column("work_references", BigInteger, nullable=False),
+)
+"""One row. Whoever writes locks it first, so that sequence numbers rise in the order of commits."""
+
+schemes = Table(
+    "schemes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("next_id", BigInteger, nullable=False),
+    Index("ux_schemes_name", "name", unique=True),
+)
+"""The schemes ever used, and the next descriptor id of each: an id is never given out twice."""
+
+works = Table(
+    "works",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", String(128), nullable=False),
+    Column("external_id", String(255)),
+    Column("title", Text, nullable=False),
+    Column("labels", Text),
+    Column("policy", Text),
+    Column("reference_count", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ix_works_owner", "owner", "id"),
+    Index(
+        "ux_works_external_id",
+        "external_id",
+        "owner",
+        unique=True,
+        sqlite_where=text("external_id IS NOT NULL"),
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""`labels` and `policy` are JSON, NULL for none and for the default."""
+
+work_references = Table(
+    "work_references",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("work_id", ForeignKey("works.id"), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("sha256", LargeBinary(32)),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ix_work_references_work_id", "work_id", "id"),
+    Index(
+        "ux_work_references_sha256",
+        "sha256",
+        "work_id",
+        unique=True,
+        sqlite_where=text("sha256 IS NOT NULL"),
+        postgresql_where=text("sha256 IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("scheme_id", ForeignKey("schemes.id"), nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("reference_id", ForeignKey("work_references.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("descriptors", LargeBinary, nullable=False),
+    Column("spans", LargeBinary),
+    Column("quality", LargeBinary),
+    Column("regions", LargeBinary),
+    PrimaryKeyConstraint("scheme_id", "first_id"),
+    Index("ux_fingerprints_reference_id", "reference_id", "scheme_id", unique=True),
+    Index("ix_fingerprints_sequence", "scheme_id", "sequence", "first_id"),
+    sqlite_with_rowid=False,
+)
+"""Arrays are row-major and little-endian; NULL where every row has the usual value (see `codec`)."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("scheme_id", ForeignKey("schemes.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("scheme_id", "sequence", "first_id"),
+    sqlite_with_rowid=False,
+)
+"""Descriptor ids that an index may still hold; dropped when every snapshot is younger."""
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("key_id", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("request_sha256", LargeBinary(32), nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("key_id", "request_id"),
+    Index("ix_responses_created_at", "created_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("owner", String(128)),
+    Column("requests_per_minute", BigInteger, nullable=False),
+    Column("bytes_per_minute", BigInteger, nullable=False),
+    Column("secret_sha256", LargeBinary(32), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key_id", String(64)),
+    Column("state", String(16), nullable=False),
+    Column("pending", Integer, nullable=False),
+    Column("created", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Index("ix_imports_key_id", "key_id", "id"),
+    Index("ix_imports_state", "state", "id"),
+)
+
+import_rows = Table(
+    "import_rows",
+    metadata,
+    Column("import_id", ForeignKey("imports.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("work", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("import_id", "number"),
+    Index("ix_import_rows_state", "import_id", "state", "number"),
+    sqlite_with_rowid=False,
+)
+"""Pending and failed rows alone: of the others, the counts in `imports` remain."""

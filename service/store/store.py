@@ -1,0 +1,322 @@
+"""The store: opening it, reading it, and starting a write transaction."""
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.exc import OperationalError
+
+from indexers.fingerprint import Fingerprint, Scheme
+from service.domain import (
+    ApiKey,
+    Counts,
+    DescriptorOwner,
+    Import,
+    ImportRow,
+    IndexChange,
+    Reference,
+    RowState,
+    Work,
+)
+from service.errors import NotFoundError, StartupError
+from service.store import importing, keys, queries
+from service.store.database import Database, connect
+from service.store.migrate import migrate
+from service.store.schema import counters, removals, responses, schemes
+from service.store.transaction import Transaction
+
+
+class Store:
+    """Works, fingerprints, keys, imports and remembered answers. For many threads at a time.
+
+    Each reading method sees one committed state and never waits for a writer. Writers wait for each
+    other, so sequence numbers rise in the order of commits: whoever has read the changes up to N and
+    then reads those above N misses none.
+
+    Methods raise StorageFullError when the disk is full and BusyError when another process holds the
+    database; both leave it as it was.
+    """
+
+    def __init__(
+        self, database: Database, known: Mapping[str, Scheme], scheme_ids: Mapping[str, int]
+    ) -> None:
+        """Use `open`."""
+        self._database = database
+        self._known = known
+        self._scheme_ids = scheme_ids
+        self._write_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, schemes: Mapping[str, Scheme]) -> "Store":
+        """Open a database, after making or migrating its tables.
+
+        Args:
+            url: SQLAlchemy URL: ``sqlite:////folder/copyhound.db`` or ``postgresql://user@host/name``.
+            schemes: The schemes that this version knows, by id.
+
+        Raises:
+            StoreVersionError: If a newer version of Copyhound wrote the database.
+            StartupError: If the database cannot be reached, or the URL names none.
+            StorageFullError: If the disk is full.
+        """
+        database = connect(url)
+        try:
+            migrate(database.writer)
+            return cls(database, schemes, _scheme_ids(database, schemes))
+        except OperationalError as error:
+            database.dispose()
+            shown = database.url.render_as_string(hide_password=True)
+            raise StartupError(f"The database {shown} cannot be opened: {error.orig}") from error
+        except BaseException:
+            database.dispose()
+            raise
+
+    def close(self) -> None:
+        """Close all connections, after a running transaction has ended."""
+        with self._write_lock:
+            self._database.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Start a write transaction, after those of others; commit it unless an error leaves it."""
+        with self._write_lock, self._database.writer.begin() as connection:
+            transaction = Transaction(connection)
+            yield transaction
+            transaction.finish()
+
+    def sequence(self) -> int:
+        """The last committed change; 0: none yet."""
+        with self._database.reader.connect() as connection:
+            return queries.sequence(connection)
+
+    def counts(self) -> Counts:
+        """How much is registered."""
+        with self._database.reader.connect() as connection:
+            return queries.counts(connection)
+
+    def get_work(self, work_id: UUID) -> Work:
+        """A work with its references.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        with self._database.reader.connect() as connection:
+            work = queries.work(connection, work_id)
+        if work is None:
+            raise NotFoundError(f"There is no work {work_id}", work=str(work_id))
+        return work
+
+    def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
+        """Works without their references; missing ones are absent."""
+        with self._database.reader.connect() as connection:
+            return queries.works_by_id(connection, ids)
+
+    def list_works(
+        self, *, owner: str | None, external_id: str | None, after: UUID | None, limit: int
+    ) -> list[Work]:
+        """A page of works without their references, in order of id, which is the order of creation.
+
+        Args:
+            owner: Only this owner's; None: all.
+            external_id: Only with this external id; None: all.
+            after: Only works with larger ids; None: from the first.
+            limit: Most works, ≥ 1.
+        """
+        with self._database.reader.connect() as connection:
+            return queries.list_works(
+                connection, owner=owner, external_id=external_id, after=after, limit=limit
+            )
+
+    def get_reference(self, reference_id: UUID) -> Reference:
+        """A reference.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        found = self.get_references([reference_id])
+        if not found:
+            raise NotFoundError(f"There is no reference {reference_id}", reference=str(reference_id))
+        return found[reference_id]
+
+    def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
+        """References; missing ones are absent."""
+        with self._database.reader.connect() as connection:
+            return queries.references_by_id(connection, ids)
+
+    def references_by_sha256(self, sha256: bytes) -> list[Reference]:
+        """The references, of any work, that are this very file; oldest first."""
+        with self._database.reader.connect() as connection:
+            return queries.references_by_sha256(connection, sha256)
+
+    def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
+        """The fingerprints of references, in order of scheme id; missing references are absent.
+
+        Fingerprints of schemes that this version does not know are left out.
+        """
+        with self._database.reader.connect() as connection:
+            return queries.fingerprints_of(connection, reference_ids, self._known)
+
+    def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+        """Whose descriptors these are.
+
+        Args:
+            scheme: Scheme id, one of those that the store was opened with.
+            ids: (n,) descriptor ids.
+
+        Returns:
+            Descriptor id to owner; ids of deleted fingerprints are absent.
+        """
+        with self._database.reader.connect() as connection:
+            return queries.descriptor_owners(connection, self._scheme_ids[scheme], ids)
+
+    def changes_since(
+        self, scheme: str, sequence: int, *, batch: int = 10_000, until: int | None = None
+    ) -> Iterator[list[IndexChange]]:
+        """Replay what happened to one scheme's index, in rising order of sequence.
+
+        Applied to the live descriptors as of `sequence`, the changes give those as of `until`, or
+        already without what was deleted later: then the deletion's removal of absent ids does nothing.
+
+        Args:
+            scheme: Scheme id, one of those that the store was opened with.
+            sequence: Only later changes.
+            batch: About how many descriptors a list holds.
+            until: The last change to replay; None: the last one committed when this is called.
+
+        Yields:
+            Changes, never an empty list. What was added and removed within the range comes as a removal
+            alone. Each list is read in a short transaction of its own.
+        """
+        last = self.sequence() if until is None else until
+        return self._replay(scheme, sequence, last, batch)
+
+    def _replay(self, scheme: str, sequence: int, until: int, batch: int) -> Iterator[list[IndexChange]]:
+        after = (sequence, np.iinfo(np.int64).max)
+        while True:
+            with self._database.reader.connect() as connection:
+                changes = queries.changes(
+                    connection,
+                    self._known[scheme],
+                    self._scheme_ids[scheme],
+                    after=after,
+                    until=until,
+                    batch=batch,
+                )
+            if not changes:
+                return
+            yield changes
+            after = (changes[-1].sequence, changes[-1].first_id)
+
+    def forget_removals(self, sequences: Mapping[str, int]) -> None:
+        """Drop the removals that every snapshot has seen.
+
+        Args:
+            sequences: For each scheme id the change up to which its snapshots reach.
+        """
+        with self._write_lock, self._database.writer.begin() as connection:
+            for scheme, sequence in sequences.items():
+                connection.execute(
+                    delete(removals).where(
+                        removals.c.scheme_id == self._scheme_ids[scheme], removals.c.sequence <= sequence
+                    )
+                )
+
+    def forget_responses(self, before: datetime) -> int:
+        """Drop the answers that were remembered before a moment; return how many that was."""
+        with self._write_lock, self._database.writer.begin() as connection:
+            return connection.execute(delete(responses).where(responses.c.created_at < before)).rowcount
+
+    def forget_imports(self, before: datetime) -> int:
+        """Drop the imports that ended before a moment; return how many that was."""
+        with self._write_lock, self._database.writer.begin() as connection:
+            return importing.forget(connection, before)
+
+    def create_key(self, key: ApiKey) -> None:
+        """Keep a new key."""
+        with self._write_lock, self._database.writer.begin() as connection:
+            keys.create(connection, key)
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """A key, revoked or not."""
+        with self._database.reader.connect() as connection:
+            return keys.find(connection, key_id)
+
+    def list_keys(self) -> list[ApiKey]:
+        """All keys, oldest first."""
+        with self._database.reader.connect() as connection:
+            return keys.list_all(connection)
+
+    def revoke_key(self, key_id: str, at: datetime) -> ApiKey:
+        """Revoke a key; the first revocation's time stays.
+
+        Raises:
+            NotFoundError: If there is no such key.
+        """
+        with self._write_lock, self._database.writer.begin() as connection:
+            return keys.revoke(connection, key_id, at)
+
+    def get_import(self, import_id: UUID) -> Import:
+        """One import.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        with self._database.reader.connect() as connection:
+            return importing.get(connection, import_id)
+
+    def list_imports(self, *, key_id: str | None, after: UUID | None, limit: int) -> list[Import]:
+        """A page of imports, oldest first.
+
+        Args:
+            key_id: Only this key's; None: all.
+            after: Only imports with larger ids; None: from the first.
+            limit: Most imports, ≥ 1.
+        """
+        with self._database.reader.connect() as connection:
+            return importing.list_page(connection, key_id=key_id, after=after, limit=limit)
+
+    def unfinished_imports(self) -> list[UUID]:
+        """Imports that are pending or running, oldest first."""
+        with self._database.reader.connect() as connection:
+            return importing.unfinished(connection)
+
+    def pending_rows(self, import_id: UUID, *, limit: int) -> list[ImportRow]:
+        """The first rows, by number, that are still to do."""
+        with self._database.reader.connect() as connection:
+            return importing.rows_in_state(connection, import_id, RowState.PENDING, limit)
+
+    def failed_rows(self, import_id: UUID, *, limit: int) -> list[ImportRow]:
+        """The first rows, by number, that failed."""
+        with self._database.reader.connect() as connection:
+            return importing.rows_in_state(connection, import_id, RowState.FAILED, limit)
+
+    def size_bytes(self) -> int:
+        """What the database takes on disk, with its write-ahead log on SQLite."""
+        path = self._database.sqlite_path
+        if path is not None:
+            files = (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
+            return sum(_file_size(file) for file in files)
+        with self._database.reader.connect() as connection:
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+
+def _scheme_ids(database: Database, known: Mapping[str, Scheme]) -> dict[str, int]:
+    """Rows of the known schemes, made where they are missing."""
+    with database.writer.begin() as connection:
+        connection.execute(select(counters).with_for_update())  # servers that start at once: one by one
+        query = select(schemes.c.name, schemes.c.id)
+        present = {row.name for row in connection.execute(query)}
+        missing = [{"name": name, "next_id": 0} for name in known if name not in present]
+        if missing:
+            connection.execute(insert(schemes), missing)
+        return {row.name: row.id for row in connection.execute(query) if row.name in known}
+
+
+def _file_size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

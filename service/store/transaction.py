@@ -1,0 +1,468 @@
+"""Writing: what may change in one step, and what that means for the indexes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from uuid_utils.compat import uuid7
+
+from indexers.fingerprint import Fingerprint
+from service.domain import (
+    Import,
+    ImportRow,
+    ImportState,
+    IndexChange,
+    NewReference,
+    NewWork,
+    Reference,
+    RowState,
+    StoredResponse,
+    Work,
+    WorkChange,
+)
+from service.errors import AlreadyExistsError, NotFoundError, StaleError, StorageFullError
+from service.store import importing, queries
+from service.store.codec import (
+    dump_descriptors,
+    dump_labels,
+    dump_policy,
+    dump_quality,
+    dump_regions,
+    dump_spans,
+)
+from service.store.schema import (
+    counters,
+    fingerprints,
+    removals,
+    responses,
+    schemes,
+    work_references,
+    works,
+)
+
+_LOCK_COUNTERS = select(counters).with_for_update()
+_SET_COUNTERS = update(counters)
+_NEXT_IDS = select(schemes.c.name, schemes.c.id, schemes.c.next_id)
+_SET_NEXT_ID = (
+    update(schemes).where(schemes.c.id == bindparam("row_id")).values(next_id=bindparam("new_next_id"))
+)
+_ID_BY_EXTERNAL_ID = select(works.c.id).where(
+    works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
+)
+_INSERT_WORK = insert(works)
+_INSERT_REFERENCE = insert(work_references)
+_INSERT_FINGERPRINT = insert(fingerprints)
+_SET_WORK = update(works).where(works.c.id == bindparam("work_id"))
+_OF_WORK = fingerprints.c.reference_id.in_(
+    select(work_references.c.id).where(work_references.c.work_id == bindparam("work_id"))
+)
+_FINGERPRINTS_OF_WORK = (
+    select(schemes.c.name, fingerprints.c.scheme_id, fingerprints.c.first_id, fingerprints.c.count)
+    .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
+    .where(_OF_WORK)
+    .order_by(fingerprints.c.scheme_id, fingerprints.c.first_id)
+)
+_DELETE_FINGERPRINTS = delete(fingerprints).where(_OF_WORK)
+_DELETE_REFERENCES = delete(work_references).where(work_references.c.work_id == bindparam("work_id"))
+_DELETE_WORK = delete(works).where(works.c.id == bindparam("work_id"))
+_FIND_RESPONSE = select(responses.c.request_sha256, responses.c.response).where(
+    responses.c.key_id == bindparam("key_id"), responses.c.request_id == bindparam("request_id")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """The counters as the transaction has moved them so far."""
+
+    sequence: int
+    works: int
+    references: int
+    next_ids: dict[str, int] = field(default_factory=dict)
+
+
+class Transaction:
+    """One write transaction; `Store.transaction` makes them. For one thread at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take the write lock.
+
+        Args:
+            connection: In a transaction of its own, that the caller commits after `finish`.
+        """
+        self._connection = connection
+        row = connection.execute(_LOCK_COUNTERS).one()
+        self._tally = self._stored = _Tally(row.sequence, row.works, row.work_references)
+        self._scheme_ids: dict[str, int] = {}
+        self._changes: list[IndexChange] = []
+        self._failure: StorageFullError | None = None
+
+    @property
+    def changes(self) -> Sequence[IndexChange]:
+        """What the transaction means for the indexes once it is committed, in order."""
+        return self._changes
+
+    @property
+    def sequence(self) -> int:
+        """The last sequence number that was given out."""
+        return self._tally.sequence
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what is done inside, and nothing else, if an error leaves it; the error goes on.
+
+        A full disk is the exception: the database may have given up the transaction, so it fails as a
+        whole when it ends, whatever became of the error.
+        """
+        tally, change_count = self._tally, len(self._changes)
+        self._connection.exec_driver_sql("SAVEPOINT item")
+        try:
+            yield
+        except BaseException as error:
+            self._tally = tally
+            del self._changes[change_count:]
+            self._undo(error)
+            raise
+        self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
+
+    def _undo(self, error: BaseException) -> None:
+        if isinstance(error, StorageFullError):
+            self._failure = error
+            return
+        self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT item")
+        self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
+
+    def finish(self) -> None:
+        """Write the counters back; the commit follows.
+
+        Raises:
+            StorageFullError: If the disk was full at some point: nothing may be committed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._tally is self._stored:
+            return
+        self._connection.execute(
+            _SET_COUNTERS,
+            {
+                "sequence": self._tally.sequence,
+                "works": self._tally.works,
+                "work_references": self._tally.references,
+            },
+        )
+        if self._tally.next_ids:
+            self._connection.execute(
+                _SET_NEXT_ID,
+                [
+                    {"row_id": self._scheme_ids[scheme], "new_next_id": next_id}
+                    for scheme, next_id in self._tally.next_ids.items()
+                ],
+            )
+
+    def create_work(self, work: NewWork, references: Sequence[NewReference]) -> Work:
+        """Register a work with its references, as one change.
+
+        Of references with the same SHA-256 the first is kept.
+
+        Raises:
+            AlreadyExistsError: If the owner has a work with this external id; metadata `work` names it.
+        """
+        self._check_external_id(work.owner, work.external_id)
+        now = datetime.now(UTC)
+        sequence = self._tally.sequence + 1
+        work_id = uuid7()
+        distinct = _distinct(references)
+        self._connection.execute(
+            _INSERT_WORK,
+            {
+                "id": work_id,
+                "owner": work.owner,
+                "external_id": work.external_id,
+                "title": work.title,
+                "labels": dump_labels(work.labels),
+                "policy": dump_policy(work.policy),
+                "reference_count": len(distinct),
+                "revision": 1,
+                "created_at": now,
+                "updated_at": now,
+                "sequence": sequence,
+            },
+        )
+        registered = self._insert_references(work_id, distinct, sequence, now)
+        self._tally = replace(
+            self._tally,
+            sequence=sequence,
+            works=self._tally.works + 1,
+            references=self._tally.references + len(distinct),
+        )
+        return Work(
+            id=work_id,
+            owner=work.owner,
+            external_id=work.external_id,
+            title=work.title,
+            labels=dict(work.labels),
+            policy=work.policy,
+            references=registered,
+            reference_count=len(distinct),
+            revision=1,
+            created_at=now,
+            updated_at=now,
+            sequence=sequence,
+        )
+
+    def find_work(self, owner: str, external_id: str) -> Work | None:
+        """An owner's work with its references."""
+        return queries.work_by_external_id(self._connection, owner, external_id)
+
+    def add_reference(self, work_id: UUID, reference: NewReference) -> tuple[Reference, bool]:
+        """Add a reference to a work, unless the work has this very file.
+
+        Returns:
+            The reference, and whether it was there before.
+
+        Raises:
+            NotFoundError: If there is no such work.
+        """
+        work = self._work(work_id)
+        if reference.sha256 is not None:
+            present = queries.reference_in_work(self._connection, work_id, reference.sha256)
+            if present is not None:
+                return present, True
+        now = datetime.now(UTC)
+        sequence = self._tally.sequence + 1
+        (added,) = self._insert_references(work_id, [reference], sequence, now)
+        self._set_work(work, sequence, now, reference_count=work.reference_count + 1)
+        self._tally = replace(self._tally, sequence=sequence, references=self._tally.references + 1)
+        return added, False
+
+    def update_work(self, work_id: UUID, change: WorkChange, *, revision: int | None) -> Work:
+        """Change a work's fields; an empty external id takes it away.
+
+        Args:
+            work_id: Which work.
+            change: The new values.
+            revision: What the work's revision must be; None: anything.
+
+        Returns:
+            The work with its references.
+
+        Raises:
+            NotFoundError: If there is no such work.
+            StaleError: If the work has another revision.
+            AlreadyExistsError: If another work of the owner has the external id.
+        """
+        work = self._work(work_id, revision)
+        values: dict[str, Any] = {}
+        if change.external_id is not None:
+            values["external_id"] = change.external_id or None
+            if values["external_id"] != work.external_id:
+                self._check_external_id(work.owner, values["external_id"])
+        if change.title is not None:
+            values["title"] = change.title
+        if change.labels is not None:
+            values["labels"] = dump_labels(change.labels)
+        if change.policy is not None:
+            values["policy"] = dump_policy(change.policy)
+        sequence = self._tally.sequence + 1
+        self._set_work(work, sequence, datetime.now(UTC), **values)
+        self._tally = replace(self._tally, sequence=sequence)
+        return self._work(work_id)
+
+    def delete_work(self, work_id: UUID, *, revision: int | None) -> int:
+        """Erase a work with its references and fingerprints.
+
+        Args:
+            work_id: Which work.
+            revision: What the work's revision must be; None: anything.
+
+        Returns:
+            The sequence number of the deletion.
+
+        Raises:
+            NotFoundError: If there is no such work.
+            StaleError: If the work has another revision.
+        """
+        work = self._work(work_id, revision)
+        sequence = self._tally.sequence + 1
+        key = {"work_id": work_id}
+        gone = self._connection.execute(_FINGERPRINTS_OF_WORK, key).all()
+        if gone:
+            self._connection.execute(
+                insert(removals),
+                [
+                    {"scheme_id": scheme_id, "sequence": sequence, "first_id": first_id, "count": count}
+                    for _, scheme_id, first_id, count in gone
+                ],
+            )
+        self._connection.execute(_DELETE_FINGERPRINTS, key)
+        self._connection.execute(_DELETE_REFERENCES, key)
+        self._connection.execute(_DELETE_WORK, key)
+        self._changes += [
+            IndexChange(sequence, scheme, first_id, count, None) for scheme, _, first_id, count in gone
+        ]
+        self._tally = replace(
+            self._tally,
+            sequence=sequence,
+            works=self._tally.works - 1,
+            references=self._tally.references - work.reference_count,
+        )
+        return sequence
+
+    def find_response(self, key_id: str, request_id: str) -> StoredResponse | None:
+        """What a request id was answered with."""
+        key = {"key_id": key_id, "request_id": request_id}
+        row = self._connection.execute(_FIND_RESPONSE, key).one_or_none()
+        return None if row is None else StoredResponse(row.request_sha256, row.response)
+
+    def keep_response(self, key_id: str, request_id: str, stored: StoredResponse) -> None:
+        """Remember what a request id was answered with. It must be new: see `find_response`."""
+        self._connection.execute(
+            insert(responses),
+            {
+                "key_id": key_id,
+                "request_id": request_id,
+                "request_sha256": stored.request_sha256,
+                "response": stored.response,
+                "created_at": datetime.now(UTC),
+            },
+        )
+
+    def create_import(self, key_id: str | None, rows: Sequence[ImportRow]) -> Import:
+        """Keep the rows of an import, all of them pending; one without rows is done at once."""
+        return importing.create(self._connection, key_id, rows)
+
+    def finish_row(
+        self, import_id: UUID, number: int, state: RowState, *, reason: str = "", message: str = ""
+    ) -> None:
+        """Count a row as finished; the last one makes the import DONE.
+
+        Raises:
+            NotFoundError: If the row is not pending: it was finished before, or the import was cancelled.
+        """
+        importing.finish_row(self._connection, import_id, number, state, reason=reason, message=message)
+
+    def set_import_state(self, import_id: UUID, state: ImportState) -> None:
+        """Move an import on; one that is done or cancelled stays so. Cancelling drops the pending rows.
+
+        Raises:
+            NotFoundError: If there is no such import.
+        """
+        importing.set_state(self._connection, import_id, state)
+
+    def _work(self, work_id: UUID, revision: int | None = None) -> Work:
+        work = queries.work(self._connection, work_id)
+        if work is None:
+            raise NotFoundError(f"There is no work {work_id}", work=str(work_id))
+        if revision is not None and revision != work.revision:
+            raise StaleError(
+                f"Work {work_id} was changed meanwhile; get it again and repeat the change",
+                work=str(work_id),
+                revision=str(work.revision),
+            )
+        return work
+
+    def _set_work(self, work: Work, sequence: int, now: datetime, **values: object) -> None:
+        stamp = {"revision": work.revision + 1, "updated_at": now, "sequence": sequence}
+        self._connection.execute(_SET_WORK, {"work_id": work.id, **stamp, **values})
+
+    def _check_external_id(self, owner: str, external_id: str | None) -> None:
+        if external_id is None:
+            return
+        key = {"owner": owner, "external_id": external_id}
+        existing = self._connection.execute(_ID_BY_EXTERNAL_ID, key).scalar_one_or_none()
+        if existing is not None:
+            raise AlreadyExistsError(
+                f"{owner} has a work with the external id {external_id} already; update that one, or add "
+                "references to it",
+                work=str(existing),
+            )
+
+    def _insert_references(
+        self, work_id: UUID, references: Sequence[NewReference], sequence: int, now: datetime
+    ) -> tuple[Reference, ...]:
+        registered = tuple(
+            Reference(
+                id=uuid7(),
+                work_id=work_id,
+                filename=reference.filename,
+                modality=reference.modality,
+                sha256=reference.sha256,
+                byte_count=reference.byte_count,
+                schemes=tuple(sorted(fingerprint.scheme.id for fingerprint in reference.fingerprints)),
+                created_at=now,
+                sequence=sequence,
+            )
+            for reference in references
+        )
+        if registered:
+            self._connection.execute(
+                _INSERT_REFERENCE,
+                [
+                    {
+                        "id": reference.id,
+                        "work_id": work_id,
+                        "filename": reference.filename,
+                        "modality": reference.modality,
+                        "sha256": reference.sha256,
+                        "byte_count": reference.byte_count,
+                        "created_at": now,
+                        "sequence": sequence,
+                    }
+                    for reference in registered
+                ],
+            )
+            self._insert_fingerprints(
+                [
+                    (reference.id, fingerprint)
+                    for reference, new in zip(registered, references, strict=True)
+                    for fingerprint in new.fingerprints
+                ],
+                sequence,
+            )
+        return registered
+
+    def _insert_fingerprints(self, items: Sequence[tuple[UUID, Fingerprint]], sequence: int) -> None:
+        next_ids = dict(self._tally.next_ids)
+        rows = []
+        for reference_id, fingerprint in items:
+            scheme, count = fingerprint.scheme.id, len(fingerprint)
+            if scheme not in next_ids:
+                next_ids[scheme] = self._stored_next_id(scheme)
+            first_id = next_ids[scheme]
+            next_ids[scheme] += count
+            rows.append(
+                {
+                    "scheme_id": self._scheme_ids[scheme],
+                    "first_id": first_id,
+                    "count": count,
+                    "reference_id": reference_id,
+                    "sequence": sequence,
+                    "descriptors": dump_descriptors(fingerprint),
+                    "spans": dump_spans(fingerprint.spans),
+                    "quality": dump_quality(fingerprint.quality),
+                    "regions": dump_regions(fingerprint.regions),
+                }
+            )
+            self._changes.append(IndexChange(sequence, scheme, first_id, count, fingerprint.descriptors))
+        self._connection.execute(_INSERT_FINGERPRINT, rows)
+        self._tally = replace(self._tally, next_ids=next_ids)
+
+    def _stored_next_id(self, scheme: str) -> int:
+        stored = {row.name: row for row in self._connection.execute(_NEXT_IDS)}
+        self._scheme_ids = {name: row.id for name, row in stored.items()}
+        return int(stored[scheme].next_id)
+
+
+def _distinct(references: Sequence[NewReference]) -> list[NewReference]:
+    """The references without repetitions of the same file."""
+    seen: set[bytes] = set()
+    distinct = []
+    for reference in references:
+        if reference.sha256 is None or reference.sha256 not in seen:
+            distinct.append(reference)
+        if reference.sha256 is not None:
+            seen.add(reference.sha256)
+    return distinct
