@@ -20,10 +20,10 @@ from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 import structlog
+from indexers.index.live import Change, LiveIndex
 
 from indexers.fingerprint import Scheme
 from indexers.index import Hits
-from indexers.index.live import Change, LiveIndex
 from service.domain import IndexChange
 from service.errors import BusyError, StaleError, StorageFullError
 from service.metrics import Metrics

@@ -89,5 +89,5 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) 
     error_id = ""
     if not isinstance(error, ServiceError):
         error_id = uuid.uuid4().hex
-        log.exception("a call failed", error_id=error_id, exc_info=error)
+        log.error("a call failed", error_id=error_id, exc_info=error)
     await context.abort_with_status(rpc_status.to_status(status_of(error, error_id=error_id)))

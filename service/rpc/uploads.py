@@ -12,16 +12,16 @@ from service.errors import InvalidRequestError, MediaTooLargeError, StorageFullE
 from service.rpc.access import Caller
 from service.rpc.convert import MAX_CHUNK_BYTES
 
-H = TypeVar("H", covariant=True)
+H_co = TypeVar("H_co", covariant=True)
 
 _HEAD_BYTES = 4096
 
 
-class StreamMessage(Protocol[H]):
+class StreamMessage(Protocol[H_co]):
     """A message of a streamed upload, as far as this module needs it."""
 
     @property
-    def header(self) -> H:
+    def header(self) -> H_co:
         """In the first message."""
         ...
 
@@ -30,13 +30,13 @@ class StreamMessage(Protocol[H]):
         """In the others."""
         ...
 
-    def WhichOneof(self, oneof_group: str, /) -> str | None:  # noqa: N802 - protobuf's name
+    def WhichOneof(self, oneof_group: str, /) -> str | None:
         """Which of both is set."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Upload(Generic[H]):
+class Upload(Generic[H_co]):
     """A media item that arrived.
 
     Attributes:
@@ -46,7 +46,7 @@ class Upload(Generic[H]):
         byte_count: Its size.
     """
 
-    header: H
+    header: H_co
     media: BinaryIO
     sha256: bytes
     byte_count: int
@@ -66,10 +66,10 @@ class Spooler:
 
     async def receive(
         self,
-        messages: AsyncIterator[StreamMessage[H]],
+        messages: AsyncIterator[StreamMessage[H_co]],
         caller: Caller,
-        check_head: Callable[[H, bytes], None],
-    ) -> Upload[H]:
+        check_head: Callable[[H_co, bytes], None],
+    ) -> Upload[H_co]:
         """Take a whole stream in.
 
         Args:
@@ -91,12 +91,7 @@ class Spooler:
             async for message in messages:
                 chunk = _chunk(message)
                 size += len(chunk)
-                if size > self.max_bytes:
-                    raise MediaTooLargeError(
-                        f"the server takes media of at most {self.max_bytes} bytes; send a shorter or "
-                        "smaller version, or raise max_media_bytes",
-                        max_media_bytes=str(self.max_bytes),
-                    )
+                self._check_size(size)
                 caller.charge(media_bytes=len(chunk))
                 digest.update(chunk)
                 _write(media, chunk)
@@ -113,7 +108,15 @@ class Spooler:
             raise
         return Upload(header, media, digest.digest(), size)
 
-    async def _header(self, messages: AsyncIterator[StreamMessage[H]]) -> H:
+    def _check_size(self, size: int) -> None:
+        if size > self.max_bytes:
+            raise MediaTooLargeError(
+                f"the server takes media of at most {self.max_bytes} bytes; send a shorter or smaller "
+                "version, or raise max_media_bytes",
+                max_media_bytes=str(self.max_bytes),
+            )
+
+    async def _header(self, messages: AsyncIterator[StreamMessage[H_co]]) -> H_co:
         async for message in messages:
             if message.WhichOneof("payload") == "header":
                 return message.header
@@ -121,7 +124,7 @@ class Spooler:
         raise InvalidRequestError("header", "the first message of the stream must hold the header")
 
 
-def _chunk(message: StreamMessage[H]) -> bytes:
+def _chunk(message: StreamMessage[H_co]) -> bytes:
     if message.WhichOneof("payload") != "chunk":
         raise InvalidRequestError("chunk", "every message after the first must hold a chunk")
     if len(message.chunk) > MAX_CHUNK_BYTES:

@@ -96,6 +96,8 @@ class Transaction:
         self._connection = connection
         row = connection.execute(_LOCK_COUNTERS).one()
         self._tally = self._stored = _Tally(row.sequence, row.works, row.work_references)
+        self.started_at: int = row.sequence
+        """The last sequence number before this transaction."""
         self._scheme_ids: dict[str, int] = {}
         self._changes: list[IndexChange] = []
         self._failure: StorageFullError | None = None
@@ -212,6 +214,14 @@ class Transaction:
             updated_at=now,
             sequence=sequence,
         )
+
+    def get_work(self, work_id: UUID) -> Work:
+        """A work with its references.
+
+        Raises:
+            NotFoundError: If there is no such work.
+        """
+        return self._work(work_id)
 
     def find_work(self, owner: str, external_id: str) -> Work | None:
         """An owner's work with its references."""
