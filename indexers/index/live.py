@@ -1,0 +1,320 @@
+"""An index that takes a stream of changes, answers while it does, and comes back after a crash.
+
+It is derived data. The database holds the truth and numbers its changes; this index keeps a snapshot on
+disk as of one change, and what came after in memory::
+
+    base     the descriptors of the snapshot, sorted by id, never changed
+    delta    the descriptors that were added since, in the order of adding
+    dead     rows of either that were removed since
+
+`fold` makes a new snapshot of all three. After a crash, `open` loads the newest snapshot and the database
+replays what came after it.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.fingerprint import Scheme
+from indexers.index import snapshot
+from indexers.index.base import Hits
+from indexers.index.buffer import Buffer
+from indexers.index.contract import check_new, check_query, found_in, merged
+from indexers.index.faiss import FlatRows
+from indexers.index.multi_index import HashedRows, hashable
+from indexers.index.snapshot import DamagedSnapshotError, Snapshot
+from indexers.index.table import Rows, Table
+
+_log = logging.getLogger(__name__)
+
+_NONE_DEAD = np.empty(0, np.int64)
+_DICT_ITEM = 64
+"""Bytes of the two integers that an entry of a dictionary points to."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What one committed change of the database means for this index.
+
+    Attributes:
+        sequence: Its number; several changes may share one.
+        ids: (n,) int64.
+        descriptors: What is added under these ids, (n, scheme.columns); None: the ids are removed.
+    """
+
+    sequence: int
+    ids: npt.NDArray[np.int64]
+    descriptors: npt.NDArray[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """How large an index is, and how far it is from its snapshot.
+
+    Attributes:
+        descriptors: How many can be found.
+        delta: How many rows were added since the snapshot, removed ones included.
+        tombstones: How many rows were removed since the snapshot and still take memory.
+        snapshot_sequence: The last change that the snapshot includes; 0: there is none.
+        sequence: The last change that was applied.
+        resident_bytes: Memory held.
+        oldest_unfolded_seconds: Age of the oldest change that the snapshot lacks; 0: it lacks none.
+    """
+
+    descriptors: int
+    delta: int
+    tombstones: int
+    snapshot_sequence: int
+    sequence: int
+    resident_bytes: int
+    oldest_unfolded_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _State:
+    """All that a search looks at; replaced as a whole.
+
+    `unfolded_since` is when the oldest change was applied that the snapshot lacks, on the monotonic clock.
+    """
+
+    base: Table
+    delta: Table
+    sequence: int
+    snapshot_sequence: int
+    unfolded_since: float | None
+
+
+class LiveIndex:
+    """Descriptors of one scheme; searched as a `VectorIndex`, changed by `apply`.
+
+    Searches are exact, with any number of descriptors: from `approximate_from` on the base is searched
+    through tables (`multi_index.HashedRows`) that take more memory and far less time.
+
+    Any method may be called from any thread. A search takes no lock and sees all of an `apply` or
+    nothing. An `apply` waits for other changes, for a `fold` only for the moment in which it swaps in
+    its result. The delta is searched exhaustively: fold before it passes about 100,000 rows.
+    """
+
+    def __init__(self, scheme: Scheme, folder: Path, start: Snapshot, *, approximate_from: int) -> None:
+        """Start from a snapshot; `open` finds it."""
+        self.scheme = scheme
+        self._folder = folder
+        self._hashed_from = approximate_from
+        self._changing = threading.Lock()
+        self._folding = threading.Lock()
+        self._buffer = Buffer(scheme)
+        self._delta_rows: dict[int, int] = {}  # row in the delta of each id that lives there
+        self._later_since: float | None = None  # when the first change came after a fold began
+        base = Table(start.ids, self._build_rows(start.descriptors), _NONE_DEAD)
+        self._state = _State(base, self._buffer.table(_NONE_DEAD), start.sequence, start.sequence, None)
+
+    @classmethod
+    def open(cls, scheme: Scheme, folder: Path, *, approximate_from: int = 4_000_000) -> "LiveIndex":
+        """Load the newest snapshot of a folder that is intact; none: start empty, at sequence 0.
+
+        A damaged snapshot is set aside and logged; the database then has more to replay.
+
+        Args:
+            scheme: Of the descriptors.
+            folder: Of this index alone; made if it is missing.
+            approximate_from: From how many descriptors on the base is searched through tables.
+
+        Raises:
+            SnapshotError: If a snapshot is of another scheme or a newer format.
+            OSError: If the folder cannot be read or written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in snapshot.snapshots(folder):
+            try:
+                start = snapshot.read(path, scheme)
+            except DamagedSnapshotError as error:
+                aside = snapshot.set_aside(path)
+                _log.warning("%s; it is now %s, and the database replays what is missing", error, aside.name)
+                continue
+            snapshot.delete_others(folder, path)
+            return cls(scheme, folder, start, approximate_from=approximate_from)
+        snapshot.delete_others(folder, None)
+        empty = Snapshot(0, np.empty(0, np.int64), np.empty((0, scheme.columns), scheme.dtype))
+        return cls(scheme, folder, empty, approximate_from=approximate_from)
+
+    @property
+    def sequence(self) -> int:
+        """The last change that was applied."""
+        return self._state.sequence
+
+    @property
+    def snapshot_sequence(self) -> int:
+        """The last change that the snapshot on disk includes; 0: there is none."""
+        return self._state.snapshot_sequence
+
+    def __len__(self) -> int:
+        """Number of descriptors that can be found."""
+        state = self._state
+        return len(state.base) + len(state.delta)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Make committed changes searchable: all of them at once, or none if one is wrong.
+
+        Changes that were applied before (up to `sequence`) are ignored, so that a replay may overlap;
+        all changes of one sequence number therefore belong into one call.
+
+        Raises:
+            ValueError: If the sequence falls from one change to the next, an added id is negative,
+                repeated or present.
+            FingerprintError: If descriptors do not fit the scheme.
+        """
+        with self._changing:
+            before = self._state
+            state = before
+            try:
+                for change in changes:
+                    if change.sequence > before.sequence:
+                        state = self._changed(state, change)
+            except BaseException:
+                self._buffer.truncate(len(before.delta.ids))
+                self._delta_rows = _live_rows(before.delta)
+                raise
+            if state is not before:
+                now = time.monotonic()
+                self._later_since = self._later_since or now
+                self._state = replace(state, unfolded_since=before.unfolded_since or now)
+
+    def advance(self, sequence: int) -> None:
+        """Note a committed change that concerns other schemes only; an old one is ignored."""
+        with self._changing:
+            if sequence > self._state.sequence:
+                self._state = replace(self._state, sequence=sequence)
+
+    def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None = None) -> Hits:
+        """Find neighbours; see `VectorIndex.search`."""
+        queries = check_query(self.scheme, queries, radius, limit)
+        state = self._state
+        hits = state.base.search(queries, radius=radius, limit=limit)
+        later = state.delta.search(queries, radius=radius, limit=limit)
+        return merged([hits, later], limit) if len(later.ids) else hits
+
+    def fold(self) -> bool:
+        """Write a snapshot of all that was applied, and drop older ones with what was removed since.
+
+        Takes as long as writing all descriptors to disk (and, of a large base, building its tables).
+        Searches and changes go on meanwhile. If it fails, the index is as it was.
+
+        Returns:
+            False if the snapshot lacks no change of this scheme; nothing was written then.
+
+        Raises:
+            OSError: If the disk is full or fails.
+        """
+        with self._folding:
+            with self._changing:
+                folded = self._state
+                self._later_since = None
+            if folded.unfolded_since is None:
+                return False
+            fresh = _combined(folded)
+            path = snapshot.write(self._folder, self.scheme, fresh)
+            base = Table(fresh.ids, self._build_rows(fresh.descriptors), _NONE_DEAD)
+            with self._changing:
+                self._swap_in(base, folded)
+            snapshot.delete_others(self._folder, path)
+            snapshot.delete_damaged(self._folder)
+            return True
+
+    def stats(self) -> IndexStats:
+        """Sizes at this moment."""
+        state = self._state
+        since = state.unfolded_since
+        return IndexStats(
+            descriptors=len(state.base) + len(state.delta),
+            delta=len(state.delta.ids),
+            tombstones=len(state.base.dead) + len(state.delta.dead),
+            snapshot_sequence=state.snapshot_sequence,
+            sequence=state.sequence,
+            resident_bytes=state.base.nbytes
+            + self._buffer.nbytes
+            + state.delta.dead.nbytes
+            + sys.getsizeof(self._delta_rows)
+            + len(self._delta_rows) * _DICT_ITEM,
+            oldest_unfolded_seconds=0.0 if since is None else time.monotonic() - since,
+        )
+
+    def _build_rows(self, descriptors: npt.NDArray[Any]) -> Rows:
+        if len(descriptors) >= self._hashed_from and hashable(self.scheme):
+            return HashedRows(self.scheme, descriptors)
+        return FlatRows(self.scheme, descriptors)
+
+    def _changed(self, state: _State, change: Change) -> _State:
+        if change.sequence < state.sequence:
+            raise ValueError(f"change {change.sequence} comes after {state.sequence}: apply them in order")
+        if change.descriptors is None:
+            return self._removed(replace(state, sequence=change.sequence), change.ids)
+        return self._added(replace(state, sequence=change.sequence), change.ids, change.descriptors)
+
+    def _added(self, state: _State, ids: npt.NDArray[np.int64], descriptors: npt.NDArray[Any]) -> _State:
+        check_new(self.scheme, ids, descriptors)
+        listed = ids.tolist()
+        if len(_live_base_rows(state.base, ids)) or not self._delta_rows.keys().isdisjoint(listed):
+            raise ValueError(f"{self.scheme.id} has one of these ids already: remove it first")
+        self._delta_rows.update(
+            zip(listed, range(len(self._buffer), len(self._buffer) + len(ids)), strict=True)
+        )
+        self._buffer.append(ids, descriptors)
+        return replace(state, delta=self._buffer.table(state.delta.dead))
+
+    def _removed(self, state: _State, ids: npt.NDArray[np.int64]) -> _State:
+        in_delta = [self._delta_rows.pop(one) for one in ids.tolist() if one in self._delta_rows]
+        return replace(
+            state,
+            base=state.base.without(_live_base_rows(state.base, ids)),
+            delta=state.delta.without(np.array(sorted(in_delta), np.int64)),
+        )
+
+    def _swap_in(self, base: Table, folded: _State) -> None:
+        """Replace what was folded by its result, and carry over what changed since."""
+        now = self._state
+        split = len(folded.delta.ids)
+        base_died = now.base.dead[~found_in(folded.base.dead, now.base.dead)]
+        delta_died = now.delta.dead[~found_in(folded.delta.dead, now.delta.dead)]
+        died = np.concatenate([now.base.ids[base_died], now.delta.ids[delta_died[delta_died < split]]])
+        self._buffer = Buffer(self.scheme)
+        self._buffer.append(now.delta.ids[split:], now.delta.rows.descriptors[split:])
+        delta = self._buffer.table(delta_died[delta_died >= split] - split)
+        self._delta_rows = _live_rows(delta)
+        self._state = _State(
+            base.without(_live_base_rows(base, died)), delta, now.sequence, folded.sequence, self._later_since
+        )
+
+
+def _live_base_rows(base: Table, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rows, rising, of those of the ids that live in a base, whose ids rise."""
+    present = np.unique(ids[found_in(base.ids, ids)])
+    rows = np.searchsorted(base.ids, present)
+    return rows[~found_in(base.dead, rows)]
+
+
+def _live_rows(delta: Table) -> dict[int, int]:
+    lives = np.ones(len(delta.ids), np.bool_)
+    lives[delta.dead] = False
+    rows = np.flatnonzero(lives)
+    return dict(zip(delta.ids[rows].tolist(), rows.tolist(), strict=True))
+
+
+def _combined(state: _State) -> Snapshot:
+    """All that lives, sorted by id."""
+    ids, descriptors = state.base.live()
+    new_ids, new_descriptors = state.delta.live()
+    order = np.argsort(new_ids)
+    places = np.searchsorted(ids, new_ids[order])
+    return Snapshot(
+        state.sequence,
+        np.insert(ids, places, new_ids[order]),
+        np.insert(descriptors, places, new_descriptors[order], axis=0),
+    )

@@ -1,0 +1,82 @@
+"""Descriptors under ids, some of them dead: immutable, so that a search needs no lock."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.index.base import Hits
+from indexers.index.contract import found_in, ordered, selected
+
+
+class Rows(Protocol):
+    """An immutable array of descriptors that can be searched."""
+
+    descriptors: npt.NDArray[Any]
+    """(n, scheme.columns)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        ...
+
+    def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
+        """Find the rows within `radius`, inclusive, in any order; ids are row numbers.
+
+        With a limit it may leave out rows that lie farther than a query's `limit`-th nearest. It never
+        leaves out one that lies equally near: the caller decides by id.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows, their ids and which of them are dead.
+
+    Attributes:
+        ids: (n,), unique among the rows that live.
+        rows: n descriptors.
+        dead: Numbers of rows that are not to be found, rising.
+    """
+
+    ids: npt.NDArray[np.int64]
+    rows: Rows
+    dead: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of rows that live."""
+        return len(self.ids) - len(self.dead)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        return self.ids.nbytes + self.rows.nbytes + self.dead.nbytes
+
+    def without(self, rows: npt.NDArray[np.int64]) -> "Table":
+        """The same with further rows dead: `rows`, (m,), rise, and none of them is dead yet."""
+        return replace(self, dead=np.insert(self.dead, np.searchsorted(self.dead, rows), rows))
+
+    def live(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+        """Ids and descriptors of the rows that live."""
+        if len(self.dead) == 0:
+            return self.ids, self.rows.descriptors
+        lives = np.ones(len(self.ids), np.bool_)
+        lives[self.dead] = False
+        return self.ids[lives], self.rows.descriptors[lives]
+
+    def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
+        """Find neighbours as `VectorIndex.search` does; the arguments were checked."""
+        depth = limit
+        while True:
+            hits = self.rows.search(queries, radius=radius, limit=depth)
+            found = np.diff(hits.offsets)
+            if len(self.dead) and len(hits.ids):
+                hits = selected(hits, ~found_in(self.dead, hits.ids))
+            if (
+                limit is None
+                or depth is None
+                or not ((np.diff(hits.offsets) < limit) & (found >= depth)).any()
+            ):
+                return ordered(hits.offsets, self.ids[hits.ids], hits.distances, limit)
+            depth *= 4  # dead rows took the places of live ones: look deeper
