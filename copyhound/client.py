@@ -1,0 +1,116 @@
+"""The client for programs without an event loop: `AsyncClient`, driven on a thread of its own."""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from copyhound.async_client import AsyncClient
+from copyhound.concurrency import LoopThread
+from copyhound.imports import Import
+from copyhound.transport import Tls
+from copyhound.types import ImportRow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _waits(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Client", P], T]:
+    """Make a method of `Client` that waits for the same method of `AsyncClient`."""
+
+    @wraps(method)
+    def call(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._thread.run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _iterates(
+    method: Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate["Client", P], Iterator[T]]:
+    """Make a method of `Client` that iterates over what the same method of `AsyncClient` yields."""
+
+    @wraps(method)
+    def call(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items = method(self._client, *args, **kwargs)
+        try:
+            while (found := self._thread.run(_next(items))) is not None:
+                yield found[0]
+        finally:
+            if not self._thread.closed:
+                self._thread.run(items.aclose())
+
+    return call
+
+
+async def _next(items: AsyncGenerator[T, None]) -> tuple[T] | None:
+    """Return the next item, or None after the last."""
+    async for item in items:
+        return (item,)
+    return None
+
+
+class Client:
+    """Registers works and asks for copies. Close it, or use it in a ``with`` statement.
+
+    It may be used from several threads. Each method does what the method of the same name of `AsyncClient`
+    does, with the same arguments; where that iterates asynchronously, this iterates.
+    """
+
+    def __init__(
+        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 60.0
+    ) -> None:
+        """Prepare the connection; the arguments are those of `AsyncClient`."""
+
+        async def make() -> AsyncClient:
+            return AsyncClient(target, api_key=api_key, tls=tls, timeout=timeout)
+
+        self._thread = LoopThread()
+        try:
+            self._client = self._thread.run(make())
+        except BaseException:
+            self._thread.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and end the thread; calls under way are cancelled."""
+        if not self._thread.closed:
+            self._thread.run(self._client.close())
+            self._thread.close()
+
+    register = _waits(AsyncClient.register)
+    register_many = _iterates(AsyncClient.register_many)
+    add_reference = _waits(AsyncClient.add_reference)
+    get_work = _waits(AsyncClient.get_work)
+    works = _iterates(AsyncClient.works)
+    update_work = _waits(AsyncClient.update_work)
+    delete_work = _waits(AsyncClient.delete_work)
+    match = _waits(AsyncClient.match)
+    match_many = _iterates(AsyncClient.match_many)
+    match_fingerprints = _waits(AsyncClient.match_fingerprints)
+    match_sha256 = _waits(AsyncClient.match_sha256)
+    compare = _waits(AsyncClient.compare)
+    index_state = _waits(AsyncClient.index_state)
+
+    def import_works(self, rows: Iterable[ImportRow]) -> Import:
+        """Start an import of files that lie below the server's import folder, at most 100,000."""
+        return Import(self._thread, self._thread.run(self._client.import_works(rows)))
+
+    def get_import(self, name: str) -> Import:
+        """Return the handle of an import that was started before, by its operation's name."""
+        return Import(self._thread, self._client.get_import(name))
