@@ -1,6 +1,5 @@
 """Connections: a writer and readers, set up for SQLite or PostgreSQL, and what their errors mean."""
 
-import errno
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,21 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from service.errors import BusyError, ServiceError, StartupError, StorageFullError
 
 _POSTGRES_DISK_FULL = "53100"
 _SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}  # the second: no room for the -shm file
+_POSTGRES_UNAVAILABLE = {"08", "53", "55", "57"}  # no connection, no resources, locked, shutting down
 _BUSY_TIMEOUT_MS = 30_000
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 _WRITER_CACHE_KIB = 32 * 1024
 _READER_CACHE_KIB = 8 * 1024
+
+
+DISK_WAS_FULL = "disk_was_full"
+"""Key in a connection's `info` after a full disk: SQLite may have rolled back its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,12 @@ def _postgresql(url: URL) -> Database:
     reader = create_engine(
         url, pool_size=8, max_overflow=24, pool_pre_ping=True, isolation_level="REPEATABLE READ"
     )
+
+    @event.listens_for(writer, "connect")
+    def set_up_writer(connection: Any, _record: object) -> None:
+        connection.execute(f"SET lock_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.commit()
+
     return _translating(Database(url, writer, reader))
 
 
@@ -120,22 +130,29 @@ def _translating(database: Database) -> Database:
 
 
 def _translate(context: ExceptionContext) -> None:
-    error = _meaning(context.original_exception)
-    if error is not None:
-        context.chained_exception = error
+    if context.is_pre_ping:  # the pool replaces the connection by itself
+        return
+    meaning = _meaning(context)
+    if isinstance(meaning, StorageFullError) and context.connection is not None:
+        context.connection.info[DISK_WAS_FULL] = True
+    if meaning is not None:
+        context.chained_exception = meaning
 
 
-def _meaning(error: BaseException) -> ServiceError | None:
-    """What a driver's error means for a caller; None: an error of ours."""
-    code: Any = getattr(error, "sqlite_errorcode", None)
-    if (
-        code in _SQLITE_FULL
-        or getattr(error, "sqlstate", None) == _POSTGRES_DISK_FULL
-        or (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT})
-    ):
+def _meaning(context: ExceptionContext) -> ServiceError | None:
+    """What a driver's error means for a caller; None: a mistake of ours."""
+    error = context.original_exception
+    sqlite_code: int | None = getattr(error, "sqlite_errorcode", None)
+    sqlstate: str | None = getattr(error, "sqlstate", None)
+    if sqlite_code in _SQLITE_FULL or sqlstate == _POSTGRES_DISK_FULL:
         return StorageFullError(
             "The database's disk is full: nothing was changed. Free space, then try again"
         )
-    if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        return BusyError("Another process is writing to the database; try again")
+    if sqlite_code is not None:
+        busy = sqlite_code & 0xFF == sqlite3.SQLITE_BUSY
+        return BusyError("Another process is writing to the database; try again") if busy else None
+    if isinstance(context.sqlalchemy_exception, OperationalError) and (
+        sqlstate is None or sqlstate[:2] in _POSTGRES_UNAVAILABLE
+    ):
+        return BusyError("The database does not answer; see whether PostgreSQL runs, then try again")
     return None

@@ -15,6 +15,8 @@ from service.store.schema import import_rows, imports
 
 _UNFINISHED = (ImportState.PENDING.value, ImportState.RUNNING.value)
 
+_ENDED = (ImportState.DONE.value, ImportState.CANCELLED.value)
+
 
 def create(connection: Connection, key_id: str | None, rows: Sequence[ImportRow]) -> Import:
     """Keep the rows, all of them pending; an import without rows is done at once."""
@@ -173,7 +175,7 @@ def set_state(connection: Connection, import_id: UUID, state: ImportState) -> No
 
 def forget(connection: Connection, before: datetime) -> int:
     """Drop the imports that ended before a moment; return how many that was."""
-    ended = (imports.c.state.not_in(_UNFINISHED), imports.c.updated_at < before)
+    ended = (imports.c.state.in_(_ENDED), imports.c.updated_at < before)
     connection.execute(
         delete(import_rows).where(import_rows.c.import_id.in_(select(imports.c.id).where(*ended)))
     )

@@ -39,7 +39,12 @@ _WORK_BY_EXTERNAL_ID = select(works).where(
     works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
 )
 _REFERENCES_OF_WORK = select(work_references).where(work_references.c.work_id == bindparam("work_id"))
-_REFERENCES_BY_SHA256 = select(work_references).where(work_references.c.sha256 == bindparam("sha256"))
+_REFERENCES_BY_SHA256 = (
+    select(work_references)
+    .where(work_references.c.sha256 == bindparam("sha256"))
+    .order_by(work_references.c.work_id)
+    .limit(bindparam("limit"))
+)
 _REFERENCE_IN_WORK = select(work_references).where(
     work_references.c.sha256 == bindparam("sha256"), work_references.c.work_id == bindparam("work_id")
 )
@@ -122,9 +127,10 @@ def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID
     return {reference.id: reference for reference in _to_references(connection, rows)}
 
 
-def references_by_sha256(connection: Connection, sha256: bytes) -> list[Reference]:
-    """The references, of any work, that are this very file; oldest first."""
-    return _to_references(connection, connection.execute(_REFERENCES_BY_SHA256, {"sha256": sha256}).all())
+def references_by_sha256(connection: Connection, sha256: bytes, limit: int) -> list[Reference]:
+    """The references that are this very file, at most one of each work; those of old works first."""
+    rows = connection.execute(_REFERENCES_BY_SHA256, {"sha256": sha256, "limit": limit}).all()
+    return _to_references(connection, rows)
 
 
 def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:
@@ -255,8 +261,11 @@ def changes(
 
 
 def _with_references(connection: Connection, row: Row[Any]) -> Work:
-    rows = connection.execute(_REFERENCES_OF_WORK, {"work_id": row.id}).all()
-    return _to_work(row, tuple(_to_references(connection, rows)))
+    references = _to_references(
+        connection, connection.execute(_REFERENCES_OF_WORK, {"work_id": row.id}).all()
+    )
+    references.sort(key=lambda reference: (reference.sequence, reference.id))
+    return _to_work(row, tuple(references))
 
 
 def _to_work(row: Row[Any], references: tuple[Reference, ...] | None) -> Work:
@@ -277,12 +286,12 @@ def _to_work(row: Row[Any], references: tuple[Reference, ...] | None) -> Work:
 
 
 def _to_references(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reference]:
-    """References with the names of their schemes, oldest first."""
+    """References with the names of their schemes, in the order of the rows."""
     names: dict[UUID, list[str]] = {row.id: [] for row in rows}
     for chunk in _chunks(names):
         for reference_id, name in connection.execute(_SCHEMES_OF, {"ids": chunk}):
             names[reference_id].append(name)
-    references = [
+    return [
         Reference(
             id=row.id,
             work_id=row.work_id,
@@ -296,7 +305,6 @@ def _to_references(connection: Connection, rows: Sequence[Row[Any]]) -> list[Ref
         )
         for row in rows
     ]
-    return sorted(references, key=lambda reference: (reference.sequence, reference.id))
 
 
 def _chunks(ids: Iterable[UUID]) -> Iterator[list[UUID]]:

@@ -24,7 +24,7 @@ from service.domain import (
     RowState,
     Work,
 )
-from service.errors import NotFoundError, StartupError
+from service.errors import BusyError, NotFoundError, StartupError
 from service.store import importing, keys, queries
 from service.store.database import Database, connect
 from service.store.migrate import migrate
@@ -69,10 +69,10 @@ class Store:
         try:
             migrate(database.writer)
             return cls(database, schemes, _scheme_ids(database, schemes))
-        except OperationalError as error:
+        except (OperationalError, BusyError) as error:
             database.dispose()
             shown = database.url.render_as_string(hide_password=True)
-            raise StartupError(f"The database {shown} cannot be opened: {error.orig}") from error
+            raise StartupError(f"The database {shown} cannot be opened: {error.__cause__}") from error
         except BaseException:
             database.dispose()
             raise
@@ -149,10 +149,10 @@ class Store:
         with self._database.reader.connect() as connection:
             return queries.references_by_id(connection, ids)
 
-    def references_by_sha256(self, sha256: bytes) -> list[Reference]:
-        """The references, of any work, that are this very file; oldest first."""
+    def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
+        """The references that are this very file, at most one of each work; those of old works first."""
         with self._database.reader.connect() as connection:
-            return queries.references_by_sha256(connection, sha256)
+            return queries.references_by_sha256(connection, sha256, limit)
 
     def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
         """The fingerprints of references, in order of scheme id; missing references are absent.

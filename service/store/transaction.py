@@ -34,6 +34,7 @@ from service.store.codec import (
     dump_regions,
     dump_spans,
 )
+from service.store.database import DISK_WAS_FULL
 from service.store.schema import (
     counters,
     fingerprints,
@@ -94,13 +95,13 @@ class Transaction:
             connection: In a transaction of its own, that the caller commits after `finish`.
         """
         self._connection = connection
+        connection.info.pop(DISK_WAS_FULL, None)
         row = connection.execute(_LOCK_COUNTERS).one()
         self._tally = self._stored = _Tally(row.sequence, row.works, row.work_references)
         self.started_at: int = row.sequence
         """The last sequence number before this transaction."""
         self._scheme_ids: dict[str, int] = {}
         self._changes: list[IndexChange] = []
-        self._failure: StorageFullError | None = None
 
     @property
     def changes(self) -> Sequence[IndexChange]:
@@ -118,23 +119,22 @@ class Transaction:
 
         A full disk is the exception: the database may have given up the transaction, so it fails as a
         whole when it ends, whatever became of the error.
+
+        Raises:
+            StorageFullError: If the disk was full earlier in the transaction.
         """
+        self._check_disk()
         tally, change_count = self._tally, len(self._changes)
         self._connection.exec_driver_sql("SAVEPOINT item")
         try:
             yield
-        except BaseException as error:
+        except BaseException:
             self._tally = tally
             del self._changes[change_count:]
-            self._undo(error)
+            if DISK_WAS_FULL not in self._connection.info:
+                self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT item")
+                self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
             raise
-        self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
-
-    def _undo(self, error: BaseException) -> None:
-        if isinstance(error, StorageFullError):
-            self._failure = error
-            return
-        self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT item")
         self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
 
     def finish(self) -> None:
@@ -143,8 +143,7 @@ class Transaction:
         Raises:
             StorageFullError: If the disk was full at some point: nothing may be committed.
         """
-        if self._failure is not None:
-            raise self._failure
+        self._check_disk()
         if self._tally is self._stored:
             return
         self._connection.execute(
@@ -361,6 +360,12 @@ class Transaction:
             NotFoundError: If there is no such import.
         """
         importing.set_state(self._connection, import_id, state)
+
+    def _check_disk(self) -> None:
+        if DISK_WAS_FULL in self._connection.info:
+            raise StorageFullError(
+                "The database's disk was full: nothing was changed. Free space, then try again"
+            )
 
     def _work(self, work_id: UUID, revision: int | None = None) -> Work:
         work = queries.work(self._connection, work_id)

@@ -1,0 +1,153 @@
+"""Perceptual hashes of pictures: PDQ and pHash, of a picture as it is and of its flips and turns.
+
+Flips and right-angle turns are found from the query's side. The query is hashed in eight views, the reference
+in one: a search scans as much as with eight views of each reference, the index takes an eighth of the memory,
+and registering costs an eighth of the hashing. Both hashes get their views from one transform of the picture:
+a flip changes the signs of a DCT's odd coefficients, a turn also transposes them.
+
+View codes name what was done to the reference to give the query (`TRANSFORMS`). The descriptor of view k is
+therefore taken from the query with transform k undone: it equals the reference's where k is right.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pdqhash
+from PIL import Image
+
+from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
+from indexers.image.decode import Picture
+from indexers.modality import Role, Segment
+
+PDQ = Scheme("image.pdq", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
+"""Meta's PDQ (https://github.com/facebook/ThreatExchange/tree/main/pdq) of the luma at 320 × 320 pixels.
+
+Meta's C++ program brings pictures of more than 512 pixels to 512 × 512, its Python code hashes them at the
+size that they have. At 320 × 320 PDQ's box filter (3 pixels) and its sampling grid (every fifth) lie
+symmetrically, which they do not at 512: flips hash to exactly flipped hashes, and a copy of another size
+moves fewer bits. Bits are packed in the order of PDQ's hexadecimal form. Quality is PDQ's, over 100.
+"""
+
+PHASH = Scheme("image.phash", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
+"""imagehash.phash (8 × 8 bits) of the luma at 320 × 320 pixels.
+
+Bits are packed in the order of its hexadecimal form. Quality is the standard deviation that the hashed
+coefficients describe, in grey levels, over `PHASH_FULL_CONTRAST` and at most 1: a flat picture has 0.
+"""
+
+TRANSFORMS = (
+    "identity",
+    "flip_horizontal",
+    "flip_vertical",
+    "rotate_90",
+    "rotate_180",
+    "rotate_270",
+    "transpose",
+    "transverse",
+)
+"""View codes: what was done to the reference to give the query. Turns are counter-clockwise."""
+
+HASHED_SIDE = 320
+"""Side of the square that is hashed: an odd multiple of 64 with an odd filter window, see `PDQ`."""
+
+PHASH_FULL_CONTRAST = 16.0
+"""Grey levels of low-frequency contrast from which a pHash is as stable as it gets."""
+
+_PHASH_SIDE = 8
+_PHASH_PIXELS = 32
+
+_PDQ_ORDER = (0, 5, 4, 3, 2, 1, 6, 7)
+"""Where `pdqhash.compute_dihedral` puts the hash of the picture with each of `TRANSFORMS` undone."""
+
+_GRID = np.arange(_PHASH_PIXELS)
+_DCT = 2.0 * np.cos(np.pi * np.outer(np.arange(_PHASH_SIDE), 2 * _GRID + 1) / (2 * _PHASH_PIXELS))
+"""The first rows of the DCT-II, scaled as SciPy and imagehash have it."""
+
+_ODD = (-1.0) ** np.arange(_PHASH_SIDE)
+_MIRROR_X = _ODD[np.newaxis, :]
+_MIRROR_Y = _ODD[:, np.newaxis]
+
+
+def fingerprint(segments: Iterable[Segment[Picture]], role: Role) -> list[Fingerprint]:
+    """Hash each frame: `PDQ` and `PHASH`, in all views for a query, as it is for a reference.
+
+    The descriptors of a frame stand together, in the order of the view codes.
+
+    Raises:
+        FingerprintError: If there are no segments.
+    """
+    pdq_rows, phash_rows, pdq_quality, phash_quality, spans = [], [], [], [], []
+    for segment in segments:
+        square = _square(segment.data)
+        row, quality = pdq(square, role)
+        pdq_rows.append(row)
+        pdq_quality.append(quality)
+        row, quality = phash(square, role)
+        phash_rows.append(row)
+        phash_quality.append(quality)
+        spans.append((segment.start, segment.end))
+    views = len(TRANSFORMS) if role is Role.QUERY else 1
+    return [
+        Fingerprint(
+            scheme,
+            np.concatenate(rows) if rows else np.empty((0, scheme.columns), np.uint8),
+            np.repeat(np.asarray(spans, np.float64).reshape(-1, 2), views, axis=0),
+            np.repeat(np.asarray(qualities, np.float32), views),
+            np.tile(np.arange(views, dtype=np.uint8), len(spans)),
+        )
+        for scheme, rows, qualities in ((PDQ, pdq_rows, pdq_quality), (PHASH, phash_rows, phash_quality))
+    ]
+
+
+def _square(picture: Picture) -> Image.Image:
+    """Luma (ITU-R 601) of the picture, squeezed or stretched to what is hashed."""
+    luma = Image.fromarray(picture).convert("L")
+    return luma.resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.BILINEAR)
+
+
+def pdq(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
+    """Return PDQ hashes, (views, 32), and their quality, 0..1."""
+    luma = np.asarray(square)
+    pixels = np.repeat(luma[:, :, np.newaxis], 3, axis=2)  # pdqhash takes colour alone
+    if role is Role.REFERENCE:
+        bits, quality = pdqhash.compute(pixels)
+        return np.packbits(bits)[np.newaxis], quality / 100.0
+    views, quality = pdqhash.compute_dihedral(pixels)
+    return np.packbits(np.stack(views)[list(_PDQ_ORDER)], axis=1), quality / 100.0
+
+
+def phash(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
+    """Return pHashes, (views, 8), and their quality, 0..1."""
+    small = np.asarray(square.resize((_PHASH_PIXELS, _PHASH_PIXELS), Image.Resampling.LANCZOS), np.float64)
+    coefficients = _DCT @ small @ _DCT.T
+    views = _dihedral(coefficients) if role is Role.QUERY else coefficients[np.newaxis]
+    medians = np.median(views, axis=(1, 2), keepdims=True)
+    bits = (views > medians).reshape(len(views), -1)
+    return np.packbits(bits, axis=1), min(1.0, _contrast(coefficients) / PHASH_FULL_CONTRAST)
+
+
+def _dihedral(coefficients: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Coefficients of the picture with each of `TRANSFORMS` undone, (8, 8, 8)."""
+    turned = coefficients.T
+    return np.stack(
+        [
+            coefficients,
+            coefficients * _MIRROR_X,
+            coefficients * _MIRROR_Y,
+            turned * _MIRROR_X,
+            coefficients * _MIRROR_X * _MIRROR_Y,
+            turned * _MIRROR_Y,
+            turned,
+            turned * _MIRROR_X * _MIRROR_Y,
+        ]
+    )
+
+
+def _contrast(coefficients: npt.NDArray[np.float64]) -> float:
+    """Standard deviation, in grey levels, of the picture that these coefficients alone describe."""
+    power = coefficients**2 / (2 * _PHASH_PIXELS) ** 2  # of an orthonormal DCT, but for ...
+    power[0, :] /= 2.0  # ... the first row and column, which SciPy's scaling doubles
+    power[:, 0] /= 2.0
+    power[0, 0] = 0.0  # the mean
+    return float(np.sqrt(power.sum()) / _PHASH_PIXELS)
