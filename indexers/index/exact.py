@@ -84,5 +84,5 @@ def distances_to(
         bits = np.bitwise_count(descriptors ^ query)
         return bits.sum(axis=1, dtype=np.float32)
     distance: npt.NDArray[np.float64] = 1.0 - descriptors.astype(np.float64) @ query.astype(np.float64)
-    steps: npt.NDArray[np.float64] = np.round(distance / COSINE_STEP)
-    return np.clip(steps * COSINE_STEP, 0.0, 2.0).astype(np.float32)
+    rounded: npt.NDArray[np.float64] = np.round(distance / COSINE_STEP) * COSINE_STEP
+    return rounded.clip(0.0, 2.0).astype(np.float32)

@@ -73,7 +73,8 @@ def clustered(scheme: Scheme, n: int, rng: np.random.Generator) -> npt.NDArray[A
         return np.ascontiguousarray(centres[rng.integers(0, 3, n)] ^ np.packbits(flips, axis=1))
     grid = rng.integers(-2, 3, (n, scheme.dim)).astype(np.float32)
     grid[~grid.any(axis=1), 0] = 1.0
-    return grid / np.linalg.norm(grid, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = grid / np.linalg.norm(grid, axis=1, keepdims=True)
+    return unit
 
 
 @st.composite
@@ -128,10 +129,10 @@ def test_tables_lose_nothing_at_any_distance(scheme: Scheme) -> None:
     rng = np.random.default_rng(7)
     codes = rng.integers(0, 256, (30_000, scheme.columns), dtype=np.uint8)
     queries = codes[:64].copy()
-    for number, query in enumerate(queries):
+    for number in range(64):
         flips = np.zeros(scheme.dim, np.uint8)
         flips[rng.permutation(scheme.dim)[: number // 2]] = 1
-        query ^= np.packbits(flips)
+        queries[number] ^= np.packbits(flips)
     ids = rng.permutation(90_000)[:30_000].astype(np.int64)
     exact, hashed = ExactIndex(scheme), FaissIndex(scheme, HashedRows)
     exact.add(ids, codes)

@@ -38,7 +38,7 @@ class Searching(ABC):
 
     @abstractmethod
     @pytest.fixture
-    def filled(self, tmp_path: Path) -> VectorIndex | LiveIndex: ...
+    def filled(self) -> VectorIndex | LiveIndex: ...
 
     def test_radius_is_inclusive(self, filled: VectorIndex) -> None:
         assert listed(filled.search(codes(0), radius=2)) == [(10, 0.0), (20, 1.0), (30, 2.0)]
@@ -94,7 +94,7 @@ class Changing(Searching):
     def make(self, scheme: Scheme) -> VectorIndex: ...
 
     @pytest.fixture
-    def filled(self, tmp_path: Path) -> VectorIndex:
+    def filled(self) -> VectorIndex:
         index = self.make(BITS)
         index.add(ids(10, 30, 20), codes(0, 0b11, 0b1))
         index.add(ids(7, 40), codes(0b111, 0xFFFFFFFF))
@@ -115,9 +115,7 @@ class Changing(Searching):
         assert len(filled.search(codes(5), radius=0).ids) == 0
 
     @pytest.mark.parametrize("wrong", [np.zeros((1, 5), np.uint8), np.zeros((1, 4), np.float32)])
-    def test_refuses_descriptors_and_adds_nothing(
-        self, filled: VectorIndex, wrong: npt.NDArray[Any]
-    ) -> None:
+    def test_refuses_descriptors_and_adds_nothing(self, filled: VectorIndex, wrong: npt.NDArray[Any]) -> None:
         with pytest.raises(FingerprintError):
             filled.add(ids(50), wrong)
         assert len(filled) == 5
@@ -191,25 +189,33 @@ class TestHashedIndex(Changing):
         return FaissIndex(scheme, HashedRows)
 
 
-class TestLiveIndexInMemory(Searching):
-    @pytest.fixture
-    def filled(self, tmp_path: Path) -> LiveIndex:
-        return fill(LiveIndex.open(BITS, tmp_path))
+class OnDisk(Searching):
+    """A live index in a folder of the test's."""
+
+    @pytest.fixture(autouse=True)
+    def _in_a_folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
 
 
-class TestLiveIndexFolded(Searching):
+class TestLiveIndexInMemory(OnDisk):
     @pytest.fixture
-    def filled(self, tmp_path: Path) -> LiveIndex:
-        index = fill(LiveIndex.open(BITS, tmp_path))
+    def filled(self) -> LiveIndex:
+        return fill(LiveIndex.open(BITS, self.folder))
+
+
+class TestLiveIndexFolded(OnDisk):
+    @pytest.fixture
+    def filled(self) -> LiveIndex:
+        index = fill(LiveIndex.open(BITS, self.folder))
         index.fold()
         return index
 
 
-class TestLiveIndexReopenedWithTables(Searching):
+class TestLiveIndexReopenedWithTables(OnDisk):
     @pytest.fixture
-    def filled(self, tmp_path: Path) -> LiveIndex:
-        fill(LiveIndex.open(BITS, tmp_path)).fold()
-        return LiveIndex.open(BITS, tmp_path, approximate_from=1)
+    def filled(self) -> LiveIndex:
+        fill(LiveIndex.open(BITS, self.folder)).fold()
+        return LiveIndex.open(BITS, self.folder, approximate_from=1)
 
 
 def fill(index: LiveIndex) -> LiveIndex:
