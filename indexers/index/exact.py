@@ -82,6 +82,7 @@ def distances_to(
     """
     if metric is Metric.HAMMING:
         bits = np.bitwise_count(descriptors ^ query)
-        return bits.sum(axis=1, dtype=np.int64).astype(np.float32)
+        return bits.sum(axis=1, dtype=np.float32)
     distance: npt.NDArray[np.float64] = 1.0 - descriptors.astype(np.float64) @ query.astype(np.float64)
-    return (np.round(distance / COSINE_STEP) * COSINE_STEP).clip(0.0, 2.0).astype(np.float32)
+    rounded: npt.NDArray[np.float64] = np.round(distance / COSINE_STEP) * COSINE_STEP
+    return rounded.clip(0.0, 2.0).astype(np.float32)
