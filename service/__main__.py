@@ -37,7 +37,7 @@ def serve_command(
 ) -> None:
     """Run the server until SIGTERM or SIGINT."""
     logs.configure(json_lines=json_logs)
-    given = {
+    given: dict[str, object] = {
         "listen": listen,
         "metrics": metrics,
         "import_root": import_root,

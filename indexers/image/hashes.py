@@ -10,13 +10,14 @@ therefore taken from the query with transform k undone: it equals the reference'
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pdqhash
 from PIL import Image
 
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
+from indexers.image import pdq
 from indexers.image.decode import Picture
 from indexers.modality import Role, Segment
 
@@ -48,25 +49,15 @@ TRANSFORMS = (
 )
 """View codes: what was done to the reference to give the query. Turns are counter-clockwise."""
 
-HASHED_SIDE = 320
-"""Side of the square that is hashed: an odd multiple of 64 with an odd filter window, see `PDQ`."""
-
 PHASH_FULL_CONTRAST = 16.0
 """Grey levels of low-frequency contrast from which a pHash is as stable as it gets."""
 
 _PHASH_SIDE = 8
 _PHASH_PIXELS = 32
 
-_PDQ_ORDER = (0, 5, 4, 3, 2, 1, 6, 7)
-"""Where `pdqhash.compute_dihedral` puts the hash of the picture with each of `TRANSFORMS` undone."""
-
 _GRID = np.arange(_PHASH_PIXELS)
 _DCT = 2.0 * np.cos(np.pi * np.outer(np.arange(_PHASH_SIDE), 2 * _GRID + 1) / (2 * _PHASH_PIXELS))
 """The first rows of the DCT-II, scaled as SciPy and imagehash have it."""
-
-_ODD = (-1.0) ** np.arange(_PHASH_SIDE)
-_MIRROR_X = _ODD[np.newaxis, :]
-_MIRROR_Y = _ODD[:, np.newaxis]
 
 
 def fingerprint(segments: Iterable[Segment[Picture]], role: Role) -> list[Fingerprint]:
@@ -80,10 +71,10 @@ def fingerprint(segments: Iterable[Segment[Picture]], role: Role) -> list[Finger
     pdq_rows, phash_rows, pdq_quality, phash_quality, spans = [], [], [], [], []
     for segment in segments:
         square = _square(segment.data)
-        row, quality = pdq(square, role)
+        row, quality = pdq_views(square, role)
         pdq_rows.append(row)
         pdq_quality.append(quality)
-        row, quality = phash(square, role)
+        row, quality = phash_views(square, role)
         phash_rows.append(row)
         phash_quality.append(quality)
         spans.append((segment.start, segment.end))
@@ -103,43 +94,53 @@ def fingerprint(segments: Iterable[Segment[Picture]], role: Role) -> list[Finger
 def _square(picture: Picture) -> Image.Image:
     """Luma (ITU-R 601) of the picture, squeezed or stretched to what is hashed."""
     luma = Image.fromarray(picture).convert("L")
-    return luma.resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.BILINEAR)
+    return luma.resize((pdq.SIDE, pdq.SIDE), Image.Resampling.BILINEAR)
 
 
-def pdq(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
+def pdq_views(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
     """Return PDQ hashes, (views, 32), and their quality, 0..1."""
-    luma = np.asarray(square)
-    pixels = np.repeat(luma[:, :, np.newaxis], 3, axis=2)  # pdqhash takes colour alone
-    if role is Role.REFERENCE:
-        bits, quality = pdqhash.compute(pixels)
-        return np.packbits(bits)[np.newaxis], quality / 100.0
-    views, quality = pdqhash.compute_dihedral(pixels)
-    return np.packbits(np.stack(views)[list(_PDQ_ORDER)], axis=1), quality / 100.0
+    coefficients, quality = pdq.coefficients(np.asarray(square))
+    return pdq.hashes(_views(coefficients, 1, role)), quality
 
 
-def phash(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
+def phash_views(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
     """Return pHashes, (views, 8), and their quality, 0..1."""
     small = np.asarray(square.resize((_PHASH_PIXELS, _PHASH_PIXELS), Image.Resampling.LANCZOS), np.float64)
     coefficients = _DCT @ small @ _DCT.T
-    views = _dihedral(coefficients) if role is Role.QUERY else coefficients[np.newaxis]
+    views = _views(coefficients, 0, role)
     medians = np.median(views, axis=(1, 2), keepdims=True)
     bits = (views > medians).reshape(len(views), -1)
     return np.packbits(bits, axis=1), min(1.0, _contrast(coefficients) / PHASH_FULL_CONTRAST)
 
 
-def _dihedral(coefficients: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Coefficients of the picture with each of `TRANSFORMS` undone, (8, 8, 8)."""
+def _views(
+    coefficients: npt.NDArray[np.floating[Any]], lowest: int, role: Role
+) -> npt.NDArray[np.floating[Any]]:
+    """Return the coefficients, for a query those of the picture with each of `TRANSFORMS` undone.
+
+    Args:
+        coefficients: (n, n), of a DCT.
+        lowest: The frequency of the first row and column.
+        role: What the picture is hashed for.
+
+    Returns:
+        (1, n, n) or (8, n, n).
+    """
+    if role is Role.REFERENCE:
+        return coefficients[np.newaxis]
+    odd = (-1.0) ** (lowest + np.arange(len(coefficients), dtype=coefficients.dtype))
+    flip_x, flip_y = odd[np.newaxis, :], odd[:, np.newaxis]
     turned = coefficients.T
     return np.stack(
         [
             coefficients,
-            coefficients * _MIRROR_X,
-            coefficients * _MIRROR_Y,
-            turned * _MIRROR_X,
-            coefficients * _MIRROR_X * _MIRROR_Y,
-            turned * _MIRROR_Y,
+            coefficients * flip_x,
+            coefficients * flip_y,
+            turned * flip_x,
+            coefficients * flip_x * flip_y,
+            turned * flip_y,
             turned,
-            turned * _MIRROR_X * _MIRROR_Y,
+            turned * flip_x * flip_y,
         ]
     )
 

@@ -11,5 +11,5 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 def deadline_of(context: Context) -> float | None:
     """When the caller stops waiting, on the monotonic clock; None: never."""
-    remaining = context.time_remaining()
+    remaining: float | None = context.time_remaining()  # the stubs know no calls without a deadline
     return None if remaining is None else monotonic() + remaining

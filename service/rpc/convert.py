@@ -274,7 +274,7 @@ def work_message(work: Work) -> work_pb2.Work:
         title=work.title,
         labels=dict(work.labels),
         policy=work_pb2.Policy(
-            action=work.policy.action.value,
+            action=action_code(work.policy.action),
             min_probability=work.policy.min_probability or 0.0,
             territories=work.policy.territories,
             licences=[_licence_message(licence) for licence in work.policy.licences],

@@ -14,7 +14,7 @@ DOMAIN = "copyhound"
 
 _INTERNAL_MESSAGE = "the server failed on this request; its log tells more under id {id}"
 
-_CODES = {
+_CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,

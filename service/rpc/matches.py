@@ -74,7 +74,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         caller = current_caller()
         upload = await self._spooler.receive(request_iterator, caller, check_head)
         with upload.media:
-            header = upload.header
+            header = upload.first.header
             convert.read_text(header.filename, "header.filename", 255)
             request_id = _bind_request_id(header.request_id)
             options = self._options(header.options, caller, deadline_of(context))

@@ -6,47 +6,43 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Generic, Protocol, TypeVar
+from typing import BinaryIO, Generic, Literal, Protocol, TypeVar
 
 from service.errors import InvalidRequestError, MediaTooLargeError, StorageFullError
 from service.rpc.access import Caller
 from service.rpc.convert import MAX_CHUNK_BYTES
 
-H_co = TypeVar("H_co", covariant=True)
-
 _HEAD_BYTES = 4096
 
 
-class StreamMessage(Protocol[H_co]):
-    """A message of a streamed upload, as far as this module needs it."""
-
-    @property
-    def header(self) -> H_co:
-        """In the first message."""
-        ...
+class StreamMessage(Protocol):
+    """A message of a streamed upload, as far as this module needs it: a header, or a chunk."""
 
     @property
     def chunk(self) -> bytes:
-        """In the others."""
+        """The next bytes of the file."""
         ...
 
-    def WhichOneof(self, oneof_group: str, /) -> str | None:
-        """Which of both is set."""
+    def WhichOneof(self, oneof_group: Literal["payload"], /) -> Literal["header", "chunk"] | None:
+        """Which of both it holds."""
         ...
+
+
+M = TypeVar("M", bound=StreamMessage)
 
 
 @dataclass(frozen=True, slots=True)
-class Upload(Generic[H_co]):
+class Upload(Generic[M]):
     """A media item that arrived.
 
     Attributes:
-        header: The first message's.
-        media: The file, closed by `close`.
+        first: The message with the header.
+        media: The file; the caller closes it.
         sha256: Its digest, 32 bytes.
         byte_count: Its size.
     """
 
-    header: H_co
+    first: M
     media: BinaryIO
     sha256: bytes
     byte_count: int
@@ -66,16 +62,16 @@ class Spooler:
 
     async def receive(
         self,
-        messages: AsyncIterator[StreamMessage[H_co]],
+        messages: AsyncIterator[M],
         caller: Caller,
-        check_head: Callable[[H_co, bytes], None],
-    ) -> Upload[H_co]:
+        check_head: Callable[[bytes], None],
+    ) -> Upload[M]:
         """Take a whole stream in.
 
         Args:
             messages: The stream.
             caller: Whose quota pays.
-            check_head: Called with the header and the file's first bytes as soon as these are there (4,096,
+            check_head: Called with the file's first bytes as soon as these are there (4,096,
                 or all of a smaller file); what it raises ends the upload at once.
 
         Raises:
@@ -84,8 +80,8 @@ class Spooler:
             QuotaExceededError: If the caller's quota does not allow them.
             StorageFullError: If the disk is full.
         """
-        header = await self._header(messages)
-        media: BinaryIO = tempfile.TemporaryFile(dir=self.folder)  # type: ignore[assignment]  # noqa: SIM115
+        first = await self._first(messages)
+        media: BinaryIO = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - `Upload` hands it on
         try:
             digest, size, head, checked = hashlib.sha256(), 0, b"", False
             async for message in messages:
@@ -98,15 +94,15 @@ class Spooler:
                 if not checked:
                     head = (head + chunk)[:_HEAD_BYTES]
                     if len(head) == _HEAD_BYTES:
-                        check_head(header, head)
+                        check_head(head)
                         checked = True
             if not checked:
-                check_head(header, head)
+                check_head(head)
             _flush(media)
         except BaseException:
             media.close()
             raise
-        return Upload(header, media, digest.digest(), size)
+        return Upload(first, media, digest.digest(), size)
 
     def _check_size(self, size: int) -> None:
         if size > self.max_bytes:
@@ -116,15 +112,15 @@ class Spooler:
                 max_media_bytes=str(self.max_bytes),
             )
 
-    async def _header(self, messages: AsyncIterator[StreamMessage[H_co]]) -> H_co:
+    async def _first(self, messages: AsyncIterator[M]) -> M:
         async for message in messages:
             if message.WhichOneof("payload") == "header":
-                return message.header
+                return message
             break
         raise InvalidRequestError("header", "the first message of the stream must hold the header")
 
 
-def _chunk(message: StreamMessage[H_co]) -> bytes:
+def _chunk(message: StreamMessage) -> bytes:
     if message.WhichOneof("payload") != "chunk":
         raise InvalidRequestError("chunk", "every message after the first must hold a chunk")
     if len(message.chunk) > MAX_CHUNK_BYTES:

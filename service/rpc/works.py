@@ -159,7 +159,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         caller = current_caller()
         upload = await self._spooler.receive(request_iterator, caller, check_head)
         with upload.media:
-            header = upload.header
+            header = upload.first.header
             wanted = convert.read_digest(header.sha256, "header.sha256")
             if wanted not in (None, upload.sha256):
                 raise InvalidRequestError(
@@ -265,9 +265,8 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         return await self._catalogue.write(once)
 
 
-def check_head(header: object, head: bytes) -> None:
+def check_head(head: bytes) -> None:
     """Refuse a file of unknown kind by its first bytes, before the rest of it arrives."""
-    del header
     try:
         registry.detect(head)
     except MediaError as error:

@@ -1,0 +1,138 @@
+"""Retrieval and verification, against indexes and owners of the test's own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
+from indexers.index import Hits
+from indexers.index.exact import ExactIndex
+from indexers.modality import Alignment, Channel
+from service.domain import DescriptorOwner
+from service.matching.retrieve import retrieve
+from service.matching.verify import verify
+
+SCHEME = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
+CHANNEL = Channel(SCHEME, radius=8, min_quality=0.5)
+
+
+def fingerprint(*rows: int, quality: float = 1.0) -> Fingerprint:
+    n = len(rows)
+    return Fingerprint(
+        SCHEME,
+        np.array([list(row.to_bytes(8, "big")) for row in rows], np.uint8),
+        np.array([[i, i + 1] for i in range(n)], np.float64),
+        np.full(n, quality, np.float32),
+        np.zeros(n, np.uint8),
+    )
+
+
+class Registered:
+    """A catalogue of fingerprints."""
+
+    def __init__(self) -> None:
+        self.index = ExactIndex(SCHEME)
+        self.owners_by_id: dict[int, DescriptorOwner] = {}
+
+    def add(self, *rows: int) -> UUID:
+        reference = uuid4()
+        first = len(self.owners_by_id)
+        ids = np.arange(first, first + len(rows), dtype=np.int64)
+        self.index.add(ids, fingerprint(*rows).descriptors)
+        for position, i in enumerate(ids):
+            self.owners_by_id[int(i)] = DescriptorOwner(uuid4(), reference, position)
+        return reference
+
+    def search(self, scheme: str, queries: npt.NDArray[Any], radius: float, limit: int) -> Hits:
+        assert scheme == SCHEME.id
+        return self.index.search(queries, radius=radius, limit=limit)
+
+    def owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> Mapping[int, DescriptorOwner]:
+        assert scheme == SCHEME.id
+        return {int(i): self.owners_by_id[int(i)] for i in ids if int(i) in self.owners_by_id}
+
+
+def bits(count: int) -> int:
+    return (1 << count) - 1
+
+
+def test_nearest_first_and_the_radius_is_inclusive() -> None:
+    registered = Registered()
+    at_edge, beyond, same = registered.add(bits(8)), registered.add(bits(9)), registered.add(0)
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 10)
+    assert [c.reference_id for c in found.found] == [same, at_edge]
+    assert [c.closeness for c in found.found] == [0.0, 1.0]
+    assert beyond not in [c.reference_id for c in found.found]
+    assert not found.truncated
+
+
+def test_a_reference_with_many_near_descriptors_is_one_candidate() -> None:
+    registered = Registered()
+    film = registered.add(bits(3), bits(1), bits(2))
+    found = retrieve([fingerprint(0, bits(1))], [CHANNEL], registered.search, registered.owners, 10)
+    assert [(c.reference_id, c.closeness) for c in found.found] == [(film, 0.0)]
+
+
+def test_descriptors_that_carry_no_information_are_not_looked_up() -> None:
+    registered = Registered()
+    registered.add(0)
+    query = fingerprint(0, quality=0.4)
+    assert not retrieve([query], [CHANNEL], registered.search, registered.owners, 10).found
+
+
+def test_more_candidates_than_the_limit_are_said_to_be_left_out() -> None:
+    registered = Registered()
+    nearest = registered.add(0)
+    for i in range(5):
+        registered.add(1 << i)
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3)
+    assert found.found[0].reference_id == nearest
+    assert len(found.found) == 3
+    assert found.truncated
+
+
+def test_descriptors_of_deleted_works_are_no_candidates() -> None:
+    registered = Registered()
+    registered.add(0)
+    registered.owners_by_id.clear()
+    assert not retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3).found
+
+
+class StubModality:
+    """Measures the distance of the first descriptors."""
+
+    def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
+        difference = np.bitwise_xor(query[0].descriptors[0], work[0].descriptors[0])
+        return Alignment({"distance": float(np.bitwise_count(difference).sum())})
+
+
+def test_verification_stops_when_the_time_is_over() -> None:
+    references = [uuid4() for _ in range(100)]
+    answers = iter([True, True, False])
+    verified = verify(
+        [fingerprint(0)],
+        references,
+        StubModality(),  # type: ignore[arg-type]
+        lambda ids: {i: (fingerprint(bits(5)),) for i in ids},
+        lambda: next(answers),
+    )
+    assert list(verified.alignments) == references[:64]
+    assert verified.left_out == 36
+    assert verified.alignments[references[0]].signals == {"distance": pytest.approx(5.0)}
+
+
+def test_references_deleted_meanwhile_are_passed_over() -> None:
+    kept, deleted = uuid4(), uuid4()
+    verified = verify(
+        [fingerprint(0)],
+        [deleted, kept],
+        StubModality(),  # type: ignore[arg-type]
+        lambda ids: {i: (fingerprint(0),) for i in ids if i == kept},
+        lambda: True,
+    )
+    assert list(verified.alignments) == [kept]
+    assert verified.left_out == 0
