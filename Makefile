@@ -33,11 +33,11 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound into $(VENV): about 350 MB"
+	@echo "Installing Copyhound into $(VENV): about 540 MB"
 	$(PIP) install --editable '.[media]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound and its checks into $(VENV): about 800 MB"
+	@echo "Installing Copyhound and its checks into $(VENV): about 820 MB"
 	$(PIP) install --editable '.[dev]'
 	@touch $(VENV)/.demo $@

@@ -84,7 +84,7 @@ def fuzz(session: nox.Session) -> None:
     """Search for input that breaks something, for a bounded time.
 
     The property tests run with many more examples, then each program in tests/fuzz runs for FUZZ_SECONDS
-    under atheris.
+    under atheris, which the extra `fuzz` installs.
     """
     session.run("pytest", "-q", "-n", "2", "tests/property", "--hypothesis-profile=fuzz", *session.posargs)
     for target in sorted((ROOT / "tests/fuzz").glob("fuzz_*.py")):

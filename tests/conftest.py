@@ -1,14 +1,21 @@
-"""What many tests share: real photographs, and a service of their own."""
+"""What many tests share: how hypothesis searches, real photographs, and a service of their own."""
 
+import os
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
 
 import grpc.aio
+import hypothesis
 import pytest
 
 from service.app import Running, running
 from service.settings import Settings
+
+# Without deadlines, since machines differ; deterministic where CI is set.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5_000)
+hypothesis.settings.load_profile("house")
 
 _PHOTOGRAPHS = (
     ("skimage.data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")),
