@@ -1,5 +1,7 @@
 """What a transaction means for the indexes: order, replay, savepoints, concurrency; on both backends."""
 
+# ruff: noqa: PT012 - an error has to leave a transaction, and that is a block
+
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
