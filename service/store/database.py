@@ -125,18 +125,17 @@ def _postgresql(url: URL) -> Database:
 
 def _translating(database: Database) -> Database:
     for engine in (database.writer, database.reader):
-        event.listen(engine, "handle_error", _translate)
+        event.listen(engine, "handle_error", _translate, retval=True)
     return database
 
 
-def _translate(context: ExceptionContext) -> None:
+def _translate(context: ExceptionContext) -> ServiceError | None:
     if context.is_pre_ping:  # the pool replaces the connection by itself
-        return
+        return None
     meaning = _meaning(context)
     if isinstance(meaning, StorageFullError) and context.connection is not None:
         context.connection.info[DISK_WAS_FULL] = True
-    if meaning is not None:
-        context.chained_exception = meaning
+    return meaning
 
 
 def _meaning(context: ExceptionContext) -> ServiceError | None:

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from service.domain import Import, ImportRow, ImportState, RowState
 from service.errors import NotFoundError
 from service.store.codec import dump_new_work, load_new_work
+from service.store.queries import BEFORE_ALL
 from service.store.schema import import_rows, imports
 
 _UNFINISHED = (ImportState.PENDING.value, ImportState.RUNNING.value)
@@ -73,11 +74,9 @@ def get(connection: Connection, import_id: UUID) -> Import:
 
 def list_page(connection: Connection, *, key_id: str | None, after: UUID | None, limit: int) -> list[Import]:
     """A page of imports, oldest first; `key_id` None: of all keys."""
-    query = select(imports).order_by(imports.c.id).limit(limit)
+    query = select(imports).where(imports.c.id > (after or BEFORE_ALL)).order_by(imports.c.id).limit(limit)
     if key_id is not None:
         query = query.where(imports.c.key_id == key_id)
-    if after is not None:
-        query = query.where(imports.c.id > after)
     return [_to_import(row) for row in connection.execute(query)]
 
 

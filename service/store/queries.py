@@ -1,7 +1,9 @@
 """Reading. Each function works on a connection, in whatever transaction that is in."""
 
+import heapq
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +12,11 @@ import numpy.typing as npt
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Connection,
     Row,
     Select,
+    Table,
     TableValuedAlias,
     Text,
     and_,
@@ -22,7 +26,6 @@ from sqlalchemy import (
     null,
     select,
     tuple_,
-    union_all,
 )
 
 from indexers.fingerprint import Fingerprint, Scheme
@@ -32,6 +35,9 @@ from service.store.schema import counters, fingerprints, removals, schemes, work
 
 _CHUNK = 1000
 """Most ids in one statement; databases limit the number of parameters."""
+
+BEFORE_ALL = UUID(int=0)
+"""An id that is smaller than every UUIDv7."""
 
 _COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_references)
 _WORK = select(works).where(works.c.id == bindparam("id"))
@@ -52,7 +58,6 @@ _SCHEMES_OF = (
     select(fingerprints.c.reference_id, schemes.c.name)
     .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
     .where(fingerprints.c.reference_id.in_(bindparam("ids", expanding=True)))
-    .order_by(schemes.c.name)
 )
 _FINGERPRINTS_OF = (
     select(
@@ -66,7 +71,6 @@ _FINGERPRINTS_OF = (
     )
     .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
     .where(fingerprints.c.reference_id.in_(bindparam("ids", expanding=True)))
-    .order_by(schemes.c.name)
 )
 
 
@@ -107,13 +111,11 @@ def list_works(
     connection: Connection, *, owner: str | None, external_id: str | None, after: UUID | None, limit: int
 ) -> list[Work]:
     """A page of works without their references, in order of id."""
-    query = select(works).order_by(works.c.id).limit(limit)
+    query = select(works).where(works.c.id > (after or BEFORE_ALL)).order_by(works.c.id).limit(limit)
     if owner is not None:
         query = query.where(works.c.owner == owner)
     if external_id is not None:
         query = query.where(works.c.external_id == external_id)
-    if after is not None:
-        query = query.where(works.c.id > after)
     return [_to_work(row, None) for row in connection.execute(query)]
 
 
@@ -158,7 +160,10 @@ def fingerprints_of(
                     regions=regions,
                 )
                 found.setdefault(reference_id, []).append(fingerprint)
-    return {reference_id: tuple(items) for reference_id, items in found.items()}
+    return {
+        reference_id: tuple(sorted(items, key=lambda item: item.scheme.id))
+        for reference_id, items in found.items()
+    }
 
 
 def descriptor_owners(
@@ -207,24 +212,22 @@ _OWNERS_POSTGRESQL = _owners_query(
 )
 
 
-def _changes_query() -> Select[Any]:
+def _changes_query(table: Table, descriptors: ColumnElement[Any]) -> Select[Any]:
     after = tuple_(bindparam("sequence", type_=BigInteger), bindparam("first_id", type_=BigInteger))
-    parts = [
-        select(table.c.sequence, table.c.first_id, table.c.count, descriptors.label("descriptors")).where(
+    return (
+        select(table.c.sequence, table.c.first_id, table.c.count, descriptors)
+        .where(
             table.c.scheme_id == bindparam("scheme_id"),
             tuple_(table.c.sequence, table.c.first_id) > after,
             table.c.sequence <= bindparam("until"),
         )
-        for table, descriptors in (
-            (fingerprints, fingerprints.c.descriptors),
-            (removals, null()),
-        )
-    ]
-    changes = union_all(*parts).subquery("changes")
-    return select(changes).order_by(changes.c.sequence, changes.c.first_id).limit(bindparam("limit"))
+        .order_by(table.c.sequence, table.c.first_id)
+        .limit(bindparam("limit"))
+    )
 
 
-_CHANGES = _changes_query()
+_ADDED = _changes_query(fingerprints, fingerprints.c.descriptors)
+_REMOVED = _changes_query(removals, null())
 _ROWS_AT_ONCE = 500
 
 
@@ -248,10 +251,15 @@ def changes(
         batch: Descriptors after which to stop; a single change may hold more.
     """
     key = {"scheme_id": scheme_id, "sequence": after[0], "first_id": after[1], "until": until, "limit": batch}
+    options = {"yield_per": _ROWS_AT_ONCE}
     found: list[IndexChange] = []
     room = batch
-    with connection.execute(_CHANGES, key, execution_options={"yield_per": _ROWS_AT_ONCE}) as rows:
-        for number, first_id, count, stored in rows:
+    with (
+        connection.execute(_ADDED, key, execution_options=options) as added,
+        connection.execute(_REMOVED, key, execution_options=options) as removed,
+    ):
+        # A change either adds or removes, so the sequence number alone orders the two.
+        for number, first_id, count, stored in heapq.merge(added, removed, key=itemgetter(0)):
             descriptors = None if stored is None else load_descriptors(scheme, count, stored)
             found.append(IndexChange(number, scheme.id, first_id, count, descriptors))
             room -= count
@@ -299,7 +307,7 @@ def _to_references(connection: Connection, rows: Sequence[Row[Any]]) -> list[Ref
             modality=row.modality,
             sha256=row.sha256,
             byte_count=row.byte_count,
-            schemes=tuple(names[row.id]),
+            schemes=tuple(sorted(names[row.id])),
             created_at=row.created_at,
             sequence=row.sequence,
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import delete, insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from indexers.fingerprint import Fingerprint, Scheme
 from service.domain import (
@@ -69,7 +69,7 @@ class Store:
         try:
             migrate(database.writer)
             return cls(database, schemes, _scheme_ids(database, schemes))
-        except (OperationalError, BusyError) as error:
+        except (DatabaseError, BusyError) as error:
             database.dispose()
             shown = database.url.render_as_string(hide_password=True)
             raise StartupError(f"The database {shown} cannot be opened: {error.__cause__}") from error

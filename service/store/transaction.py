@@ -65,7 +65,6 @@ _FINGERPRINTS_OF_WORK = (
     select(schemes.c.name, fingerprints.c.scheme_id, fingerprints.c.first_id, fingerprints.c.count)
     .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
     .where(_OF_WORK)
-    .order_by(fingerprints.c.scheme_id, fingerprints.c.first_id)
 )
 _DELETE_FINGERPRINTS = delete(fingerprints).where(_OF_WORK)
 _DELETE_REFERENCES = delete(work_references).where(work_references.c.work_id == bindparam("work_id"))
@@ -297,7 +296,7 @@ class Transaction:
         work = self._work(work_id, revision)
         sequence = self._tally.sequence + 1
         key = {"work_id": work_id}
-        gone = self._connection.execute(_FINGERPRINTS_OF_WORK, key).all()
+        gone = sorted(self._connection.execute(_FINGERPRINTS_OF_WORK, key), key=tuple)
         if gone:
             self._connection.execute(
                 insert(removals),

