@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import copyhound
+from copyhound.cli.demo import demo
 from copyhound.cli.match import compare, match
 from copyhound.cli.output import FAILED, print_error, print_line
 from copyhound.cli.register import register
@@ -26,6 +27,7 @@ app.command()(register)
 app.command()(match)
 app.command()(compare)
 app.command()(status)
+app.command()(demo)
 app.add_typer(keys, name="keys")
 
 
