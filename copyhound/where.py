@@ -39,10 +39,7 @@ def _region(region: Region) -> str:
 
 def _box(box: Box) -> str:
     """``10-60 % across, 0-50 % down``; empty for the whole picture."""
-    if (
-        min(box.left, box.top, 1 - box.right, 1 - box.bottom) >= 0
-        and max(box.left, box.top, 1 - box.right, 1 - box.bottom) <= _WHOLE_MARGIN
-    ):
+    if max(box.left, box.top, 1 - box.right, 1 - box.bottom) <= _WHOLE_MARGIN:
         return ""
     across = f"{100 * box.left:.0f}-{100 * box.right:.0f} % across"
     return f"{across}, {100 * box.top:.0f}-{100 * box.bottom:.0f} % down"

@@ -17,7 +17,7 @@ from copyhound.cli.status import status
 from copyhound.errors import CopyhoundError
 
 _INTERRUPTED = 130
-"""What shells report for a program that SIGINT ended."""
+"""What Typer makes of SIGINT, as shells do."""
 
 app = typer.Typer(
     name="copyhound", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -60,9 +60,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (KeyboardInterrupt, typer.Abort):
+    if status == _INTERRUPTED:
         print_error("interrupted; the same command goes on where it was")
-        return _INTERRUPTED
     return status if isinstance(status, int) else 0
 
 
