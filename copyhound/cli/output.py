@@ -1,0 +1,85 @@
+"""What the commands print: results on standard output, errors and progress on standard error."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from copyhound.errors import CopyhoundError
+
+T = TypeVar("T")
+
+FAILED: Final = 1
+"""Exit status: some items failed."""
+
+_UNLIMITED: Final = 10_000
+"""Columns of a table that goes to a file or a program: nothing is cut or wrapped."""
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print one line of JSON. Dataclasses become objects, bytes hexadecimal, times ISO 8601."""
+    sys.stdout.write(json.dumps(values, default=_plain, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_line(text: str) -> None:
+    """Print one line of results."""
+    sys.stdout.write(text + "\n")
+
+
+def print_error(text: str) -> None:
+    """Print one line about what went wrong."""
+    sys.stderr.write(f"copyhound: {' '.join(text.split())}\n")
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table; unwrapped where no terminal shows it."""
+    console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, markup=False)
+
+
+def error_values(error: CopyhoundError) -> dict[str, Any]:
+    """An error for programs."""
+    values: dict[str, Any] = {"reason": error.reason, "message": str(error)}
+    if error.violations:
+        values["fields"] = [violation.field for violation in error.violations]
+    if error.retry_after is not None:
+        values["retry_after"] = error.retry_after
+    return values
+
+
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield the items, with a progress bar where standard error is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def _plain(value: object) -> object:
+    """Make a value fit for JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} does not go into JSON")

@@ -1,0 +1,133 @@
+"""``copyhound register``."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from copyhound.cli.connection import (
+    DEFAULT_SERVER,
+    DEFAULT_TIMEOUT,
+    ApiKey,
+    AsJson,
+    Server,
+    Timeout,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    UseTls,
+    connect,
+)
+from copyhound.cli.files import HiddenCount, find_files
+from copyhound.cli.manifest import ManifestError, RowError, read_manifest
+from copyhound.cli.output import FAILED, error_values, print_error, print_json, print_line, track
+from copyhound.errors import CopyhoundError
+from copyhound.types import NewWork, Registration
+
+
+def register(
+    *,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH…", help="Files, and folders with all below.")
+    ] = None,
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Who owns the works.")] = "",
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", metavar="FILE", help="CSV or JSON Lines table of files.")
+    ] = None,
+    prefix: Annotated[
+        str,
+        typer.Option("--prefix", metavar="TEXT", help="Put before external ids that are made from paths."),
+    ] = "",
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Register works, and wait until they can be found. Doing it again skips what is there."""
+    if not paths and manifest is None:
+        raise typer.BadParameter("nothing to register; name a file or folder, or give --manifest FILE")
+    if paths and not owner:
+        raise typer.BadParameter("who owns these works? give --owner NAME")
+    try:
+        rows = read_manifest(manifest, owner) if manifest else []
+    except ManifestError as error:
+        raise typer.BadParameter(str(error)) from error
+    hidden = HiddenCount()
+    works = [
+        NewWork(file.path, owner, external_id=prefix + file.name, title=file.path.name)
+        for file in find_files(paths or (), hidden)
+    ]
+    row_of = {id(row.new): row.row for row in rows if not isinstance(row, RowError)}
+    works += [row.new for row in rows if not isinstance(row, RowError)]
+    counts: Counter[str] = Counter()
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        client.index_state()  # a wrong address or key is one error, not one for each file
+        for row in rows:
+            if isinstance(row, RowError):
+                counts["failed"] += 1
+                _report_row(row, as_json=as_json)
+        outcomes = client.register_many(works, add_to_existing=True)
+        for new, outcome in track(outcomes, len(works), "registering"):
+            counts[_report(new, outcome, row_of.get(id(new)), as_json=as_json)] += 1
+    _summarise(counts, hidden.count)
+    if counts["failed"]:
+        raise typer.Exit(FAILED)
+
+
+def _report_row(row: RowError, *, as_json: bool) -> None:
+    """Print what is wrong with a row of the manifest."""
+    if as_json:
+        error = {"reason": "MANIFEST_ROW", "message": row.message}
+        print_json({"status": "failed", "row": row.row, "field": row.field, "error": error})
+    else:
+        print_error(f"row {row.row}: {row.field} {row.message}")
+
+
+def _report(new: NewWork, outcome: Registration | CopyhoundError, row: int | None, *, as_json: bool) -> str:
+    """Print what became of one file, and return that in one word."""
+    path = str(new.media)
+    values: dict[str, Any] = {"path": path, "external_id": new.external_id}
+    if row is not None:
+        values["row"] = row
+    if isinstance(outcome, CopyhoundError):
+        if as_json:
+            print_json({"status": "failed", **values, "error": error_values(outcome)})
+        else:
+            place = path if row is None else f"row {row}: {path}"
+            print_error(f"{place}: {outcome}")
+        return "failed"
+    word = "registered"
+    if outcome.already_present:
+        word = "skipped"
+    elif len(outcome.work.references) > 1:
+        word = "added"
+    if as_json:
+        names = {"work": outcome.work.name, "reference": outcome.reference.name}
+        print_json({"status": word, **values, **names, "sequence": outcome.work.sequence})
+    else:
+        print_line(f"{word:<10}  {outcome.work.name}  {new.external_id}")
+    return word
+
+
+def _summarise(counts: Counter[str], hidden: int) -> None:
+    """Say on standard error how it went."""
+    text = f"{counts['registered']} registered, {counts['skipped']} already there"
+    if counts["added"]:
+        text += f", {counts['added']} added to works that have the same external id"
+    text += f", {counts['failed']} failed"
+    if hidden:
+        text += f"; {hidden} left out because their names start with a dot"
+    print_error(text)

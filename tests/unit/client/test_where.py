@@ -1,0 +1,45 @@
+import pytest
+
+from copyhound import Box, Comparison, Region, Segment
+from copyhound.where import describe_place
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+PART = Box(0.1, 0.0, 0.6, 0.5)
+
+
+def place(*, regions: tuple[Region, ...] = (), segments: tuple[Segment, ...] = ()) -> str:
+    return describe_place(Comparison(1.0, {}, segments, regions, 1.0, 1.0, ()))
+
+
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        (Region(WHOLE, WHOLE, "identity"), "whole picture"),
+        (Region(WHOLE, Box(0.01, 0.0, 0.99, 1.0), "identity"), "whole picture"),
+        (Region(WHOLE, WHOLE, "rotate_90"), "whole picture, turned 90° left"),
+        (Region(WHOLE, WHOLE, "warp"), "whole picture, warp"),
+        (Region(PART, WHOLE, "identity"), "10-60 % across, 0-50 % down shows the whole work"),
+        (
+            Region(WHOLE, PART, "flip_horizontal"),
+            "whole picture shows 10-60 % across, 0-50 % down of the work, mirrored",
+        ),
+    ],
+)
+def test_regions_in_words(region: Region, words: str) -> None:
+    assert place(regions=(region,)) == words
+
+
+@pytest.mark.parametrize(
+    ("segment", "words"),
+    [
+        (Segment(5, 65, 3600, 3660, 1, "second"), "0:05-1:05 is 1:00:00-1:01:00 of the work"),
+        (Segment(0, 2, 0, 4, -2, "second"), "0:00-0:02 is 0:00-0:04 of the work, backwards, at 2x speed"),
+        (Segment(0, 12, 3, 15, 1, "frame"), "frame 0-12 is frame 3-15 of the work"),
+    ],
+)
+def test_segments_in_words(segment: Segment, words: str) -> None:
+    assert place(segments=(segment,)) == words
+
+
+def test_nothing_located_is_a_dash() -> None:
+    assert place() == "-"
