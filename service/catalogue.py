@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,10 +20,10 @@ from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 import structlog
-from indexers.index.live import Change, LiveIndex
 
 from indexers.fingerprint import Scheme
 from indexers.index import Hits
+from indexers.index.live import Change, LiveIndex
 from service.domain import IndexChange
 from service.errors import BusyError, StaleError, StorageFullError
 from service.metrics import Metrics
@@ -80,7 +80,7 @@ class Catalogue:
 
     @classmethod
     def open(
-        cls, store: Store, folder: Path, schemes: Iterable[Scheme], folding: Folding, metrics: Metrics
+        cls, store: Store, folder: Path, schemes: Mapping[str, Scheme], folding: Folding, metrics: Metrics
     ) -> Self:
         """Load the snapshots in `folder` and replay what the store has beyond them.
 
@@ -89,7 +89,7 @@ class Catalogue:
         """
         committed = store.sequence()
         indexes = {}
-        for scheme in schemes:
+        for scheme in schemes.values():
             path = folder / scheme.id
             index = LiveIndex.open(scheme, path, approximate_from=folding.approximate_from)
             if index.sequence > committed:  # the database was put back to an earlier state

@@ -52,4 +52,3 @@ async def channel(service: Running) -> AsyncIterator[grpc.aio.Channel]:
     """A connection to it."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
         yield channel
-

@@ -79,7 +79,11 @@ def resident() -> tuple[int, int]:
 
 
 def compare(
-    ours: Callable[[Codes], object], theirs: Callable[[Codes], object], queries: Codes, batch: int, rounds: int
+    ours: Callable[[Codes], object],
+    theirs: Callable[[Codes], object],
+    queries: Codes,
+    batch: int,
+    rounds: int,
 ) -> dict[str, float]:
     """CPU milliseconds for each query, medians over rounds in which the two take turns to go first."""
     batches = [queries[start : start + batch] for start in range(0, len(queries), batch)]

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from copyhound.v1 import fingerprint_pb2, match_pb2, work_pb2
 from indexers import registry
-from indexers.errors import FingerprintError, UnsupportedMediaError
+from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric
 from indexers.modality import AlignedRegion, AlignedSegment, Box
 from service.domain import (
@@ -308,7 +308,7 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str) -> Finger
     """A fingerprint, checked against its scheme."""
     try:
         scheme = registry.scheme(message.scheme)
-    except UnsupportedMediaError as error:
+    except FingerprintError as error:
         raise InvalidRequestError(f"{field}.scheme", str(error)) from error
     n = message.count
     if not 1 <= n <= _MAX_DESCRIPTORS:

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -14,11 +14,13 @@ from grpc_status import rpc_status
 from service.errors import ServiceError
 from service.metrics import Metrics
 from service.rpc.access import PERMISSIONS, Gate, set_caller
+from service.rpc.context import Context
 from service.rpc.errors import code_of, status_of
 
 log = structlog.get_logger("copyhound.rpc")
 
-_Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs alone
+_Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -31,9 +33,9 @@ class Guard(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["_Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> "_Handler | None":
         """Wrap the method's handler."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
@@ -54,7 +56,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, behaviour: Any) -> Any:
         call: _Behaviour = behaviour
 
-        async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def guarded(request: Any, context: Context) -> Any:
             start = perf_counter()
             structlog.contextvars.bind_contextvars(method=method)
             code = grpc.StatusCode.OK
@@ -74,7 +76,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    async def _admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def _admit(self, method: str, context: Context) -> None:
         metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
         authorization = metadata.get("authorization")
         if isinstance(authorization, bytes):
@@ -85,7 +87,7 @@ class Guard(grpc.aio.ServerInterceptor):
         set_caller(caller)
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
+async def _abort(context: Context, error: Exception) -> None:
     error_id = ""
     if not isinstance(error, ServiceError):
         error_id = uuid.uuid4().hex

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from copyhound.v1 import fingerprint_pb2, work_pb2, work_pb2_grpc
 from indexers import registry
-from indexers.errors import MediaError
+from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import Role
 from service.catalogue import Catalogue
 from service.domain import ImportRow, NewReference, NewWork, RowState, StoredResponse
@@ -266,10 +266,12 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
 
 
 def check_head(head: bytes) -> None:
-    """Refuse a file of unknown kind by its first bytes, before the rest of it arrives."""
+    """Refuse a file that is empty or of unknown kind by its first bytes, before the rest of it arrives."""
     try:
         registry.detect(head)
-    except MediaError as error:
+    except DamagedMediaError as error:
+        raise UnreadableMediaError("MEDIA_DAMAGED", str(error)) from error
+    except UnsupportedMediaError as error:
         raise UnreadableMediaError("MEDIA_UNSUPPORTED", str(error)) from error
 
 

@@ -1,19 +1,21 @@
 """Who may do what: keys, roles, owners, quotas, TLS and mTLS."""
 
+from __future__ import annotations  # the stubs' types exist for mypy alone
+
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-import subprocess
 
 import grpc
 import pytest
-
-from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
+
+from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from service.app import Running, running
 from service.domain import KeyRole
 from service.errors import StartupError
@@ -65,9 +67,7 @@ async def test_health_and_reflection_need_no_key(channel: grpc.aio.Channel) -> N
         answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    call = stub.ServerReflectionInfo(
-        iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-    )
+    call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     names = {s.name for s in [r async for r in call][0].list_services_response.service}
     assert {"copyhound.v1.MatchService", "copyhound.v1.WorkService"} <= names
 
@@ -79,9 +79,7 @@ def test_every_method_has_its_roles() -> None:
                 assert PERMISSIONS[f"/{service.full_name}/{method.name}"]
 
 
-async def test_roles(
-    service: Running, channel: grpc.aio.Channel, photographs: dict[str, bytes]
-) -> None:
+async def test_roles(service: Running, channel: grpc.aio.Channel, photographs: dict[str, bytes]) -> None:
     works = work_pb2_grpc.WorkServiceStub(channel)
     matches = match_pb2_grpc.MatchServiceStub(channel)
     coffee = photographs["coffee"]
@@ -116,9 +114,7 @@ async def test_an_owner_sees_and_changes_only_his_own(
     calls = [
         works.GetWork(work_pb2.GetWorkRequest(name=hers.name), metadata=bob),
         works.DeleteWork(work_pb2.DeleteWorkRequest(name=hers.name), metadata=bob),
-        works.UpdateWork(
-            work_pb2.UpdateWorkRequest(work=work_pb2.Work(name=hers.name)), metadata=bob
-        ),
+        works.UpdateWork(work_pb2.UpdateWorkRequest(work=work_pb2.Work(name=hers.name)), metadata=bob),
         matches.CompareMedia(
             match_pb2.CompareMediaRequest(
                 a=match_pb2.CompareSide(reference=hers.references[0].name),

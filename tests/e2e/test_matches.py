@@ -1,5 +1,7 @@
 """MatchService over the wire: altered copies are found and located, others are left alone."""
 
+from __future__ import annotations  # the stubs' types exist for mypy alone
+
 import asyncio
 import hashlib
 import io
@@ -34,9 +36,7 @@ def matches(channel: grpc.aio.Channel) -> match_pb2_grpc.MatchServiceAsyncStub:
 
 
 @pytest.fixture
-async def registered(
-    channel: grpc.aio.Channel, photographs: dict[str, bytes]
-) -> dict[str, work_pb2.Work]:
+async def registered(channel: grpc.aio.Channel, photographs: dict[str, bytes]) -> dict[str, work_pb2.Work]:
     works = work_pb2_grpc.WorkServiceStub(channel)
     return {
         name: await works.CreateWork(
@@ -177,17 +177,15 @@ async def test_fingerprints_and_digests_alone_are_enough(
     service: Running,
 ) -> None:
     work = registered["coffee"]
-    reference = service.catalogue.store.references_by_sha256(
-        hashlib.sha256(photographs["coffee"]).digest()
-    )[0]
+    reference = service.catalogue.store.references_by_sha256(hashlib.sha256(photographs["coffee"]).digest())[
+        0
+    ]
     (pdq,) = [
         f
         for f in service.catalogue.store.fingerprints([reference.id])[reference.id]
         if f.scheme == hashes.PDQ
     ]
-    wire = fingerprint_pb2.Fingerprint(
-        scheme=hashes.PDQ.id, count=1, descriptors=pdq.descriptors.tobytes()
-    )
+    wire = fingerprint_pb2.Fingerprint(scheme=hashes.PDQ.id, count=1, descriptors=pdq.descriptors.tobytes())
     answer = await matches.Match(
         match_pb2.MatchRequest(fingerprints=fingerprint_pb2.FingerprintSet(fingerprints=[wire]))
     )
@@ -227,9 +225,7 @@ async def test_fingerprints_and_digests_alone_are_enough(
             match_pb2.MatchRequest(
                 fingerprints=fingerprint_pb2.FingerprintSet(
                     fingerprints=[
-                        fingerprint_pb2.Fingerprint(
-                            scheme="image.pdq.v1", count=2, descriptors=bytes(32)
-                        )
+                        fingerprint_pb2.Fingerprint(scheme="image.pdq.v1", count=2, descriptors=bytes(32))
                     ]
                 )
             ),

@@ -1,5 +1,7 @@
 """WorkService over the wire: register, read, change, list, delete; what goes wrong says so."""
 
+from __future__ import annotations  # the stubs' types exist for mypy alone
+
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
@@ -163,9 +165,7 @@ async def test_update_changes_what_the_mask_names(
     assert changed.etag != work.etag
     assert changed.sequence > work.sequence
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await works.UpdateWork(
-            work_pb2.UpdateWorkRequest(work=work_pb2.Work(name=work.name, etag=work.etag))
-        )
+        await works.UpdateWork(work_pb2.UpdateWorkRequest(work=work_pb2.Work(name=work.name, etag=work.etag)))
     assert caught.value.code() == grpc.StatusCode.ABORTED
     with pytest.raises(grpc.aio.AioRpcError, match="owner") as caught:
         await works.UpdateWork(
@@ -218,9 +218,7 @@ async def test_one_bad_item_never_sinks_a_batch(
             ]
         )
     )
-    codes = [
-        code_pb2.OK if result.HasField("work") else result.error.code for result in answer.results
-    ]
+    codes = [code_pb2.OK if result.HasField("work") else result.error.code for result in answer.results]
     refused = code_pb2.INVALID_ARGUMENT
     assert sorted([codes[0], codes[3]]) == [code_pb2.OK, code_pb2.ALREADY_EXISTS]
     assert [codes[1], codes[2], codes[4], codes[5]] == [refused, refused, refused, code_pb2.OK]
@@ -299,9 +297,7 @@ async def test_chunks_without_a_header_are_refused(
     ("name", "reason"),
     [("works/x", "INVALID_REQUEST"), ("", "INVALID_REQUEST"), (f"works/{uuid4()}", "NOT_FOUND")],
 )
-async def test_unknown_works(
-    works: work_pb2_grpc.WorkServiceAsyncStub, name: str, reason: str
-) -> None:
+async def test_unknown_works(works: work_pb2_grpc.WorkServiceAsyncStub, name: str, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await works.GetWork(work_pb2.GetWorkRequest(name=name))
     assert reason_of(caught.value) == reason
