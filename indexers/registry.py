@@ -1,0 +1,54 @@
+"""The modalities and schemes that this version knows."""
+
+from typing import Any
+
+from indexers.errors import DamagedMediaError, FingerprintError, UnsupportedMediaError
+from indexers.fingerprint import Scheme
+from indexers.image import ImageModality
+from indexers.modality import Modality
+
+MODALITIES: tuple[Modality[Any], ...] = (ImageModality(),)
+"""In the order in which they are asked whether they recognise a file."""
+
+_BY_NAME = {modality.name: modality for modality in MODALITIES}
+_SCHEMES = {channel.scheme.id: channel.scheme for modality in MODALITIES for channel in modality.channels}
+
+
+def by_name(name: str) -> Modality[Any]:
+    """Return the modality of this name, such as ``image``.
+
+    Raises:
+        UnsupportedMediaError: If there is none.
+    """
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise UnsupportedMediaError(f"no modality {name!r}: use one of {', '.join(_BY_NAME)}") from None
+
+
+def detect(head: bytes) -> Modality[Any]:
+    """Return the modality of a file, by its first bytes (4,096, or all if it has fewer).
+
+    Raises:
+        UnsupportedMediaError: If no modality recognises it.
+        DamagedMediaError: If the file is empty.
+    """
+    if not head:
+        raise DamagedMediaError("the file is empty: send the whole file")
+    for modality in MODALITIES:
+        if modality.recognises(head):
+            return modality
+    formats = ", ".join(format_ for modality in MODALITIES for format_ in modality.formats)
+    raise UnsupportedMediaError(f"the format is not known: send one of {formats}")
+
+
+def scheme(scheme_id: str) -> Scheme:
+    """Return the scheme with this id, such as ``image.pdq.v1``.
+
+    Raises:
+        FingerprintError: If there is none.
+    """
+    try:
+        return _SCHEMES[scheme_id]
+    except KeyError:
+        raise FingerprintError(f"no scheme {scheme_id!r}: use one of {', '.join(_SCHEMES)}") from None
