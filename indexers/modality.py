@@ -136,6 +136,8 @@ class Modality(Protocol[T]):
 
     name: str
     """Such as ``image``."""
+    formats: tuple[str, ...]
+    """What it reads, as users call it, such as ``JPEG``."""
     channels: tuple[Channel, ...]
     """Its schemes, and how each is searched."""
     signal_units: Mapping[str, str]

@@ -9,6 +9,7 @@ cut off on its way would be registered as a picture that is half grey and never 
 that lacks nothing but its end marker is whole.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,16 @@ FORMATS = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "AVIF", "HEIC")
 HEAD_BYTES = 4096
 """How much of a file `sniff` wants to see."""
 
-_BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)  # all that Microsoft and OS/2 ever defined
+_SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WebP": rb"RIFF....WEBP",
+    "GIF": rb"GIF8[79]a",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    # Two letters are little to go by: the next header's size is one of those that were ever defined.
+    "BMP": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+}
+_PATTERNS = {kind: re.compile(signature, re.DOTALL) for kind, signature in _SIGNATURES.items()}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
@@ -62,21 +72,9 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 def sniff(head: bytes) -> str | None:
     """Tell the format from a file's first bytes, as one of `FORMATS`; None if it is none of them."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "WebP"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
-        return "BMP"
     if head[4:8] == b"ftyp":
         return _sniff_brands(head)
-    return None
+    return next((kind for kind, pattern in _PATTERNS.items() if pattern.match(head)), None)
 
 
 def _sniff_brands(head: bytes) -> str | None:
@@ -140,7 +138,7 @@ def _check_pixels(size: tuple[int, int], limits: MediaLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
         raise MediaLimitError(
-            f"the picture has {width} × {height} pixels, more than the limit of {limits.max_pixels}: "
+            f"the picture has {width} x {height} pixels, more than the limit of {limits.max_pixels}: "
             "send a smaller one"
         )
 
@@ -249,11 +247,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode in {"I", "F"}:
         return _stretched(image)
     if image.mode == "LAB":
-        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        return _transformed(image, lab)
-    if image.mode == "CMYK":
-        return image
-    if image.mode == "LA":
+        return _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+    if image.mode in {"CMYK", "LA"}:
         return image
     if image.has_transparency_data:
         return image.convert("RGBA")

@@ -22,16 +22,16 @@ from indexers.image.decode import Picture
 from indexers.modality import Role, Segment
 
 PDQ = Scheme("image.pdq", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
-"""Meta's PDQ (https://github.com/facebook/ThreatExchange/tree/main/pdq) of the luma at 320 × 320 pixels.
+"""Meta's PDQ (https://github.com/facebook/ThreatExchange/tree/main/pdq) of the luma at 320 x 320 pixels.
 
-Meta's C++ program brings pictures of more than 512 pixels to 512 × 512, its Python code hashes them at the
-size that they have. At 320 × 320 PDQ's box filter (3 pixels) and its sampling grid (every fifth) lie
+Meta's C++ program brings pictures of more than 512 pixels to 512 x 512, its Python code hashes them at the
+size that they have. At 320 x 320 PDQ's box filter (3 pixels) and its sampling grid (every fifth) lie
 symmetrically, which they do not at 512: flips hash to exactly flipped hashes, and a copy of another size
 moves fewer bits. Bits are packed in the order of PDQ's hexadecimal form. Quality is PDQ's, over 100.
 """
 
 PHASH = Scheme("image.phash", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
-"""imagehash.phash (8 × 8 bits) of the luma at 320 × 320 pixels.
+"""imagehash.phash (8 x 8 bits) of the luma at 320 x 320 pixels.
 
 Bits are packed in the order of its hexadecimal form. Quality is the standard deviation that the hashed
 coefficients describe, in grey levels, over `PHASH_FULL_CONTRAST` and at most 1: a flat picture has 0.

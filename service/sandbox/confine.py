@@ -1,0 +1,63 @@
+"""What a worker gives up before it touches untrusted bytes."""
+
+import ctypes
+import math
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+"""From <linux/prctl.h>."""
+
+_OPEN_FILES = 16
+"""Standard streams, the media, its duplicates inside decoders."""
+
+
+def confine(*, memory_bytes: int) -> None:
+    """Take away from this process, for good, what reading media never needs.
+
+    It may take `memory_bytes` of address space more than it has now, write no file, open few, leave no
+    core dump, gain no privileges and be read by no other process of the user. On Linux it dies with its
+    parent.
+
+    Raises:
+        OSError: If the system refuses.
+    """
+    if sys.platform == "linux":
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _prctl(_PR_SET_DUMPABLE, 0)
+        _limit(resource.RLIMIT_AS, _address_space() + memory_bytes)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+
+
+def limit_cpu(seconds: float) -> None:
+    """Let this process take at most so many CPU seconds more, rounded up; then SIGXCPU ends it.
+
+    The second line: the service kills a worker that is late by the clock.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _limit(what: int, value: int) -> None:
+    _, hard = resource.getrlimit(what)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (value, value))
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option} failed")
+
+
+def _address_space() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * resource.getpagesize()

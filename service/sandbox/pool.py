@@ -1,0 +1,228 @@
+"""Worker processes that take media items in turn, and are replaced when one dies."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, BinaryIO
+
+from indexers.modality import MediaLimits, Role
+from service.errors import BusyError, StartupError, UnreadableMediaError
+from service.sandbox import wire
+from service.sandbox.process import TIMEOUT, WorkerDiedError, WorkerProcess
+from service.sandbox.wire import ReadMedia
+
+_GRACE_SECONDS = 1.0
+"""How long an item whose caller has gone may go on: finishing a small one costs less than a new process."""
+
+_ITEMS_PER_WORKER = 5000
+"""After so many a worker is replaced, so that leaks and fragmented memory end with it."""
+
+_RESTART_SECONDS = 1.0
+"""Pause after a worker could not be started."""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _ignore(_cause: str) -> None:
+    """Take no notice of a death."""
+
+
+class Pool:
+    """Reads untrusted media in processes of its own. Belongs to one event loop.
+
+    A worker that crashes, or is killed because it takes too long, costs the item that it was reading one
+    error; it is replaced at once, and the other workers go on.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        memory_mb: int,
+        seconds: float,
+        queue_limit: int,
+        limits: MediaLimits,
+        on_death: Callable[[str], None] = _ignore,
+    ) -> None:
+        """Describe the pool; `start` makes it.
+
+        Args:
+            workers: Number of processes; 0: one for each core that this process may use.
+            memory_mb: Address space that reading an item may take, in MiB, above what a worker starts with.
+            seconds: Longest time that reading an item may take, by the clock, once its turn has come.
+            queue_limit: Most items that wait for their turn.
+            limits: What an item may ask for.
+            on_death: Told why a worker died: a signal's name, ``exit N``, ``timeout``, ``cancelled``,
+                ``wire`` (its answer made no sense), ``stuck``. A worker that was replaced for its age, or
+                stopped by `close`, did not die.
+        """
+        self._count = workers or _cores()
+        self._memory_mb = memory_mb
+        self._seconds = seconds
+        self._queue_limit = queue_limit
+        self._limits = limits
+        self._on_death = on_death
+        self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
+        self._waiting = 0
+        self._closing = False
+        self._reading: set[asyncio.Task[ReadMedia]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the workers; return when all of them can take items.
+
+        Raises:
+            StartupError: If one cannot be started.
+        """
+        started = await asyncio.gather(
+            *(self._new_worker() for _ in range(self._count)), return_exceptions=True
+        )
+        failures = [outcome for outcome in started if isinstance(outcome, BaseException)]
+        for outcome in started:
+            if isinstance(outcome, WorkerProcess):
+                self._idle.put_nowait(outcome)
+        if failures:
+            await self.close()
+            raise StartupError(
+                f"a worker process ended while it started ({failures[0]}): "
+                "see its output above; memory or process limits may be too low"
+            ) from failures[0]
+
+    @property
+    def waiting(self) -> int:
+        """Number of items that wait for their turn."""
+        return self._waiting
+
+    async def read(self, media: BinaryIO, *, role: Role, modality: str | None = None) -> ReadMedia:
+        """Read a media item in the next worker that is free.
+
+        If the caller is cancelled, a waiting item leaves the queue; one that is being read gets a second
+        to finish, then its worker is replaced.
+
+        Args:
+            media: A file with a descriptor: `spool` makes one of bytes. The worker reads the file from its
+                beginning and cannot change it; its position here does not move.
+            role: What the fingerprints are for.
+            modality: Kind of media; None: detect it.
+
+        Raises:
+            UnreadableMediaError: If the item cannot be read; `reason` says why.
+            BusyError: If too many items wait already, or the pool closes.
+        """
+        worker = await self._turn()
+        try:
+            descriptor = os.open(f"/dev/fd/{media.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            self._idle.put_nowait(worker)
+            raise
+        request = wire.pack_request(wire.Request(role, modality, self._limits))
+        task = asyncio.create_task(self._read_in(worker, request, descriptor))
+        self._reading.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            grace = asyncio.get_running_loop().call_later(_GRACE_SECONDS, worker.kill, "cancelled")
+            task.add_done_callback(lambda _: grace.cancel())
+            raise
+
+    async def close(self) -> None:
+        """Refuse new and waiting items, let those being read finish within their time, stop the workers."""
+        self._closing = True
+        for _ in range(self._waiting):
+            self._idle.put_nowait(None)
+        await asyncio.gather(*self._reading, return_exceptions=True)
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, *self._stopping, return_exceptions=True)
+        idle = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        await asyncio.gather(*(worker.stop() for worker in idle if worker))
+
+    async def _turn(self) -> WorkerProcess:
+        """Wait for a worker."""
+        if self._idle.empty() and self._waiting >= self._queue_limit:
+            raise BusyError(f"{self._waiting} media items wait to be read already: try again later")
+        while not self._closing:
+            self._waiting += 1
+            try:
+                worker = await self._idle.get()
+            finally:
+                self._waiting -= 1
+            if worker is None:
+                break
+            if worker.alive:
+                return worker
+            self._replace(worker, died=True)
+        raise BusyError("the server is stopping: try another one, or again later")
+
+    async def _read_in(self, worker: WorkerProcess, request: bytes, descriptor: int) -> ReadMedia:
+        timer = asyncio.get_running_loop().call_later(self._seconds, worker.kill, TIMEOUT)
+        try:
+            answer = wire.unpack_answer(*await worker.ask(request, descriptor))
+        except WorkerDiedError as death:
+            self._on_death(death.cause)
+            _keep(self._starting, self._start_worker())
+            raise self._error(death.cause) from death
+        except wire.WireError as error:
+            worker.kill("wire")
+            self._replace(worker, died=True)
+            raise self._error("wire") from error
+        finally:
+            timer.cancel()
+        if worker.served < _ITEMS_PER_WORKER:
+            self._idle.put_nowait(worker)
+        else:
+            self._replace(worker, died=False)
+        if isinstance(answer, wire.Refusal):
+            raise UnreadableMediaError(answer.reason, answer.message)
+        return answer
+
+    def _error(self, cause: str) -> UnreadableMediaError:
+        if cause in {TIMEOUT, "SIGXCPU"}:
+            return UnreadableMediaError(
+                "MEDIA_TIMEOUT", f"reading it took longer than {self._seconds:g} seconds: send a smaller file"
+            )
+        return UnreadableMediaError(
+            "MEDIA_CRASHED",
+            f"the process that read it ended ({cause}): the file is damaged or hostile; save it again in "
+            "another format",
+        )
+
+    def _replace(self, worker: WorkerProcess, *, died: bool) -> None:
+        """Start a worker in the place of one that is dead, or that has to go."""
+        _keep(self._stopping, self._stop(worker, died=died))
+        _keep(self._starting, self._start_worker())
+
+    async def _stop(self, worker: WorkerProcess, *, died: bool) -> None:
+        cause = await worker.stop()
+        if died:
+            self._on_death(cause)
+
+    async def _start_worker(self) -> None:
+        while not self._closing:
+            try:
+                worker = await self._new_worker()
+            except (WorkerDiedError, OSError) as error:
+                self._on_death(error.cause if isinstance(error, WorkerDiedError) else "start")
+                await asyncio.sleep(_RESTART_SECONDS)
+            else:
+                self._idle.put_nowait(worker)
+                return
+
+    async def _new_worker(self) -> WorkerProcess:
+        return await WorkerProcess.start(memory_mb=self._memory_mb, seconds=self._seconds)
+
+    def _forget(self, task: asyncio.Task[ReadMedia]) -> None:
+        """Drop a finished item; nobody may be left to look at its error."""
+        self._reading.discard(task)
+        task.exception()
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Run in the background, where `tasks` keeps the task alive until it is done."""
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

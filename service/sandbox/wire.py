@@ -1,0 +1,230 @@
+"""What service and worker say to each other: length-prefixed JSON, followed by raw arrays.
+
+The service trusts nothing that a worker says: a file may have taken it over. So there is no pickle, every
+length is bounded before anything of that length is read, and every value is checked.
+"""
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers import registry
+from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
+from indexers.fingerprint import Fingerprint
+from indexers.modality import MediaLimits, Role
+
+PREFIX = struct.Struct("<II")
+"""Length of the JSON header and of the payload that follows it."""
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+"""A million PDQ descriptors with their spans."""
+
+MAX_MESSAGE_CHARACTERS = 1000
+
+READY = b"\x01"
+"""What a worker sends once, when it can take requests."""
+
+Header: TypeAlias = dict[str, Any]
+
+
+class WireError(Exception):
+    """The other side said something that it must not say."""
+
+
+class Failure(StrEnum):
+    """Why a worker could not read an item; the values are reasons of UnreadableMediaError."""
+
+    UNSUPPORTED = "MEDIA_UNSUPPORTED"
+    DAMAGED = "MEDIA_DAMAGED"
+    LIMIT = "MEDIA_LIMIT"
+
+    @classmethod
+    def of(cls, error: MediaError | MemoryError) -> "Failure":
+        """Classify an error of the indexers."""
+        match error:
+            case UnsupportedMediaError():
+                return cls.UNSUPPORTED
+            case MediaLimitError() | MemoryError():
+                return cls.LIMIT
+            case _:
+                return cls.DAMAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One item to read; the file travels as a descriptor beside it.
+
+    Attributes:
+        modality: Its name; None: detect it.
+    """
+
+    role: Role
+    modality: str | None
+    limits: MediaLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The item cannot be read.
+
+    Attributes:
+        message: For people.
+    """
+
+    reason: Failure
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadMedia:
+    """What a worker found in a media item.
+
+    Attributes:
+        modality: Such as ``image``.
+        fingerprints: One for each scheme of the modality, in the order of its channels.
+        sha256: Digest of the file, 32 bytes.
+        byte_count: Size of the file.
+        decode_seconds: CPU seconds that the digest and decoding took.
+        fingerprint_seconds: CPU seconds that fingerprinting took.
+    """
+
+    modality: str
+    fingerprints: tuple[Fingerprint, ...]
+    sha256: bytes
+    byte_count: int
+    decode_seconds: float
+    fingerprint_seconds: float
+
+
+def pack(header: Header, payload: Sequence[bytes] = ()) -> bytes:
+    """Return a message."""
+    body = b"".join(payload)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return PREFIX.pack(len(text), len(body)) + text + body
+
+
+def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
+    """Read the lengths of header and payload.
+
+    Raises:
+        WireError: If either is longer than any honest one.
+    """
+    header, payload = PREFIX.unpack(prefix)
+    if header > MAX_HEADER_BYTES or payload > MAX_PAYLOAD_BYTES:
+        raise WireError(f"a message of {header} + {payload} bytes")
+    return header, payload
+
+
+def pack_request(request: Request) -> bytes:
+    """Return a request as a message without payload."""
+    return pack(asdict(request))
+
+
+def unpack_request(text: bytes) -> Request:
+    """Read a request; the service is trusted."""
+    header = json.loads(text)
+    return Request(Role(header["role"]), header["modality"], MediaLimits(**header["limits"]))
+
+
+def pack_refusal(error: MediaError | MemoryError) -> bytes:
+    """Return an error as a message without payload."""
+    text = str(error) or "reading it takes more memory than allowed: send a smaller file"
+    return pack({"reason": Failure.of(error), "message": text[:MAX_MESSAGE_CHARACTERS]})
+
+
+def pack_media(media: ReadMedia) -> bytes:
+    """Return an answer: the arrays' bytes follow the header in the order of `_arrays`."""
+    header = {
+        "modality": media.modality,
+        "sha256": media.sha256.hex(),
+        "byte_count": media.byte_count,
+        "decode_seconds": media.decode_seconds,
+        "fingerprint_seconds": media.fingerprint_seconds,
+        "fingerprints": [
+            {"scheme": f.scheme.id, "count": len(f), "regions": f.regions is not None}
+            for f in media.fingerprints
+        ],
+    }
+    arrays = (array for fingerprint in media.fingerprints for array in _arrays(fingerprint))
+    return pack(header, [array.tobytes() for array in arrays])
+
+
+def _arrays(fingerprint: Fingerprint) -> list[npt.NDArray[Any]]:
+    arrays = [fingerprint.descriptors, fingerprint.spans, fingerprint.quality, fingerprint.views]
+    return arrays if fingerprint.regions is None else [*arrays, fingerprint.regions]
+
+
+def unpack_answer(text: bytes, payload: bytes) -> ReadMedia | Refusal:
+    """Read a worker's answer.
+
+    Raises:
+        WireError: If anything about it is not as it must be.
+    """
+    try:
+        header = json.loads(text)
+        if "reason" in header:
+            return Refusal(Failure(header["reason"]), str(header["message"])[:MAX_MESSAGE_CHARACTERS])
+        return _media(header, memoryview(payload))
+    except (ValueError, KeyError, TypeError, MediaError) as error:  # FingerprintError is a ValueError
+        raise WireError(f"an answer that makes no sense: {error}") from error
+
+
+def _media(header: Header, payload: memoryview) -> ReadMedia:
+    modality = registry.by_name(header["modality"])
+    fingerprints = []
+    at = 0
+    for described in header["fingerprints"]:
+        fingerprint, at = _fingerprint(described, payload, at)
+        fingerprints.append(fingerprint)
+    if [f.scheme for f in fingerprints] != [channel.scheme for channel in modality.channels]:
+        raise WireError("other schemes than the modality has")
+    if at != len(payload):
+        raise WireError("bytes that nothing describes")
+    return ReadMedia(
+        modality=modality.name,
+        fingerprints=tuple(fingerprints),
+        sha256=_digest(header["sha256"]),
+        byte_count=int(_number(header["byte_count"])),
+        decode_seconds=_number(header["decode_seconds"]),
+        fingerprint_seconds=_number(header["fingerprint_seconds"]),
+    )
+
+
+def _fingerprint(described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
+    """Read a fingerprint that starts at `at`; return it and where the next one starts."""
+    scheme = registry.scheme(described["scheme"])
+    count = int(_number(described["count"]))
+    shapes: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
+        (scheme.dtype, (count, scheme.columns)),
+        (np.dtype(np.float64), (count, 2)),
+        (np.dtype(np.float32), (count,)),
+        (np.dtype(np.uint8), (count,)),
+    ]
+    if described["regions"]:
+        shapes.append((np.dtype(np.float32), (count, 4)))
+    arrays = []
+    for dtype, shape in shapes:
+        size = int(np.prod(shape)) * dtype.itemsize
+        arrays.append(np.frombuffer(payload[at : at + size], dtype).reshape(shape))
+        at += size
+    return Fingerprint(scheme, *arrays), at
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise WireError(f"{value!r} where a number of 0 or more belongs")
+    return value
+
+
+def _digest(text: object) -> bytes:
+    digest = bytes.fromhex(str(text))
+    if len(digest) != 32:
+        raise WireError("a digest that is not 32 bytes long")
+    return digest
