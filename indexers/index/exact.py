@@ -81,8 +81,8 @@ def distances_to(
     length 1 ± 0.001 may give a dot beyond ±1, so that it is cut to 0..2.
     """
     if metric is Metric.HAMMING:
-        bits = np.bitwise_count(descriptors ^ query)
-        return bits.sum(axis=1, dtype=np.float32)
+        bits: npt.NDArray[np.float32] = np.bitwise_count(descriptors ^ query).sum(axis=1, dtype=np.float32)
+        return bits
     distance: npt.NDArray[np.float64] = 1.0 - descriptors.astype(np.float64) @ query.astype(np.float64)
     rounded: npt.NDArray[np.float64] = np.round(distance / COSINE_STEP) * COSINE_STEP
     return rounded.clip(0.0, 2.0).astype(np.float32)

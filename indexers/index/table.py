@@ -69,14 +69,16 @@ class Table:
         """Find neighbours as `VectorIndex.search` does; the arguments were checked."""
         depth = limit
         while True:
-            hits = self.rows.search(queries, radius=radius, limit=depth)
-            found = np.diff(hits.offsets)
-            if len(self.dead) and len(hits.ids):
-                hits = selected(hits, ~found_in(self.dead, hits.ids))
-            if (
-                limit is None
-                or depth is None
-                or not ((np.diff(hits.offsets) < limit) & (found >= depth)).any()
-            ):
+            found = self.rows.search(queries, radius=radius, limit=depth)
+            if len(self.dead) == 0 or len(found.ids) == 0:
+                return ordered(found.offsets, self.ids[found.ids], found.distances, limit)
+            hits = selected(found, ~found_in(self.dead, found.ids))
+            if limit is None or depth is None or not _cut_short(found, depth, hits, limit):
                 return ordered(hits.offsets, self.ids[hits.ids], hits.distances, limit)
             depth *= 4  # dead rows took the places of live ones: look deeper
+
+
+def _cut_short(found: Hits, depth: int, live: Hits, limit: int) -> bool:
+    """Tell whether a query lacks hits though more may lie beyond `depth`."""
+    lacks = np.diff(live.offsets) < limit
+    return bool((lacks & (np.diff(found.offsets) >= depth)).any())

@@ -1,0 +1,23 @@
+"""The search benchmark runs, and its sizes and ratios are of the right order."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_search_benchmark_smoke(tmp_path: Path) -> None:
+    path = tmp_path / "search.json"
+    command = [sys.executable, "benchmarks/speed/search.py", "--smoke", "--json", str(path)]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    flat, tables = json.loads(path.read_text(encoding="utf-8"))["results"]
+    for result in (flat, tables):
+        assert result["recall"] == result["recall_at_radius"] == 1
+        assert f"{result['count']:,} codes" in printed
+    assert flat["bytes_per_code_by_stats"] <= 48
+    assert tables["bytes_per_code_by_stats"] <= 48 + 64 + 16 * 2**18 / tables["count"] + 1
+    # A fixed cost of each call weighs heavily on indexes this small.
+    assert max(one["ratio"] for one in flat["folded"]) < 10
+    assert max(one["ratio"] for one in tables["folded"]) < 20
