@@ -12,6 +12,7 @@ therefore taken from the query with transform k undone: it equals the reference'
 from collections.abc import Iterable
 from typing import Any
 
+import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -22,16 +23,16 @@ from indexers.image.decode import Picture
 from indexers.modality import Role, Segment
 
 PDQ = Scheme("image.pdq", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
-"""Meta's PDQ (https://github.com/facebook/ThreatExchange/tree/main/pdq) of the luma at 320 x 320 pixels.
+"""Meta's PDQ (https://github.com/facebook/ThreatExchange/tree/main/pdq) of the luma at 320 × 320 pixels.
 
-Meta's C++ program brings pictures of more than 512 pixels to 512 x 512, its Python code hashes them at the
-size that they have. At 320 x 320 PDQ's box filter (3 pixels) and its sampling grid (every fifth) lie
+Meta's C++ program brings pictures of more than 512 pixels to 512 × 512, its Python code hashes them at the
+size that they have. At 320 × 320 PDQ's box filter (3 pixels) and its sampling grid (every fifth) lie
 symmetrically, which they do not at 512: flips hash to exactly flipped hashes, and a copy of another size
 moves fewer bits. Bits are packed in the order of PDQ's hexadecimal form. Quality is PDQ's, over 100.
 """
 
 PHASH = Scheme("image.phash", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
-"""imagehash.phash (8 x 8 bits) of the luma at 320 x 320 pixels.
+"""imagehash.phash (8 × 8 bits) of the luma at 320 × 320 pixels.
 
 Bits are packed in the order of its hexadecimal form. Quality is the standard deviation that the hashed
 coefficients describe, in grey levels, over `PHASH_FULL_CONTRAST` and at most 1: a flat picture has 0.
@@ -104,13 +105,16 @@ def pdq_views(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], f
 
 
 def phash_views(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8], float]:
-    """Return pHashes, (views, 8), and their quality, 0..1."""
-    small = np.asarray(square.resize((_PHASH_PIXELS, _PHASH_PIXELS), Image.Resampling.LANCZOS), np.float64)
-    coefficients = _DCT @ small @ _DCT.T
-    views = _views(coefficients, 0, role)
-    medians = np.median(views, axis=(1, 2), keepdims=True)
-    bits = (views > medians).reshape(len(views), -1)
-    return np.packbits(bits, axis=1), min(1.0, _contrast(coefficients) / PHASH_FULL_CONTRAST)
+    """Return pHashes, (views, 8), and their quality, 0..1.
+
+    The picture as it is is hashed by imagehash itself; the other views follow from the same coefficients.
+    """
+    small = square.resize((_PHASH_PIXELS, _PHASH_PIXELS), Image.Resampling.LANCZOS)
+    coefficients = _DCT @ np.asarray(small, np.float64) @ _DCT.T
+    others = _views(coefficients, 0, role)[1:]
+    bits = [imagehash.phash(small).hash, *(others > np.median(others, axis=(1, 2), keepdims=True))]
+    quality = min(1.0, _contrast(coefficients) / PHASH_FULL_CONTRAST)
+    return np.packbits(np.reshape(bits, (len(bits), -1)), axis=1), quality
 
 
 def _views(

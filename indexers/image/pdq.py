@@ -2,9 +2,9 @@
 
 PDQ is Meta's perceptual hash: a luma picture is smoothed, sampled at 64 × 64 points, and its lowest 16 × 16
 frequencies but the constant ones are compared with their median
-(https://github.com/facebook/ThreatExchange/blob/main/hashing/hashing.pdf). At this size its two box filters of
-3 pixels and its grid of every fifth pixel amount to a weighted mean of 5 × 5 pixels around each grid point,
-without any special case at the edges. The hashes equal those of Meta's program bit for bit, but for
+(https://github.com/facebook/ThreatExchange/blob/main/hashing/hashing.pdf). At this size its two box filters
+of 3 pixels and its grid of every fifth pixel amount to a weighted mean of 5 × 5 pixels around each grid
+point, without any special case at the edges. The hashes equal those of Meta's program bit for bit, but for
 coefficients that lie so near the median that the order of additions decides.
 """
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import DatabaseError
 
 from indexers.fingerprint import Fingerprint, Scheme
@@ -85,19 +85,19 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Start a write transaction, after those of others; commit it unless an error leaves it."""
-        with self._write_lock, self._database.writer.begin() as connection:
+        with self._writing() as connection:
             transaction = Transaction(connection)
             yield transaction
             transaction.finish()
 
     def sequence(self) -> int:
         """The last committed change; 0: none yet."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.sequence(connection)
 
     def counts(self) -> Counts:
         """How much is registered."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.counts(connection)
 
     def get_work(self, work_id: UUID) -> Work:
@@ -106,7 +106,7 @@ class Store:
         Raises:
             NotFoundError: If there is none.
         """
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             work = queries.work(connection, work_id)
         if work is None:
             raise NotFoundError(f"There is no work {work_id}", work=str(work_id))
@@ -114,7 +114,7 @@ class Store:
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.works_by_id(connection, ids)
 
     def list_works(
@@ -128,7 +128,7 @@ class Store:
             after: Only works with larger ids; None: from the first.
             limit: Most works, ≥ 1.
         """
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.list_works(
                 connection, owner=owner, external_id=external_id, after=after, limit=limit
             )
@@ -146,12 +146,12 @@ class Store:
 
     def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
         """References; missing ones are absent."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.references_by_id(connection, ids)
 
     def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
         """The references that are this very file, at most one of each work; those of old works first."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.references_by_sha256(connection, sha256, limit)
 
     def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
@@ -159,7 +159,7 @@ class Store:
 
         Fingerprints of schemes that this version does not know are left out.
         """
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.fingerprints_of(connection, reference_ids, self._known)
 
     def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
@@ -172,7 +172,7 @@ class Store:
         Returns:
             Descriptor id to owner; ids of deleted fingerprints are absent.
         """
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return queries.descriptor_owners(connection, self._scheme_ids[scheme], ids)
 
     def changes_since(
@@ -199,7 +199,7 @@ class Store:
     def _replay(self, scheme: str, sequence: int, until: int, batch: int) -> Iterator[list[IndexChange]]:
         after = (sequence, np.iinfo(np.int64).max)
         while True:
-            with self._database.reader.connect() as connection:
+            with self._reading() as connection:
                 changes = queries.changes(
                     connection,
                     self._known[scheme],
@@ -219,7 +219,7 @@ class Store:
         Args:
             sequences: For each scheme id the change up to which its snapshots reach.
         """
-        with self._write_lock, self._database.writer.begin() as connection:
+        with self._writing() as connection:
             for scheme, sequence in sequences.items():
                 connection.execute(
                     delete(removals).where(
@@ -229,27 +229,27 @@ class Store:
 
     def forget_responses(self, before: datetime) -> int:
         """Drop the answers that were remembered before a moment; return how many that was."""
-        with self._write_lock, self._database.writer.begin() as connection:
+        with self._writing() as connection:
             return connection.execute(delete(responses).where(responses.c.created_at < before)).rowcount
 
     def forget_imports(self, before: datetime) -> int:
         """Drop the imports that ended before a moment; return how many that was."""
-        with self._write_lock, self._database.writer.begin() as connection:
+        with self._writing() as connection:
             return importing.forget(connection, before)
 
     def create_key(self, key: ApiKey) -> None:
         """Keep a new key."""
-        with self._write_lock, self._database.writer.begin() as connection:
+        with self._writing() as connection:
             keys.create(connection, key)
 
     def find_key(self, key_id: str) -> ApiKey | None:
         """A key, revoked or not."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return keys.find(connection, key_id)
 
     def list_keys(self) -> list[ApiKey]:
         """All keys, oldest first."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return keys.list_all(connection)
 
     def revoke_key(self, key_id: str, at: datetime) -> ApiKey:
@@ -258,7 +258,7 @@ class Store:
         Raises:
             NotFoundError: If there is no such key.
         """
-        with self._write_lock, self._database.writer.begin() as connection:
+        with self._writing() as connection:
             return keys.revoke(connection, key_id, at)
 
     def get_import(self, import_id: UUID) -> Import:
@@ -267,7 +267,7 @@ class Store:
         Raises:
             NotFoundError: If there is none.
         """
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return importing.get(connection, import_id)
 
     def list_imports(self, *, key_id: str | None, after: UUID | None, limit: int) -> list[Import]:
@@ -278,22 +278,22 @@ class Store:
             after: Only imports with larger ids; None: from the first.
             limit: Most imports, ≥ 1.
         """
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return importing.list_page(connection, key_id=key_id, after=after, limit=limit)
 
     def unfinished_imports(self) -> list[UUID]:
         """Imports that are pending or running, oldest first."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return importing.unfinished(connection)
 
     def pending_rows(self, import_id: UUID, *, limit: int) -> list[ImportRow]:
         """The first rows, by number, that are still to do."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return importing.rows_in_state(connection, import_id, RowState.PENDING, limit)
 
     def failed_rows(self, import_id: UUID, *, limit: int) -> list[ImportRow]:
         """The first rows, by number, that failed."""
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return importing.rows_in_state(connection, import_id, RowState.FAILED, limit)
 
     def size_bytes(self) -> int:
@@ -302,8 +302,17 @@ class Store:
         if path is not None:
             files = (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
             return sum(_file_size(file) for file in files)
-        with self._database.reader.connect() as connection:
+        with self._reading() as connection:
             return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    def _reading(self) -> Connection:
+        """A connection whose reads see one committed state."""
+        return self._database.reader.connect()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._write_lock, self._database.writer.begin() as connection:
+            yield connection
 
 
 def _scheme_ids(database: Database, known: Mapping[str, Scheme]) -> dict[str, int]:

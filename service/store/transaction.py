@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from indexers.fingerprint import Fingerprint
@@ -25,53 +25,10 @@ from service.domain import (
     WorkChange,
 )
 from service.errors import AlreadyExistsError, NotFoundError, StaleError, StorageFullError
-from service.store import importing, queries
-from service.store.codec import (
-    dump_descriptors,
-    dump_labels,
-    dump_policy,
-    dump_quality,
-    dump_regions,
-    dump_spans,
-)
+from service.store import importing, queries, writing
+from service.store.codec import dump_labels, dump_policy
 from service.store.database import DISK_WAS_FULL
-from service.store.schema import (
-    counters,
-    fingerprints,
-    removals,
-    responses,
-    schemes,
-    work_references,
-    works,
-)
-
-_LOCK_COUNTERS = select(counters).with_for_update()
-_SET_COUNTERS = update(counters)
-_NEXT_IDS = select(schemes.c.name, schemes.c.id, schemes.c.next_id)
-_SET_NEXT_ID = (
-    update(schemes).where(schemes.c.id == bindparam("row_id")).values(next_id=bindparam("new_next_id"))
-)
-_ID_BY_EXTERNAL_ID = select(works.c.id).where(
-    works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
-)
-_INSERT_WORK = insert(works)
-_INSERT_REFERENCE = insert(work_references)
-_INSERT_FINGERPRINT = insert(fingerprints)
-_SET_WORK = update(works).where(works.c.id == bindparam("work_id"))
-_OF_WORK = fingerprints.c.reference_id.in_(
-    select(work_references.c.id).where(work_references.c.work_id == bindparam("work_id"))
-)
-_FINGERPRINTS_OF_WORK = (
-    select(schemes.c.name, fingerprints.c.scheme_id, fingerprints.c.first_id, fingerprints.c.count)
-    .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
-    .where(_OF_WORK)
-)
-_DELETE_FINGERPRINTS = delete(fingerprints).where(_OF_WORK)
-_DELETE_REFERENCES = delete(work_references).where(work_references.c.work_id == bindparam("work_id"))
-_DELETE_WORK = delete(works).where(works.c.id == bindparam("work_id"))
-_FIND_RESPONSE = select(responses.c.request_sha256, responses.c.response).where(
-    responses.c.key_id == bindparam("key_id"), responses.c.request_id == bindparam("request_id")
-)
+from service.store.writing import PlacedFingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +52,10 @@ class Transaction:
         """
         self._connection = connection
         connection.info.pop(DISK_WAS_FULL, None)
-        row = connection.execute(_LOCK_COUNTERS).one()
-        self._tally = self._stored = _Tally(row.sequence, row.works, row.work_references)
-        self.started_at: int = row.sequence
+        self._tally = self._stored = _Tally(*writing.lock_counters(connection))
+        self.started_at = self._tally.sequence
         """The last sequence number before this transaction."""
-        self._scheme_ids: dict[str, int] = {}
+        self._schemes = writing.scheme_rows(connection)
         self._changes: list[IndexChange] = []
 
     @property
@@ -145,73 +101,47 @@ class Transaction:
         self._check_disk()
         if self._tally is self._stored:
             return
-        self._connection.execute(
-            _SET_COUNTERS,
-            {
-                "sequence": self._tally.sequence,
-                "works": self._tally.works,
-                "work_references": self._tally.references,
-            },
+        writing.set_counters(
+            self._connection, self._tally.sequence, self._tally.works, self._tally.references
         )
         if self._tally.next_ids:
-            self._connection.execute(
-                _SET_NEXT_ID,
-                [
-                    {"row_id": self._scheme_ids[scheme], "new_next_id": next_id}
-                    for scheme, next_id in self._tally.next_ids.items()
-                ],
-            )
+            writing.set_next_ids(self._connection, self._tally.next_ids)
 
     def create_work(self, work: NewWork, references: Sequence[NewReference]) -> Work:
         """Register a work with its references, as one change.
 
-        Of references with the same SHA-256 the first is kept.
+        Of references with the same SHA-256 the first is kept. Every fingerprint is of a scheme that the
+        store was opened with.
 
         Raises:
             AlreadyExistsError: If the owner has a work with this external id; metadata `work` names it.
         """
         self._check_external_id(work.owner, work.external_id)
-        now = datetime.now(UTC)
-        sequence = self._tally.sequence + 1
-        work_id = uuid7()
         distinct = _distinct(references)
-        self._connection.execute(
-            _INSERT_WORK,
-            {
-                "id": work_id,
-                "owner": work.owner,
-                "external_id": work.external_id,
-                "title": work.title,
-                "labels": dump_labels(work.labels),
-                "policy": dump_policy(work.policy),
-                "reference_count": len(distinct),
-                "revision": 1,
-                "created_at": now,
-                "updated_at": now,
-                "sequence": sequence,
-            },
-        )
-        registered = self._insert_references(work_id, distinct, sequence, now)
-        self._tally = replace(
-            self._tally,
-            sequence=sequence,
-            works=self._tally.works + 1,
-            references=self._tally.references + len(distinct),
-        )
-        return Work(
-            id=work_id,
+        now = datetime.now(UTC)
+        created = Work(
+            id=uuid7(),
             owner=work.owner,
             external_id=work.external_id,
             title=work.title,
             labels=dict(work.labels),
             policy=work.policy,
-            references=registered,
+            references=(),
             reference_count=len(distinct),
             revision=1,
             created_at=now,
             updated_at=now,
-            sequence=sequence,
+            sequence=self._tally.sequence + 1,
         )
+        writing.insert_work(self._connection, created)
+        registered = self._insert_references(created.id, distinct, created.sequence, now)
+        self._tally = replace(
+            self._tally,
+            sequence=created.sequence,
+            works=self._tally.works + 1,
+            references=self._tally.references + len(distinct),
+        )
+        return replace(created, references=registered)
 
     def get_work(self, work_id: UUID) -> Work:
         """A work with its references.
@@ -295,21 +225,9 @@ class Transaction:
         """
         work = self._work(work_id, revision)
         sequence = self._tally.sequence + 1
-        key = {"work_id": work_id}
-        gone = sorted(self._connection.execute(_FINGERPRINTS_OF_WORK, key), key=tuple)
-        if gone:
-            self._connection.execute(
-                insert(removals),
-                [
-                    {"scheme_id": scheme_id, "sequence": sequence, "first_id": first_id, "count": count}
-                    for _, scheme_id, first_id, count in gone
-                ],
-            )
-        self._connection.execute(_DELETE_FINGERPRINTS, key)
-        self._connection.execute(_DELETE_REFERENCES, key)
-        self._connection.execute(_DELETE_WORK, key)
         self._changes += [
-            IndexChange(sequence, scheme, first_id, count, None) for scheme, _, first_id, count in gone
+            IndexChange(sequence, scheme, first_id, count, None)
+            for scheme, first_id, count in writing.erase_work(self._connection, work_id, sequence)
         ]
         self._tally = replace(
             self._tally,
@@ -321,22 +239,11 @@ class Transaction:
 
     def find_response(self, key_id: str, request_id: str) -> StoredResponse | None:
         """What a request id was answered with."""
-        key = {"key_id": key_id, "request_id": request_id}
-        row = self._connection.execute(_FIND_RESPONSE, key).one_or_none()
-        return None if row is None else StoredResponse(row.request_sha256, row.response)
+        return writing.find_response(self._connection, key_id, request_id)
 
     def keep_response(self, key_id: str, request_id: str, stored: StoredResponse) -> None:
         """Remember what a request id was answered with. It must be new: see `find_response`."""
-        self._connection.execute(
-            insert(responses),
-            {
-                "key_id": key_id,
-                "request_id": request_id,
-                "request_sha256": stored.request_sha256,
-                "response": stored.response,
-                "created_at": datetime.now(UTC),
-            },
-        )
+        writing.insert_response(self._connection, key_id, request_id, stored)
 
     def create_import(self, key_id: str | None, rows: Sequence[ImportRow]) -> Import:
         """Keep the rows of an import, all of them pending; one without rows is done at once."""
@@ -380,13 +287,12 @@ class Transaction:
 
     def _set_work(self, work: Work, sequence: int, now: datetime, **values: object) -> None:
         stamp = {"revision": work.revision + 1, "updated_at": now, "sequence": sequence}
-        self._connection.execute(_SET_WORK, {"work_id": work.id, **stamp, **values})
+        writing.set_work(self._connection, work.id, **stamp, **values)
 
     def _check_external_id(self, owner: str, external_id: str | None) -> None:
         if external_id is None:
             return
-        key = {"owner": owner, "external_id": external_id}
-        existing = self._connection.execute(_ID_BY_EXTERNAL_ID, key).scalar_one_or_none()
+        existing = writing.id_by_external_id(self._connection, owner, external_id)
         if existing is not None:
             raise AlreadyExistsError(
                 f"{owner} has a work with the external id {external_id} already; update that one, or add "
@@ -412,62 +318,23 @@ class Transaction:
             for reference in references
         )
         if registered:
-            self._connection.execute(
-                _INSERT_REFERENCE,
-                [
-                    {
-                        "id": reference.id,
-                        "work_id": work_id,
-                        "filename": reference.filename,
-                        "modality": reference.modality,
-                        "sha256": reference.sha256,
-                        "byte_count": reference.byte_count,
-                        "created_at": now,
-                        "sequence": sequence,
-                    }
-                    for reference in registered
-                ],
-            )
-            self._insert_fingerprints(
-                [
-                    (reference.id, fingerprint)
-                    for reference, new in zip(registered, references, strict=True)
-                    for fingerprint in new.fingerprints
-                ],
-                sequence,
-            )
+            writing.insert_references(self._connection, registered)
+            placed = [
+                self._place(new_reference.id, fingerprint, sequence)
+                for new_reference, given in zip(registered, references, strict=True)
+                for fingerprint in given.fingerprints
+            ]
+            writing.insert_fingerprints(self._connection, placed, sequence)
         return registered
 
-    def _insert_fingerprints(self, items: Sequence[tuple[UUID, Fingerprint]], sequence: int) -> None:
-        next_ids = dict(self._tally.next_ids)
-        rows = []
-        for reference_id, fingerprint in items:
-            scheme, count = fingerprint.scheme.id, len(fingerprint)
-            if scheme not in next_ids:
-                next_ids[scheme] = self._stored_next_id(scheme)
-            first_id = next_ids[scheme]
-            next_ids[scheme] += count
-            rows.append(
-                {
-                    "scheme_id": self._scheme_ids[scheme],
-                    "first_id": first_id,
-                    "count": count,
-                    "reference_id": reference_id,
-                    "sequence": sequence,
-                    "descriptors": dump_descriptors(fingerprint),
-                    "spans": dump_spans(fingerprint.spans),
-                    "quality": dump_quality(fingerprint.quality),
-                    "regions": dump_regions(fingerprint.regions),
-                }
-            )
-            self._changes.append(IndexChange(sequence, scheme, first_id, count, fingerprint.descriptors))
-        self._connection.execute(_INSERT_FINGERPRINT, rows)
-        self._tally = replace(self._tally, next_ids=next_ids)
-
-    def _stored_next_id(self, scheme: str) -> int:
-        stored = {row.name: row for row in self._connection.execute(_NEXT_IDS)}
-        self._scheme_ids = {name: row.id for name, row in stored.items()}
-        return int(stored[scheme].next_id)
+    def _place(self, reference_id: UUID, fingerprint: Fingerprint, sequence: int) -> PlacedFingerprint:
+        """Give a fingerprint its descriptor ids."""
+        scheme, count = fingerprint.scheme.id, len(fingerprint)
+        row = self._schemes[scheme]
+        first_id = self._tally.next_ids.get(scheme, row.next_id)
+        self._tally = replace(self._tally, next_ids={**self._tally.next_ids, scheme: first_id + count})
+        self._changes.append(IndexChange(sequence, scheme, first_id, count, fingerprint.descriptors))
+        return PlacedFingerprint(reference_id, row.id, first_id, fingerprint)
 
 
 def _distinct(references: Sequence[NewReference]) -> list[NewReference]:

@@ -68,7 +68,8 @@ async def test_health_and_reflection_need_no_key(channel: grpc.aio.Channel) -> N
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
-    names = {s.name for s in [r async for r in call][0].list_services_response.service}
+    answer = await anext(aiter(call))
+    names = {s.name for s in answer.list_services_response.service}
     assert {"copyhound.v1.MatchService", "copyhound.v1.WorkService"} <= names
 
 

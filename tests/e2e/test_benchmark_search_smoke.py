@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_search_benchmark_smoke(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
     command = [sys.executable, "benchmarks/speed/search.py", "--smoke", "--json", str(path)]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     flat, tables = json.loads(path.read_text(encoding="utf-8"))["results"]
     for result in (flat, tables):
         assert result["recall"] == result["recall_at_radius"] == 1

@@ -69,7 +69,7 @@ async def test_what_is_acknowledged_is_found_at_once(
         assert answer.matches[0].external_id == name
         assert answer.matches[0].probability == 1.0
         assert {s.name: s.value for s in answer.matches[0].signals}["identical_file"] == 1.0
-        assert [r.code for r in answer.reasons][0] == "COPY_FOUND"
+        assert answer.reasons[0].code == "COPY_FOUND"
 
 
 async def test_a_work_comes_back_as_it_was_given(
