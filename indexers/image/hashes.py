@@ -111,10 +111,11 @@ def phash_views(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8],
     """
     small = square.resize((_PHASH_PIXELS, _PHASH_PIXELS), Image.Resampling.LANCZOS)
     coefficients = _DCT @ np.asarray(small, np.float64) @ _DCT.T
-    others = _views(coefficients, 0, role)[1:]
-    bits = [imagehash.phash(small).hash, *(others > np.median(others, axis=(1, 2), keepdims=True))]
+    views = _views(coefficients, 0, role)
+    bits = views > np.median(views, axis=(1, 2), keepdims=True)
+    bits[0] = imagehash.phash(small).hash
     quality = min(1.0, _contrast(coefficients) / PHASH_FULL_CONTRAST)
-    return np.packbits(np.reshape(bits, (len(bits), -1)), axis=1), quality
+    return np.packbits(bits.reshape(len(bits), -1), axis=1), quality
 
 
 def _views(

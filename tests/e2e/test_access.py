@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -62,11 +63,12 @@ async def test_without_a_valid_key_nothing_is_answered(
 
 
 async def test_health_and_reflection_need_no_key(channel: grpc.aio.Channel) -> None:
-    health = health_pb2_grpc.HealthStub(channel)
+    health: Any = health_pb2_grpc.HealthStub(channel)
     for name in ("", "copyhound.v1.MatchService", "copyhound.v1.WorkService"):
         answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    reflect: Any = reflection_pb2_grpc.ServerReflectionStub
+    stub = reflect(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     answer = await anext(aiter(call))
     names = {s.name for s in answer.list_services_response.service}
@@ -112,7 +114,7 @@ async def test_an_owner_sees_and_changes_only_his_own(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await works.CreateWork(create("ann", photographs["rocket"]), metadata=bob)
     assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
-    calls = [
+    calls: list[Any] = [
         works.GetWork(work_pb2.GetWorkRequest(name=hers.name), metadata=bob),
         works.DeleteWork(work_pb2.DeleteWorkRequest(name=hers.name), metadata=bob),
         works.UpdateWork(work_pb2.UpdateWorkRequest(work=work_pb2.Work(name=hers.name)), metadata=bob),
@@ -163,7 +165,8 @@ async def test_a_quota_that_is_used_up_says_when_to_come_back(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await matches.Match(digest, metadata=metadata)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    status = rpc_status.from_call(caught.value)
+    error: Any = caught.value
+    status = rpc_status.from_call(error)
     retry = error_details_pb2.RetryInfo()
     assert status is not None
     assert any(detail.Unpack(retry) for detail in status.details)
