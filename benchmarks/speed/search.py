@@ -194,13 +194,14 @@ def table(result: dict[str, Any]) -> str:
             f"  {name:9} {part['queries_per_call']} a call  live {part['live_ms']:7.3f} ms"
             f"  FAISS Flat {part['flat_ms']:7.3f} ms  ratio {part['ratio']:.3f}"
         )
+    of_one, by_stats = result["bytes_per_code"], result["bytes_per_code_by_stats"]
     resident, peak = result["resident_bytes"] / 1e6, result["peak_bytes"] / 1e6
     lines += [
         f"  recall    {result['recall']:.4f}, at distance {RADIUS} {result['recall_at_radius']:.4f}",
         f"  load      {result['load_seconds']:.2f} s, of CPU {result['load_cpu_seconds']:.2f} s",
         f"  fold      CPU {result['fold_cpu_seconds']:.2f} s",
         f"  resident  {resident:.0f} MB, while loading up to {peak:.0f} MB",
-        f"  a code    {result['bytes_per_code']:.1f} bytes, {result['bytes_per_code_by_stats']:.1f} by its own count",
+        f"  a code    {of_one:.1f} bytes, {by_stats:.1f} by its own count",
         *(f"  {'met' if met else 'MISSED':9} {name}" for name, met in targets(result).items()),
         "",
     ]
