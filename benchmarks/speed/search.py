@@ -7,8 +7,9 @@
 The codes are synthetic, 256 bits: four in five are uniformly random, one in five is a near duplicate (up
 to 60 bits) of another, in families of about 20, as catalogues of pictures have them. Half of the queries
 are planted, a registered code with 0 to 31 random bits flipped (each distance equally often); half are
-unrelated. Real codes are less evenly spread than random ones: lists of the tables are then longer, and
-time between the two columns. What is compared is CPU time of one thread, in rounds that alternate.
+unrelated. Real codes are spread less evenly than these: some lists of the tables are then longer, and
+search through them slower than here, but never slower than Flat by more than the lists' look-up. What is
+compared is CPU time of one thread, in rounds that alternate.
 
 The exit status is 1 if a target is missed (without --smoke: the sizes are too small to tell).
 """
