@@ -463,9 +463,10 @@ class AsyncClient:
             return [await alone(*group[0])]
         try:
             request = await asyncio.to_thread(batch_request, group)
-            response = await self._unary(self._works.BatchCreateWorks, request)
-        except LocalFileError:  # one of them vanished since it was looked at
+        except CopyhoundError:  # one of them is wrong: let it not sink the others
             return list(await asyncio.gather(*(alone(*item) for item in group)))
+        try:
+            response = await self._unary(self._works.BatchCreateWorks, request)
         except CopyhoundError as error:
             return [(new, error) for new, _ in group]
         pairs = zip(group, response.results, strict=True)

@@ -56,6 +56,7 @@ def batch_request(group: list[Item]) -> work_pb2.BatchCreateWorksRequest:
 
     Raises:
         LocalFileError: If one of them cannot be read.
+        InvalidRequestError: If one of them has a field that cannot be sent.
     """
     requests = []
     for new, local in group:

@@ -86,14 +86,21 @@ def policy_from_message(message: work_pb2.Policy) -> types.Policy:
 
 
 def new_work_to_message(new: types.NewWork | types.ImportRow) -> work_pb2.Work:
-    """Return the work's part of the message; its media travels apart."""
-    return work_pb2.Work(
-        owner=new.owner,
-        external_id=new.external_id or "",
-        title=new.title,
-        labels=new.labels,
-        policy=policy_to_message(new.policy) if new.policy else None,
-    )
+    """Return the work's part of the message; its media travels apart.
+
+    Raises:
+        InvalidRequestError: If a field has the wrong type, or is no text that UTF-8 can hold.
+    """
+    try:
+        return work_pb2.Work(
+            owner=new.owner,
+            external_id=new.external_id or "",
+            title=new.title,
+            labels=new.labels,
+            policy=policy_to_message(new.policy) if new.policy else None,
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"work: {error}; change the field") from error
 
 
 def reference_from_message(message: work_pb2.Reference) -> types.Reference:

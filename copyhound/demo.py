@@ -6,12 +6,9 @@ strangers, which must be left alone. Every number that is printed is counted fro
 
 import io
 import random
-import subprocess
 import tempfile
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +18,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from copyhound.client import Client
 from copyhound.errors import CopyhoundError
-from copyhound.service_process import service_command, service_environment
+from copyhound.service_process import run_service
 from copyhound.types import Answer, NewWork
 from copyhound.where import describe_place
 
@@ -54,8 +51,6 @@ STRANGERS: Final = {
 }
 """Photographs that are not registered, by package."""
 
-_START_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 15.0
 _OWNER: Final = "demo"
 
 Alter: TypeAlias = Callable[[Image.Image], bytes]
@@ -162,13 +157,14 @@ def run_demo(data: Path | None, say: Callable[[str], None]) -> bool:
         True if every expected copy was found and no stranger raised an alarm.
 
     Raises:
-        DemoError: If photographs are missing or the service does not start.
+        DemoError: If photographs are missing.
+        ServiceStartError: If the service does not start.
         CopyhoundError: If the service fails.
     """
     registered, strangers = photographs(REGISTERED), photographs(STRANGERS)
     with tempfile.TemporaryDirectory(prefix="copyhound-demo-") as scratch:
         folder = data or Path(scratch) / "data"
-        with _service(folder, Path(scratch) / "service.log") as target, Client(target) as client:
+        with run_service(folder, Path(scratch) / "service.log") as target, Client(target) as client:
             say(f"A service listens on {target}; its folder is {folder}.")
             _register(client, registered)
             say(f"Registered {len(registered)} photographs: {', '.join(sorted(registered))}.")
@@ -241,7 +237,7 @@ def _report(outcomes: Sequence[Outcome], say: Callable[[str], None]) -> bool:
         question = outcome.question
         say(f"FALSE ALARM: {question.original}, {question.alteration.name}: {outcome.place}")
     say(f"Copies found: {len(expected) - len(missed)} of {len(expected)}.")
-    say(f"Heavy crops, which whole-picture fingerprints often miss: {_right(hard)} of {len(hard)} found.")
+    say(f"Heavy crops (*), which whole-picture fingerprints often miss: {_right(hard)} of {len(hard)} found.")
     say(f"False alarms: {len(alarms)} of {len(strangers)}.")
     return bool(expected) and bool(strangers) and not missed and not alarms
 
@@ -267,48 +263,10 @@ def _percent(part: float) -> str:
     return f"{int(part * 1000) / 10:.1f} %"
 
 
-@contextmanager
-def _service(folder: Path, log: Path) -> Iterator[str]:
-    """Run a service on a free loopback port for as long as the context lasts; yields its address."""
-    command = service_command("serve", "--data", str(folder), "--listen", "127.0.0.1:0", "--allow-anonymous")
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(  # noqa: S603  our own service
-            command, env=service_environment(), stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
-    ):
-        try:
-            yield _address(process, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _address(process: subprocess.Popen[str], log: Path) -> str:
-    """Wait for the line that says where the service listens.
-
-    Raises:
-        DemoError: If it ends or does not get ready in time.
-    """
-    timer = threading.Timer(_START_SECONDS, process.kill)
-    timer.start()
-    try:
-        for line in process.stdout or ():
-            if line.startswith("listening on "):
-                return line.removeprefix("listening on ").strip()
-    finally:
-        timer.cancel()
-    last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it says nothing"]
-    raise DemoError(f"the service did not start: {last[0]}")
-
-
 def _file(picture: Image.Image, kind: str = "JPEG", *, quality: int = 90) -> bytes:
     """Encode a picture."""
     file = io.BytesIO()
-    picture.save(file, kind, quality=quality)
+    picture.save(file, kind, quality=quality, compress_level=1)  # each format takes what it knows
     return file.getvalue()
 
 

@@ -51,7 +51,7 @@ class LocalMedia:
                 size = path.stat().st_size
             if not path.is_file():
                 raise LocalFileError(f"{path}: is no regular file; name a media file")
-            return cls(path, filename or path.name, size)
+            return cls(path, filename or readable_name(path.name), size)
         name = filename or Path(str(getattr(source, "name", ""))).name
         with _explained(name):
             start = source.tell()
@@ -102,6 +102,11 @@ class LocalMedia:
         else:
             self.source.seek(self.start)
             yield self.source
+
+
+def readable_name(name: str) -> str:
+    """Return a file's name as text that can travel: bytes that are no UTF-8 are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager

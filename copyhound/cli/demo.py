@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from copyhound.cli.output import FAILED, print_error, print_line
+from copyhound.service_process import ServiceStartError
 
 
 def demo(
@@ -25,7 +26,7 @@ def demo(
 
     try:
         right = run_demo(data, say)
-    except DemoError as error:
+    except (DemoError, ServiceStartError) as error:
         print_error(str(error))
         raise typer.Exit(FAILED) from error
     if not right:

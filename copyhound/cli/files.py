@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from copyhound.media import readable_name
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
@@ -35,11 +37,11 @@ def find_files(paths: Iterable[Path], hidden: HiddenCount) -> Iterator[FoundFile
     """
     for path in paths:
         if not path.is_dir():
-            yield FoundFile(path, path.name)
+            yield FoundFile(path, readable_name(path.name))
             continue
         for folder, subfolders, names in os.walk(path):
             hidden.count += sum(name.startswith(".") for name in (*subfolders, *names))
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             for name in sorted(name for name in names if not name.startswith(".")):
                 file = Path(folder) / name
-                yield FoundFile(file, file.relative_to(path).as_posix())
+                yield FoundFile(file, readable_name(file.relative_to(path).as_posix()))

@@ -24,27 +24,29 @@ _UNLIMITED: Final = 10_000
 
 def print_json(values: dict[str, Any]) -> None:
     """Print one line of JSON. Dataclasses become objects, bytes hexadecimal, times ISO 8601."""
-    sys.stdout.write(json.dumps(values, default=_plain, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(values, default=_plain) + "\n")
     sys.stdout.flush()
 
 
 def print_line(text: str) -> None:
     """Print one line of results."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_printable(text) + "\n")
 
 
 def print_error(text: str) -> None:
     """Print one line about what went wrong."""
-    sys.stderr.write(f"copyhound: {' '.join(text.split())}\n")
+    sys.stderr.write(f"copyhound: {_printable(' '.join(text.split()))}\n")
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print a table; unwrapped where no terminal shows it."""
-    console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
+    console = Console(
+        width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False, markup=False, emoji=False
+    )
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+        table.add_row(*map(_printable, row))
+    console.print(table)
 
 
 def error_values(error: CopyhoundError) -> dict[str, Any]:
@@ -72,6 +74,11 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance(task)
+
+
+def _printable(text: str) -> str:
+    """Escape what could steer a terminal: names and titles are other people's."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _plain(value: object) -> object:

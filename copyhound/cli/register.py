@@ -23,6 +23,7 @@ from copyhound.cli.files import HiddenCount, find_files
 from copyhound.cli.manifest import ManifestError, RowError, read_manifest
 from copyhound.cli.output import FAILED, error_values, print_error, print_json, print_line, track
 from copyhound.errors import CopyhoundError
+from copyhound.media import readable_name
 from copyhound.types import NewWork, Registration
 
 
@@ -59,7 +60,7 @@ def register(
         raise typer.BadParameter(str(error)) from error
     hidden = HiddenCount()
     works = [
-        NewWork(file.path, owner, external_id=prefix + file.name, title=file.path.name)
+        NewWork(file.path, owner, external_id=prefix + file.name, title=readable_name(file.path.name))
         for file in find_files(paths or (), hidden)
     ]
     row_of = {id(row.new): row.row for row in rows if not isinstance(row, RowError)}

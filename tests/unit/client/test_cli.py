@@ -296,3 +296,17 @@ def test_the_version_and_help_are_shown(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"{copyhound.__version__}\n"
     assert cli.run([]) == 0
     assert "register" in capsys.readouterr().out
+
+
+def test_a_strange_name_neither_fails_nor_steers_the_terminal(
+    server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / os.fsdecode(b"\xff[red]\x1b[2J.png")).write_bytes(b"aaaa")
+    assert register(server, tmp_path) == 0
+    assert cli.run(["match", str(tmp_path), "--server", server.target]) == 0
+    assert cli.run(["match", str(tmp_path), "--server", server.target, "--json"]) == 0
+    (work,) = server.works.values()
+    assert work.external_id == "\\xff[red]\x1b[2J.png"
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "\\xff[red]\\x1b[2J.png" in text

@@ -2,7 +2,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.rpc import code_pb2
@@ -88,6 +88,8 @@ def test_one_bad_item_never_sinks_the_others(client: copyhound.Client, tmp_path:
         copyhound.NewWork(b"fine", "", "ownerless"),
         copyhound.NewWork(tmp_path / "absent.png", "studio", "absent"),
         copyhound.NewWork(tmp_path, "studio", "folder"),
+        copyhound.NewWork(b"untitled", "studio", "no text", title=cast("str", 7)),
+        copyhound.NewWork(b"surrogate", "studio", "no utf-8", title="\udcff"),
         copyhound.NewWork(b"also good", "studio", "also good"),
     ]
     kinds = {new.external_id: type(outcome) for new, outcome in client.register_many(works)}
@@ -97,6 +99,8 @@ def test_one_bad_item_never_sinks_the_others(client: copyhound.Client, tmp_path:
         "ownerless": copyhound.InvalidRequestError,
         "absent": copyhound.LocalFileError,
         "folder": copyhound.LocalFileError,
+        "no text": copyhound.InvalidRequestError,
+        "no utf-8": copyhound.InvalidRequestError,
         "also good": copyhound.Registration,
     }
 

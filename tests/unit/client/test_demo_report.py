@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from copyhound import demo
+from copyhound import cli, demo, service_process
 
 ALTERATIONS = demo.alterations()
 
@@ -68,7 +68,9 @@ def test_each_alteration_makes_another_picture(alteration: demo.Alteration) -> N
     assert same == (alteration.name == "as it is, PNG")
 
 
-def test_a_service_that_cannot_start_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "service_command", lambda *_: ["sh", "-c", "echo the disk is full >&2"])
-    with pytest.raises(demo.DemoError, match="the disk is full"):
-        demo.run_demo(tmp_path, lambda _: None)
+def test_a_service_that_cannot_start_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service_process, "service_command", lambda *_: ["sh", "-c", "echo disk full >&2"])
+    assert cli.run(["demo", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "copyhound: the service did not start: disk full\n"
