@@ -60,10 +60,7 @@ from copyhound.types import (
     Work,
 )
 
-try:
-    __version__ = metadata.version("copyhound")
-except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+unknown"
+__version__ = metadata.version("copyhound")
 
 __all__ = [
     "Action",

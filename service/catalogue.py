@@ -113,6 +113,8 @@ class Catalogue:
             for scheme, index in self.indexes.items():
                 for changes in self.store.changes_since(scheme, index.sequence):
                     index.apply([_index_change(change) for change in changes])
+                    if index.stats().delta >= self._folding.after_changes:
+                        index.fold()  # a long replay: the delta is searched exhaustively
                 index.advance(target)
             self._sequence = max(self._sequence, target)
 

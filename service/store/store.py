@@ -190,14 +190,15 @@ class Store:
             until: The last change to replay; None: the last one committed when this is called.
 
         Yields:
-            Changes, never an empty list. What was added and removed within the range comes as a removal
-            alone. Each list is read in a short transaction of its own.
+            Changes, never an empty list; those of one sequence number come together. What was added and
+            removed within the range comes as a removal alone. Lists are read in short transactions.
         """
         last = self.sequence() if until is None else until
         return self._replay(scheme, sequence, last, batch)
 
     def _replay(self, scheme: str, sequence: int, until: int, batch: int) -> Iterator[list[IndexChange]]:
         after = (sequence, np.iinfo(np.int64).max)
+        held: list[IndexChange] = []  # of the last sequence number read: more of it may follow
         while True:
             with self._reading() as connection:
                 changes = queries.changes(
@@ -209,9 +210,14 @@ class Store:
                     batch=batch,
                 )
             if not changes:
-                return
-            yield changes
+                break
             after = (changes[-1].sequence, changes[-1].first_id)
+            changes = held + changes
+            held = [change for change in changes if change.sequence == after[0]]
+            if len(held) < len(changes):
+                yield changes[: -len(held)]
+        if held:
+            yield held
 
     def forget_removals(self, sequences: Mapping[str, int]) -> None:
         """Drop the removals that every snapshot has seen.
