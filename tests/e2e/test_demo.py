@@ -38,7 +38,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 def copyhound(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process, in a folder that holds none of its packages."""
-    return subprocess.run(  # noqa: S603  our own command
+    return subprocess.run(
         [sys.executable, "-m", "copyhound", *arguments],
         env=service_environment(),
         capture_output=True,
