@@ -34,6 +34,9 @@ _BY_REASON: Final[Mapping[str, type[errors.CopyhoundError]]] = {
     "INTERNAL": errors.ServerError,
 }
 
+_LOST_STATUS: Final = "Internal error from Core"
+"""What grpcio says where a server answers while a message is being sent: its answer is lost, so ask again."""
+
 # What to do next, for errors that gRPC itself or a proxy raised: these explain nothing.
 _BY_CODE: Final[Mapping[int, tuple[type[errors.CopyhoundError], str]]] = {
     code_pb2.INVALID_ARGUMENT: (errors.InvalidRequestError, "change the request"),
@@ -90,6 +93,8 @@ def from_status(status: status_pb2.Status) -> errors.CopyhoundError:
 def from_call(error: grpc.aio.AioRpcError) -> errors.CopyhoundError:
     """Turn a failed call into an error."""
     number = error.code().value[0]
+    if error.details() == _LOST_STATUS:
+        number = code_pb2.UNAVAILABLE
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             try:

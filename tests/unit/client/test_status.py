@@ -88,6 +88,14 @@ def test_details_that_do_not_fit_the_code_are_left_aside(details: bytes) -> None
     assert type(status.from_call(failure)) is errors.StaleError
 
 
+def test_an_answer_that_was_lost_while_sending_is_asked_for_again() -> None:
+    nothing = grpc.aio.Metadata()
+    lost = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, nothing, nothing, details="Internal error from Core"
+    )
+    assert isinstance(status.from_call(lost), errors.ServerUnreachableError)
+
+
 def test_every_error_is_part_of_the_tree_and_of_the_package() -> None:
     kinds = [
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
