@@ -103,7 +103,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.enter_context(lock_folder(settings.data))
         store = await asyncio.to_thread(open_store, settings)
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
-        stack.callback(tracer.close)
+        stack.push_async_callback(asyncio.to_thread, tracer.close)
         metrics = Metrics(tracer)
         pool = Pool(
             workers=settings.workers,

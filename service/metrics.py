@@ -1,8 +1,9 @@
 """What the service counts and times, in Prometheus' terms. docs/guides/operations.md lists them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -74,6 +75,10 @@ class Metrics:
         self.lag = Gauge(
             "copyhound_index_lag", "Committed changes that queries do not see yet", registry=self.registry
         )
+
+    def span(self, name: str) -> AbstractContextManager[Any]:
+        """Trace what happens inside as a span; the stages inside become its children."""
+        return self._tracer.span(name)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

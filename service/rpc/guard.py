@@ -61,8 +61,9 @@ class Guard(grpc.aio.ServerInterceptor):
             structlog.contextvars.bind_contextvars(method=method)
             code = grpc.StatusCode.OK
             try:
-                await self._admit(method, context)
-                return await call(request, context)
+                with self._metrics.span(method):
+                    await self._admit(method, context)
+                    return await call(request, context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
