@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, insert, select, update
 from uuid_utils.compat import uuid7
 
 from service.domain import Import, ImportRow, ImportState, RowState
@@ -17,6 +17,35 @@ from service.store.schema import import_rows, imports
 _UNFINISHED = (ImportState.PENDING.value, ImportState.RUNNING.value)
 
 _ENDED = (ImportState.DONE.value, ImportState.CANCELLED.value)
+
+_PENDING_ROW = (
+    import_rows.c.import_id == bindparam("of_import"),
+    import_rows.c.number == bindparam("row"),
+    import_rows.c.state == RowState.PENDING.value,
+)
+_FAIL_ROW = (
+    update(import_rows)
+    .where(*_PENDING_ROW)
+    .values(state=RowState.FAILED.value, reason=bindparam("why"), message=bindparam("text"))
+)
+_DROP_ROW = delete(import_rows).where(*_PENDING_ROW)
+_COUNT_ROW = {
+    state: update(imports)
+    .where(imports.c.id == bindparam("of_import"))
+    .values(
+        {
+            imports.c.pending: imports.c.pending - 1,
+            counter: counter + 1,
+            imports.c.state: case((imports.c.pending == 1, ImportState.DONE.value), else_=imports.c.state),
+            imports.c.updated_at: bindparam("now"),
+        }
+    )
+    for state, counter in (
+        (RowState.CREATED, imports.c.created),
+        (RowState.SKIPPED, imports.c.skipped),
+        (RowState.FAILED, imports.c.failed),
+    )
+}
 
 
 def create(connection: Connection, key_id: str | None, rows: Sequence[ImportRow]) -> Import:
@@ -118,37 +147,18 @@ def finish_row(
     """
     if state is RowState.PENDING:
         raise ValueError("a finished row is created, skipped or failed")
-    this_row = (
-        import_rows.c.import_id == import_id,
-        import_rows.c.number == number,
-        import_rows.c.state == RowState.PENDING.value,
-    )
-    finished = connection.execute(
-        update(import_rows).where(*this_row).values(state=state.value, reason=reason, message=message)
+    key = {"of_import": import_id, "row": number}
+    finished = (
+        connection.execute(_FAIL_ROW, {**key, "why": reason, "text": message})
         if state is RowState.FAILED
-        else delete(import_rows).where(*this_row)
+        else connection.execute(_DROP_ROW, key)
     )
     if finished.rowcount == 0:
         raise NotFoundError(
             f"Row {number} of import {import_id} is not pending: it was finished or cancelled before",
             operation=str(import_id),
         )
-    connection.execute(
-        update(imports)
-        .where(imports.c.id == import_id)
-        .values(
-            {
-                imports.c.pending: imports.c.pending - 1,
-                imports.c[state.value]: imports.c[state.value] + 1,
-                imports.c.updated_at: datetime.now(UTC),
-            }
-        )
-    )
-    connection.execute(
-        update(imports)
-        .where(imports.c.id == import_id, imports.c.pending == 0)
-        .values(state=ImportState.DONE.value)
-    )
+    connection.execute(_COUNT_ROW[state], {"of_import": import_id, "now": datetime.now(UTC)})
 
 
 def set_state(connection: Connection, import_id: UUID, state: ImportState) -> None:

@@ -4,7 +4,7 @@ import heapq
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
-    and_,
     bindparam,
     column,
     func,
@@ -32,6 +31,8 @@ from indexers.fingerprint import Fingerprint, Scheme
 from service.domain import Counts, DescriptorOwner, IndexChange, Reference, Work
 from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
 from service.store.schema import counters, fingerprints, removals, schemes, work_references, works
+
+T = TypeVar("T")
 
 _CHUNK = 1000
 """Most ids in one statement; databases limit the number of parameters."""
@@ -170,45 +171,59 @@ def descriptor_owners(
     connection: Connection, scheme_id: int, ids: npt.NDArray[np.int64]
 ) -> dict[int, DescriptorOwner]:
     """Whose descriptors these are; ids of deleted fingerprints are absent."""
+    # In two steps: joined into one, SQLite may start from all fingerprints instead of from the ids.
     wanted: list[int] = ids.tolist()
-    sqlite = connection.dialect.name == "sqlite"
-    query = _OWNERS_SQLITE if sqlite else _OWNERS_POSTGRESQL
-    rows = connection.execute(
-        query, {"scheme_id": scheme_id, "ids": json.dumps(wanted) if sqlite else wanted}
-    )
-    return {
-        descriptor_id: DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
-        for descriptor_id, first_id, reference_id, work_id in rows
+    on_sqlite = connection.dialect.name == "sqlite"
+    nearest = connection.execute(
+        _FIRST_IDS_SQLITE if on_sqlite else _FIRST_IDS_POSTGRESQL,
+        {"scheme_id": scheme_id, "ids": json.dumps(wanted) if on_sqlite else wanted},
+    ).all()
+    fingerprint_at = {
+        first_id: (count, reference_id, work_id)
+        for chunk in _chunks({first_id for _, first_id in nearest if first_id is not None})
+        for first_id, count, reference_id, work_id in connection.execute(
+            _FINGERPRINTS_AT, {"scheme_id": scheme_id, "first_ids": chunk}
+        )
     }
+    owners = {}
+    for descriptor_id, first_id in nearest:
+        if first_id is not None:
+            count, reference_id, work_id = fingerprint_at[first_id]
+            if descriptor_id - first_id < count:
+                owners[descriptor_id] = DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
+    return owners
 
 
-def _owners_query(wanted: TableValuedAlias) -> Select[Any]:
-    """Each id belongs to the fingerprint with the largest first id up to it, if that reaches so far."""
-    near = fingerprints.alias("near")
-    scheme_id = bindparam("scheme_id", type_=BigInteger)
+def _first_ids_query(wanted: TableValuedAlias) -> Select[Any]:
+    """Each id can belong to the fingerprint with the largest first id up to it alone."""
     first_id = (
-        select(func.max(near.c.first_id))
-        .where(near.c.scheme_id == scheme_id, near.c.first_id <= wanted.c.value)
+        select(func.max(fingerprints.c.first_id))
+        .where(fingerprints.c.scheme_id == bindparam("scheme_id"), fingerprints.c.first_id <= wanted.c.value)
         .scalar_subquery()
     )
-    return (
-        select(
-            wanted.c.value, fingerprints.c.first_id, fingerprints.c.reference_id, work_references.c.work_id
-        )
-        .select_from(wanted)
-        .join(fingerprints, and_(fingerprints.c.scheme_id == scheme_id, fingerprints.c.first_id == first_id))
-        .join(work_references, work_references.c.id == fingerprints.c.reference_id)
-        .where(wanted.c.value < fingerprints.c.first_id + fingerprints.c.count)
-    )
+    return select(wanted.c.value, first_id)
 
 
-_OWNERS_SQLITE = _owners_query(
+_FIRST_IDS_SQLITE = _first_ids_query(
     func.json_each(bindparam("ids", type_=Text)).table_valued(column("value", BigInteger), name="wanted")
 )
-_OWNERS_POSTGRESQL = _owners_query(
+_FIRST_IDS_POSTGRESQL = _first_ids_query(
     func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
     .table_valued(column("value", BigInteger), name="wanted")
     .render_derived()
+)
+_FINGERPRINTS_AT = (
+    select(
+        fingerprints.c.first_id,
+        fingerprints.c.count,
+        fingerprints.c.reference_id,
+        work_references.c.work_id,
+    )
+    .join(work_references, work_references.c.id == fingerprints.c.reference_id)
+    .where(
+        fingerprints.c.scheme_id == bindparam("scheme_id"),
+        fingerprints.c.first_id.in_(bindparam("first_ids", expanding=True)),
+    )
 )
 
 
@@ -315,7 +330,7 @@ def _to_references(connection: Connection, rows: Sequence[Row[Any]]) -> list[Ref
     ]
 
 
-def _chunks(ids: Iterable[UUID]) -> Iterator[list[UUID]]:
+def _chunks(ids: Iterable[T]) -> Iterator[list[T]]:
     everything = list(ids)
     for start in range(0, len(everything), _CHUNK):
         yield everything[start : start + _CHUNK]

@@ -270,7 +270,7 @@ class Plans:
 
 
 TABLE_SCANS = {
-    "sqlite": r"SCAN (?!counters|schemes|wanted|CONSTANT)\w+$|USE TEMP B-TREE",
+    "sqlite": r"SCAN (?!counters|schemes|wanted|CONSTANT)\w+$|\(scheme_id=\?\)$|USE TEMP B-TREE",
     "postgresql": r"Seq Scan on (?!counters|schemes)\w+|\bSort\b",
 }
 """Whatever grows with the number of works; `counters` has one row, `schemes` a few."""

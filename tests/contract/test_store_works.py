@@ -1,11 +1,13 @@
 """Works and references, on both backends."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 
+from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint
 from service.domain import Action, Counts, Licence, NewReference, NewWork, Policy, Work, WorkChange
 from service.errors import AlreadyExistsError, NotFoundError, StaleError
@@ -324,3 +326,13 @@ def test_fingerprints_of_schemes_that_are_not_known_are_left_out(store: Store, s
     assert [item.scheme for item in found[work.references[0].id]] == [BITS]
     assert older.get_work(work.id) == work
     older.close()
+
+
+def test_a_scheme_that_changed_without_a_new_version_is_noticed(store: Store, store_url: str) -> None:
+    work = create(store, new_work(), new_reference(1))
+    assert work.references is not None
+    changed = Store.open(store_url, {BITS.id: replace(BITS, dim=128)})
+
+    with pytest.raises(FingerprintError, match="new version"):
+        changed.fingerprints([work.references[0].id])
+    changed.close()
