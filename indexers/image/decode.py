@@ -4,9 +4,9 @@ What leaves this module is normalised: orientation applied, colours in sRGB, tra
 a sample, the longer side at most `WORKING_SIDE`. The hashes are defined on such pictures, so changing
 anything here that changes pixels means a new version of every picture scheme.
 
-A file that ends early, or whose bytes are broken, is refused rather than shown in part: a reference that was
-cut off on its way would be registered as a picture that is half grey and never match a whole copy. A JPEG
-that lacks nothing but its end marker is whole.
+A file that ends early, were it by its end marker alone, or whose bytes are broken, is refused rather than shown
+in part: a reference that was cut off on its way would be registered as a picture that is half grey, and never
+match a whole copy.
 """
 
 import re
