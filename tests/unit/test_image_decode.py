@@ -172,7 +172,9 @@ def test_shows_a_transparent_colour_over_white() -> None:
 def test_applies_the_colour_profile(photo: Image.Image) -> None:
     lab = ImageCms.createProfile("LAB")
     srgb = ImageCms.createProfile("sRGB")
-    content = encoded(ImageCms.profileToProfile(photo, srgb, lab, outputMode="LAB"), "TIFF")
+    converted = ImageCms.profileToProfile(photo, srgb, lab, outputMode="LAB")
+    assert converted is not None
+    content = encoded(converted, "TIFF")
     assert difference(pixels(content), photo) < 2.0
 
 
@@ -239,7 +241,7 @@ def webp_bomb(side: int) -> bytes:
 
 
 def test_refuses_bombs_by_their_header() -> None:
-    with pytest.raises(MediaLimitError, match="50000 x 50000|pixels"):
+    with pytest.raises(MediaLimitError, match="pixels"):
         segments(png_bomb(50_000))
     with pytest.raises(MediaLimitError, match="pixels"):
         segments(webp_bomb(16_383))
@@ -260,6 +262,14 @@ def test_refuses_a_large_page_after_a_small_one(photo: Image.Image) -> None:
     content = encoded(photo.resize((8, 8)), "TIFF", save_all=True, append_images=[photo])
     with pytest.raises(MediaLimitError, match="320 x 240"):
         segments(content, MediaLimits(max_pixels=1000))
+
+
+def test_refuses_a_gif_frame_that_is_larger_than_its_screen() -> None:
+    content = bytearray(encoded(Image.new("L", (24, 16)), "GIF"))
+    frame = content.index(b"\x2c\0\0\0\0")
+    content[frame + 5 : frame + 9] = struct.pack("<HH", 60_000, 1000)
+    with pytest.raises(MediaLimitError, match="pixels"):
+        segments(bytes(content), MediaLimits(max_pixels=1_000_000))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])

@@ -21,6 +21,8 @@ from indexers.modality import MediaLimits, Role
 from service.errors import BusyError, UnreadableMediaError
 from service.sandbox import Pool, ReadMedia, spool, wire
 
+HOSTILE = Path(__file__).parents[1] / "vectors" / "hostile"
+"""Files that end, or once ended, the process that read them."""
 PHOTO = (Path(skimage.__file__).parent / "data" / "rocket.jpg").read_bytes()
 
 
@@ -91,6 +93,19 @@ def worker_ids(pool: Pool) -> list[int]:
     return [child for child, program in programs.items() if b"service.sandbox.worker" in program]
 
 
+def proc(pid: int | str, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def until_dead(pid: int) -> None:
+    """Wait for the end of a process that its parent has yet to notice."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
 async def until_busy(pid: int) -> None:
     """Wait until the process has taken CPU time for an item: it is decoding."""
     before = os.times()
@@ -101,7 +116,7 @@ async def until_busy(pid: int) -> None:
 
 
 def _cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    fields = proc(pid, "stat").rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
@@ -168,13 +183,23 @@ async def test_a_worker_that_is_killed_costs_one_item() -> None:
     assert deaths == ["SIGKILL"]
 
 
+@pytest.mark.parametrize(
+    "content", [pytest.param(path.read_bytes(), id=path.name) for path in sorted(HOSTILE.iterdir())]
+)
+async def test_what_fuzzing_found_costs_at_most_one_item(content: bytes) -> None:
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        refused = await reason(pool, content)
+        assert (await read(pool, PHOTO)).modality == "image"
+    assert deaths == (["SIGSEGV"] if refused == "MEDIA_CRASHED" else [])
+
+
 async def test_a_worker_that_dies_idle_costs_nothing() -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
         (pid,) = worker_ids(pool)
         os.kill(pid, signal.SIGSEGV)
-        while Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z":
-            await asyncio.sleep(0.01)
+        until_dead(pid)
         assert (await read(pool, PHOTO)).modality == "image"
     assert deaths == ["SIGSEGV"]
 
@@ -263,11 +288,11 @@ async def test_mixed_items_are_all_answered_and_nothing_leaks() -> None:
     contents = [PHOTO, b"", archive(), small, PHOTO[:5000], png_bomb(50_000), small, small]
     async with pool_of(2) as pool:
         await read(pool, small)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         answers = await asyncio.gather(
             *(read(pool, contents[n % 8]) for n in range(200)), return_exceptions=True
         )
-        after = len(os.listdir("/proc/self/fd"))
+        after = open_files()
     for number, answer in enumerate(answers):
         if number % 8 in {0, 3, 6, 7}:
             assert isinstance(answer, ReadMedia)
@@ -280,8 +305,8 @@ async def test_mixed_items_are_all_answered_and_nothing_leaks() -> None:
 async def test_the_worker_is_confined() -> None:
     async with pool_of(memory_mb=300) as pool:
         (pid,) = worker_ids(pool)
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-        limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+        status = proc(pid, "status")
+        limits = proc(pid, "limits")
     assert "NoNewPrivs:\t1" in status
     assert [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max file size")] == [
         ["0", "0"]
