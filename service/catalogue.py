@@ -35,6 +35,8 @@ _Operation = Callable[[Transaction], Any]
 _GROUP = 256
 _TICK_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_IMPORTS_KEPT = timedelta(days=30)
+"""How long an import that has ended can be asked about."""
 
 log = structlog.get_logger()
 
@@ -111,7 +113,7 @@ class Catalogue:
         with self._apply_lock:
             target = self.store.sequence()
             for scheme, index in self.indexes.items():
-                for changes in self.store.changes_since(scheme, index.sequence):
+                for changes in self.store.changes_since(scheme, index.sequence, until=target):
                     index.apply([_index_change(change) for change in changes])
                     if index.stats().delta >= self._folding.after_changes:
                         index.fold()  # a long replay: the delta is searched exhaustively
@@ -258,7 +260,12 @@ class Catalogue:
             ):
                 folded |= self.fold(scheme)
         if folded:
-            self.store.forget_responses(datetime.now(UTC) - timedelta(hours=self._folding.response_hours))
+            self._forget()
+
+    def _forget(self) -> None:
+        now = datetime.now(UTC)
+        self.store.forget_responses(now - timedelta(hours=self._folding.response_hours))
+        self.store.forget_imports(now - _IMPORTS_KEPT)
 
     def fold(self, scheme: str) -> bool:
         """Write one scheme's snapshot now; forget the deletions that it holds. Blocking.

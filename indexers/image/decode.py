@@ -4,9 +4,9 @@ What leaves this module is normalised: orientation applied, colours in sRGB, tra
 a sample, the longer side at most `WORKING_SIDE`. The hashes are defined on such pictures, so changing
 anything here that changes pixels means a new version of every picture scheme.
 
-A file that ends early, or whose bytes are broken, is refused rather than shown in part: a reference that was
-cut off on its way would be registered as a picture that is half grey and never match a whole copy. A JPEG
-that lacks nothing but its end marker is whole.
+A file that ends early, were it by its end marker alone, or whose bytes are broken, is refused rather than
+shown in part: a reference that was cut off on its way would be registered as a picture that is half grey, and
+never match a whole copy.
 """
 
 import re
@@ -152,14 +152,17 @@ def _heic(source: BinaryIO, limits: MediaLimits) -> Iterator[tuple[int, Picture]
 
 def _pillow(source: BinaryIO, kind: str, limits: MediaLimits) -> Iterator[tuple[int, Picture]]:
     """Yield what Pillow reads, with the frame numbers."""
-    with _open(source, kind, limits) as image:
+    with _pillow_rules(limits):
+        image = Image.open(source, formats=(kind.upper(),))
+    with image:
+        _check_pixels(image.size, limits)
         numbers = [0]
         if kind not in {"JPEG", "BMP"}:  # a JPEG's further pictures (MPO) are no frames: depth, other eye
-            with _quiet():
+            with _pillow_rules(limits):
                 count = getattr(image, "n_frames", 1)
             numbers = np.unique(np.linspace(0, count - 1, min(count, limits.max_frames)).round()).tolist()
         for number in map(int, numbers):
-            with _quiet():
+            with _pillow_rules(limits):
                 image.seek(number)
                 if len(numbers) > 1 and _is_auxiliary(image):
                     continue
@@ -167,28 +170,20 @@ def _pillow(source: BinaryIO, kind: str, limits: MediaLimits) -> Iterator[tuple[
             yield number, picture
 
 
-def _open(source: BinaryIO, kind: str, limits: MediaLimits) -> Image.Image:
-    """Open with the one decoder that fits, under the caller's pixel limit instead of Pillow's own.
+@contextmanager
+def _pillow_rules(limits: MediaLimits) -> Iterator[None]:
+    """Put the caller's pixel limit in the place of Pillow's own, and drop warnings of odd metadata.
 
-    Some decoders allocate while they open, and check nothing but Pillow's global limit, half of which
-    is where it starts to warn.
+    WebP allocates while it opens, a GIF may grow from frame to frame: both check nothing but Pillow's global
+    limit, from half of which it only warns.
     """
     pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, -(-limits.max_pixels // 2)
     try:
-        with _quiet():
-            image = Image.open(source, formats=(kind.upper(),))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         Image.MAX_IMAGE_PIXELS = pillow_limit
-    _check_pixels(image.size, limits)
-    return image
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop Pillow's warnings of odd metadata, which viewers do not mind."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _is_auxiliary(image: Image.Image) -> bool:

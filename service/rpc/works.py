@@ -327,8 +327,14 @@ def _import_row(number: int, item: work_pb2.ImportItem, caller: Caller) -> Impor
         caller.may_write_for(work.owner)
         return ImportRow(number, convert.read_text(item.path, f"{field}.path", 4096), work)
     except ServiceError as error:
-        named = NewWork(owner=item.work.owner[:128], external_id=item.work.external_id[:255] or None)
-        return ImportRow(number, item.path[:4096], named, RowState.FAILED, error.reason, str(error))
+        owner, external_id = _shown(item.work.owner, 128), _shown(item.work.external_id, 255)
+        named = NewWork(owner=owner, external_id=external_id or None)
+        return ImportRow(number, _shown(item.path, 4096), named, RowState.FAILED, error.reason, str(error))
+
+
+def _shown(text: str, most: int) -> str:
+    """What of a wrong text can be kept to be shown."""
+    return "".join(character for character in text[:most] if character.isprintable())
 
 
 def _reference(filename: str, read: ReadMedia) -> NewReference:

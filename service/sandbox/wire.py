@@ -5,6 +5,7 @@ length is bounded before anything of that length is read, and every value is che
 """
 
 import json
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -172,7 +173,13 @@ def unpack_answer(text: bytes, payload: bytes) -> ReadMedia | Refusal:
         if "reason" in header:
             return Refusal(Failure(header["reason"]), str(header["message"])[:MAX_MESSAGE_CHARACTERS])
         return _media(header, memoryview(payload))
-    except (ValueError, KeyError, TypeError, MediaError) as error:  # FingerprintError is a ValueError
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        MediaError,
+    ) as error:  # FingerprintError is a ValueError
         raise WireError(f"an answer that makes no sense: {error}") from error
 
 
@@ -211,7 +218,7 @@ def _fingerprint(described: Header, payload: memoryview, at: int) -> tuple[Finge
         shapes.append((np.dtype(np.float32), (count, 4)))
     arrays = []
     for dtype, shape in shapes:
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         arrays.append(np.frombuffer(payload[at : at + size], dtype).reshape(shape))
         at += size
     return Fingerprint(scheme, *arrays), at

@@ -1,0 +1,377 @@
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import os
+import signal
+import struct
+import zipfile
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+
+from indexers.image import ImageModality
+from indexers.modality import MediaLimits, Role
+from service.errors import BusyError, UnreadableMediaError
+from service.sandbox import Pool, ReadMedia, spool, wire
+
+HOSTILE = Path(__file__).parents[1] / "vectors" / "hostile"
+"""Files that end, or once ended, the process that read them."""
+PHOTO = (Path(skimage.__file__).parent / "data" / "rocket.jpg").read_bytes()
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def png_bomb(side: int) -> bytes:
+    content = bytearray(encoded(Image.new("L", (8, 8)), "PNG"))
+    content[16:24] = struct.pack(">II", side, side)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("picture.png", b"none")
+    return buffer.getvalue()
+
+
+SLOW = encoded(Image.new("L", (13_000, 13_000)), "PNG")
+"""A legal picture of few bytes and many pixels: about a second of decoding."""
+
+
+@contextlib.asynccontextmanager
+async def pool_of(
+    workers: int = 1,
+    *,
+    deaths: list[str] | None = None,
+    memory_mb: int = 1024,
+    seconds: float = 60.0,
+    queue_limit: int = 1000,
+) -> AsyncIterator[Pool]:
+    pool = Pool(
+        workers=workers,
+        memory_mb=memory_mb,
+        seconds=seconds,
+        queue_limit=queue_limit,
+        limits=MediaLimits(),
+        on_death=(deaths if deaths is not None else []).append,
+    )
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def read(pool: Pool, content: bytes, role: Role = Role.REFERENCE) -> ReadMedia:
+    with spool(content) as media:
+        return await pool.read(media, role=role)
+
+
+async def reason(pool: Pool, content: bytes) -> str:
+    with pytest.raises(UnreadableMediaError) as caught:
+        await read(pool, content)
+    assert caught.value.reason in UnreadableMediaError.reasons
+    assert len(str(caught.value)) > 20
+    return caught.value.reason
+
+
+def worker_ids(pool: Pool) -> list[int]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    programs = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, program in programs.items() if b"service.sandbox.worker" in program]
+
+
+def proc(pid: int | str, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def until_dead(pid: int) -> None:
+    """Wait for the end of a process that its parent has yet to notice."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+async def until_busy(pid: int) -> None:
+    """Wait until the process has taken CPU time for an item: it is decoding."""
+    before = os.times()
+    start = _cpu_ticks(pid)
+    while _cpu_ticks(pid) <= start + 2:
+        assert os.times().elapsed - before.elapsed < 60
+        await asyncio.sleep(0.01)
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = proc(pid, "stat").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+async def test_answers_as_the_modality_does() -> None:
+    modality = ImageModality()
+    async with pool_of() as pool:
+        for role in Role:
+            media = await read(pool, PHOTO, role)
+            expected = modality.fingerprint(modality.decode(io.BytesIO(PHOTO), MediaLimits()), role)
+            assert media.modality == "image"
+            assert media.sha256 == hashlib.sha256(PHOTO).digest()
+            assert media.byte_count == len(PHOTO)
+            assert media.decode_seconds >= 0
+            assert media.fingerprint_seconds >= 0
+            for mine, theirs in zip(media.fingerprints, expected, strict=True):
+                assert mine.scheme == theirs.scheme
+                assert np.array_equal(mine.descriptors, theirs.descriptors)
+                assert np.array_equal(mine.spans, theirs.spans)
+                assert np.array_equal(mine.quality, theirs.quality)
+                assert np.array_equal(mine.views, theirs.views)
+
+
+async def test_each_bad_file_has_its_reason() -> None:
+    async with pool_of() as pool:
+        assert await reason(pool, PHOTO[: len(PHOTO) // 2]) == "MEDIA_DAMAGED"
+        assert await reason(pool, b"") == "MEDIA_DAMAGED"
+        assert await reason(pool, archive()) == "MEDIA_UNSUPPORTED"
+        assert await reason(pool, png_bomb(50_000)) == "MEDIA_LIMIT"
+        with spool(PHOTO) as media, pytest.raises(UnreadableMediaError, match="no modality 'smell'"):
+            await pool.read(media, role=Role.QUERY, modality="smell")
+        assert (await read(pool, PHOTO)).byte_count == len(PHOTO)
+
+
+async def test_a_file_that_takes_too_much_memory_is_refused_and_the_worker_lives_on() -> None:
+    deaths: list[str] = []
+    async with pool_of(memory_mb=100, deaths=deaths) as pool:
+        assert await reason(pool, SLOW) == "MEDIA_LIMIT"
+        assert (await read(pool, PHOTO)).modality == "image"
+    assert deaths == []
+
+
+async def test_a_file_that_takes_too_long_ends_its_worker_alone() -> None:
+    deaths: list[str] = []
+    async with pool_of(seconds=0.1, deaths=deaths) as pool:
+        (before,) = worker_ids(pool)
+        assert await reason(pool, SLOW) == "MEDIA_TIMEOUT"
+        assert (await read(pool, encoded(Image.new("L", (9, 9)), "PNG"))).modality == "image"
+        assert worker_ids(pool) != [before]
+    assert deaths[0] == "timeout"
+
+
+async def test_a_worker_that_is_killed_costs_one_item() -> None:
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        (pid,) = worker_ids(pool)
+        victim = asyncio.create_task(read(pool, SLOW))
+        others = [asyncio.create_task(read(pool, PHOTO)) for _ in range(3)]
+        await until_busy(pid)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(UnreadableMediaError, match="SIGKILL") as caught:
+            await victim
+        assert caught.value.reason == "MEDIA_CRASHED"
+        assert [media.byte_count for media in await asyncio.gather(*others)] == [len(PHOTO)] * 3
+    assert deaths == ["SIGKILL"]
+
+
+@pytest.mark.parametrize(
+    "content", [pytest.param(path.read_bytes(), id=path.name) for path in sorted(HOSTILE.iterdir())]
+)
+async def test_what_fuzzing_found_costs_at_most_one_item(content: bytes) -> None:
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        refused = await reason(pool, content)
+        assert (await read(pool, PHOTO)).modality == "image"
+    assert deaths == (["SIGSEGV"] if refused == "MEDIA_CRASHED" else [])
+
+
+async def test_a_worker_that_dies_idle_costs_nothing() -> None:
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        (pid,) = worker_ids(pool)
+        os.kill(pid, signal.SIGSEGV)
+        until_dead(pid)
+        assert (await read(pool, PHOTO)).modality == "image"
+    assert deaths == ["SIGSEGV"]
+
+
+async def test_a_cancelled_item_leaves_the_queue() -> None:
+    async with pool_of() as pool:
+        running = asyncio.create_task(read(pool, PHOTO))
+        waiting = asyncio.create_task(read(pool, PHOTO))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert pool.waiting == 1
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert pool.waiting == 0
+        assert (await running).modality == "image"
+
+
+async def test_a_cancelled_small_item_finishes_in_its_worker() -> None:
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        before = worker_ids(pool)
+        task = asyncio.create_task(read(pool, PHOTO))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await read(pool, PHOTO)).modality == "image"
+        assert worker_ids(pool) == before
+    assert deaths == []
+
+
+async def test_a_cancelled_long_item_ends_with_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.sandbox.pool._GRACE_SECONDS", 0.0)
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        (pid,) = worker_ids(pool)
+        task = asyncio.create_task(read(pool, SLOW))
+        await until_busy(pid)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await read(pool, PHOTO)).modality == "image"
+    assert deaths == ["cancelled"]
+
+
+async def test_the_queue_has_an_end() -> None:
+    async with pool_of(queue_limit=2) as pool:
+        tasks = [asyncio.create_task(read(pool, PHOTO)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert pool.waiting == 2
+        with pytest.raises(BusyError, match="2 media items"):
+            await read(pool, PHOTO)
+        assert len(await asyncio.gather(*tasks)) == 3
+
+
+async def test_closing_finishes_what_runs_and_refuses_the_rest() -> None:
+    async with pool_of() as pool:
+        running = asyncio.create_task(read(pool, PHOTO))
+        waiting = asyncio.create_task(read(pool, PHOTO))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await pool.close()
+        assert (await running).modality == "image"
+        with pytest.raises(BusyError):
+            await waiting
+        with pytest.raises(BusyError):
+            await read(pool, PHOTO)
+        assert worker_ids(pool) == []
+
+
+async def test_an_old_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.sandbox.pool._ITEMS_PER_WORKER", 2)
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        before = worker_ids(pool)
+        for _ in range(3):
+            await read(pool, PHOTO)
+        assert set(worker_ids(pool)).isdisjoint(before)
+    assert deaths == []
+
+
+async def test_mixed_items_are_all_answered_and_nothing_leaks() -> None:
+    small = encoded(Image.linear_gradient("L"), "PNG")
+    contents = [PHOTO, b"", archive(), small, PHOTO[:5000], png_bomb(50_000), small, small]
+    async with pool_of(2) as pool:
+        await read(pool, small)
+        before = open_files()
+        answers = await asyncio.gather(
+            *(read(pool, contents[n % 8]) for n in range(200)), return_exceptions=True
+        )
+        after = open_files()
+    for number, answer in enumerate(answers):
+        if number % 8 in {0, 3, 6, 7}:
+            assert isinstance(answer, ReadMedia)
+            assert answer.sha256 == hashlib.sha256(contents[number % 8]).digest()
+        else:
+            assert isinstance(answer, UnreadableMediaError)
+    assert after == before
+
+
+async def test_the_worker_is_confined() -> None:
+    async with pool_of(memory_mb=300) as pool:
+        (pid,) = worker_ids(pool)
+        status = proc(pid, "status")
+        limits = proc(pid, "limits")
+    assert "NoNewPrivs:\t1" in status
+    assert [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max file size")] == [
+        ["0", "0"]
+    ]
+    assert [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")] == ["16"]
+    (space,) = [line.split()[3] for line in limits.splitlines() if line.startswith("Max address space")]
+    assert int(space) < 2**31
+
+
+def test_spooled_bytes_cannot_change() -> None:
+    with spool(b"some bytes") as media:
+        assert media.read() == b"some bytes"
+        with pytest.raises(PermissionError):
+            media.write(b"more")
+
+
+def honest() -> tuple[dict[str, object], bytes]:
+    modality = ImageModality()
+    prints = modality.fingerprint(modality.decode(io.BytesIO(PHOTO), MediaLimits()), Role.QUERY)
+    message = wire.pack_media(ReadMedia("image", tuple(prints), bytes(32), 7, 0.5, 0.25))
+    header, _ = wire.lengths(message[: wire.PREFIX.size])
+    start = wire.PREFIX.size
+    return json.loads(message[start : start + header]), message[start + header :]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"modality": "smell"},
+        {"modality": None},
+        {"sha256": "00"},
+        {"sha256": 5},
+        {"byte_count": -1},
+        {"byte_count": True},
+        {"decode_seconds": float("nan")},
+        {"decode_seconds": "1"},
+        {"fingerprints": []},
+        {"fingerprints": [{"scheme": "image.pdq.v1", "count": 8, "regions": False}]},
+        {"fingerprints": [{"scheme": "image.pdq.v9", "count": 8, "regions": False}]},
+        {"fingerprints": [{"scheme": "image.pdq.v1", "count": 10**9, "regions": False}]},
+        {"fingerprints": 3},
+        {"reason": "MEDIA_NICE", "message": ""},
+    ],
+)
+def test_a_lying_worker_is_not_believed(lie: dict[str, object]) -> None:
+    header, payload = honest()
+    assert isinstance(wire.unpack_answer(json.dumps(header).encode(), payload), ReadMedia)
+    with pytest.raises(wire.WireError):
+        wire.unpack_answer(json.dumps(header | lie).encode(), payload)
+
+
+def test_a_garbled_answer_is_not_believed() -> None:
+    header, payload = honest()
+    text = json.dumps(header).encode()
+    broken = np.frombuffer(payload, np.uint8).copy()
+    broken[8 * 32 : 8 * 32 + 8] = 255  # the first span's start is no number
+    for bad_text, bad_payload in (
+        (b"", payload),
+        (b"[]", payload),
+        (b"[" * 60_000, payload),
+        (text, payload[:-1]),
+        (text, payload + b"\0"),
+        (text, broken.tobytes()),
+    ):
+        with pytest.raises(wire.WireError):
+            wire.unpack_answer(bad_text, bad_payload)
+    with pytest.raises(wire.WireError):
+        wire.lengths(wire.PREFIX.pack(100, 2**31))
