@@ -15,6 +15,7 @@ from typing import Any
 import imagehash
 import numpy as np
 import numpy.typing as npt
+import scipy.fftpack  # noqa: F401 - imagehash imports it late, which a confined process cannot
 from PIL import Image
 
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
