@@ -27,8 +27,8 @@ _OPTIONS: Final = (
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-_UNREACHABLE_ATTEMPTS: Final = 6
-"""About three seconds: long enough for a restart behind a load balancer, short enough for a wrong address."""
+_UNREACHABLE_ATTEMPTS: Final = 10
+"""About ten seconds: long enough for a server that was started a moment ago, or starts again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,9 @@ class State:
                     field="work.owner",
                 )
             )
-        twins = [w for w in self.works.values() if (w.owner, w.external_id) == (new.owner, new.external_id)]
+        twins = [
+            w for w in list(self.works.values()) if (w.owner, w.external_id) == (new.owner, new.external_id)
+        ]
         if new.external_id and twins:
             raise RefusedError(
                 _make_status(code_pb2.ALREADY_EXISTS, "the external id is taken", "ALREADY_EXISTS")
@@ -152,7 +154,7 @@ class State:
                 work_coverage=1,
                 action=work_pb2.ACTION_BLOCK,
             )
-            for work in self.works.values()
+            for work in list(self.works.values())  # other threads add works
             for reference in work.references
             if self.contents[reference.name][:4] == content[:4]
         ]
@@ -186,7 +188,7 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
         self.state.begin("ListWorks", request, context)
         found = [
             work
-            for work in self.state.works.values()
+            for work in list(self.state.works.values())
             if request.owner in ("", work.owner) and request.external_id in ("", work.external_id)
         ]
         start, size = int(request.page_token or 0), request.page_size or 100
