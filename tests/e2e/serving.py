@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import grpc.aio
 import psutil
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-ROOT = Path(__file__).parents[2]
+from copyhound.service_process import service_command, service_environment
+from copyhound.v1 import match_pb2, match_pb2_grpc
+
 START_SECONDS = 60
 STOP_SECONDS = 30
 
@@ -27,10 +29,9 @@ def launch(data: Path, *options: str, **settings: object) -> subprocess.Popen[st
 
     What it prints on standard error is appended to ``<data>.log``.
     """
-    with Path(f"{data}.log").open("a") as log:
+    with _log(data).open("a") as log:
         return subprocess.Popen(
             _command(data, options),
-            cwd=ROOT,
             env=_environment(settings),
             stdout=subprocess.PIPE,
             stderr=log,
@@ -43,7 +44,6 @@ def refusal(data: Path, *options: str, **settings: object) -> tuple[int, str]:
     """Start a server that cannot start; return its exit status and what it printed on standard error."""
     done = subprocess.run(
         _command(data, options),
-        cwd=ROOT,
         env=_environment(settings),
         capture_output=True,
         text=True,
@@ -54,13 +54,19 @@ def refusal(data: Path, *options: str, **settings: object) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+def _log(data: Path) -> Path:
+    return data.with_name(f"{data.name}.log")
+
+
 def _command(data: Path, options: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "service", "serve", "--data", str(data), *options]
+    return service_command("serve", "--data", str(data), *options)
 
 
 def _environment(settings: Mapping[str, object]) -> dict[str, str]:
     chosen = {"listen": "127.0.0.1:0", "allow_anonymous": True, "workers": 1, **settings}
-    return os.environ | {f"COPYHOUND_{name.upper()}": str(value) for name, value in chosen.items()}
+    return {**service_environment()} | {
+        f"COPYHOUND_{name.upper()}": str(value) for name, value in chosen.items()
+    }
 
 
 @dataclass
@@ -69,10 +75,17 @@ class ServerProcess:
 
     Attributes:
         port: Where it listens, on 127.0.0.1.
+        log_file: See `log`.
     """
 
     process: subprocess.Popen[str]
     port: int
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        """What it, and servers before it on the folder, printed on standard error."""
+        return self.log_file.read_text(encoding="utf-8")
 
     @property
     def family(self) -> list[psutil.Process]:
@@ -101,23 +114,15 @@ class ServerProcess:
         )
 
 
-def listening(process: subprocess.Popen[str]) -> ServerProcess:
-    """Wait until a server that was launched says where it listens."""
-    output: IO[str] | None = process.stdout
-    assert output is not None
-    line = output.readline()
-    assert line.startswith("listening on "), (
-        f"the server ended with {process.wait(STOP_SECONDS)}: see its log"
-    )
-    return ServerProcess(process, int(line.rpartition(":")[2]))
-
-
 @contextmanager
 def serving(data: Path, *options: str, **settings: object) -> Iterator[ServerProcess]:
     """Run a server inside; end it, whatever state it is in, on leaving."""
     with launch(data, *options, **settings) as process:
         try:
-            yield listening(process)
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("listening on "), _log(data).read_text(encoding="utf-8")
+            yield ServerProcess(process, int(line.rpartition(":")[2]), _log(data))
         finally:
             process.kill()
 
@@ -130,6 +135,20 @@ async def connected(
     with serving(data, *options, **settings) as server:
         async with server.channel() as channel:
             yield server, channel
+
+
+async def state_of(channel: grpc.aio.Channel) -> match_pb2.IndexState:
+    """The state of the index."""
+    return await match_pb2_grpc.MatchServiceStub(channel).GetIndexState(match_pb2.GetIndexStateRequest())
+
+
+async def folded(channel: grpc.aio.Channel) -> match_pb2.IndexState:
+    """Wait until the snapshots hold all that was written; return the state then."""
+    while True:
+        state = await state_of(channel)
+        if not any(scheme.delta_count or scheme.tombstone_count for scheme in state.schemes):
+            return state
+        await asyncio.sleep(0.1)
 
 
 def reason_of(error: Any) -> str:

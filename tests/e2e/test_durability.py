@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
-from tests.e2e.serving import launch, reason_of, serving
+from tests.e2e.serving import folded, launch, reason_of, serving, state_of
 
 PDQ, PHASH = "image.pdq.v1", "image.phash.v1"
 FOLDING = {"fold_after_changes": 100, "fold_after_seconds": 1}
@@ -161,7 +161,7 @@ async def check(crowd: Crowd, channel: grpc.aio.Channel) -> None:
             assert one.work is not None
             now = await stub.GetWork(work_pb2.GetWorkRequest(name=one.work.name))
             assert now == (one.updated or one.work)
-    state = await matches.GetIndexState(match_pb2.GetIndexStateRequest())
+    state = await state_of(channel)
     assert state.work_count == state.reference_count == len(crowd.alive)
     assert state.sequence == state.committed_sequence
     assert {s.scheme: s.descriptor_count for s in state.schemes} == {
@@ -199,16 +199,6 @@ async def found(matches: match_pb2_grpc.MatchServiceAsyncStub, works: list[Regis
 
 def batches(works: list[Registered]) -> list[list[Registered]]:
     return [works[start : start + 256] for start in range(0, len(works), 256)]
-
-
-async def folded(channel: grpc.aio.Channel) -> None:
-    """Wait until every snapshot holds all that was written."""
-    matches = match_pb2_grpc.MatchServiceStub(channel)
-    while True:
-        state = await matches.GetIndexState(match_pb2.GetIndexStateRequest())
-        if not any(scheme.delta_count or scheme.tombstone_count for scheme in state.schemes):
-            return
-        await asyncio.sleep(0.1)
 
 
 async def rounds(data: Path, count: int, chance: random.Random) -> None:
