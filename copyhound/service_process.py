@@ -28,10 +28,14 @@ def service_command(*arguments: str) -> list[str]:
 
 
 def service_environment() -> Mapping[str, str]:
-    """Return this process's environment, with the folder that holds both packages on Python's path."""
+    """Return this process's environment, with the folder that holds both packages on Python's path.
+
+    gRPC's own lines on standard error are off unless GRPC_VERBOSITY is set: the service says what they say.
+    """
     root = str(Path(copyhound.__file__).parent.parent)
     inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root])}
+    path = os.pathsep.join([root, inherited] if inherited else [root])
+    return {"GRPC_VERBOSITY": "NONE", **os.environ, "PYTHONPATH": path}
 
 
 @contextmanager

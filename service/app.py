@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from indexers import registry
+from indexers.errors import SnapshotError
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
 from service.imports import Importer
@@ -34,6 +35,8 @@ from service.sandbox import Pool
 from service.settings import Settings
 from service.store import Store
 from service.tracing import NoTracer, OpenTelemetryTracer, Tracer
+
+_MAX_PORT = 65535
 
 log = structlog.get_logger()
 
@@ -75,18 +78,21 @@ def lock_folder(folder: Path) -> Iterator[None]:
         FolderInUseError: If another server holds it.
     """
     _make_folder(folder)
-    with (folder / "lock").open("a+") as file:
+    with _explaining(f"write to the folder {folder}"):
+        file = (folder / "lock").open("a+")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise FolderInUseError(
                 f"another server (process {holder}) works on {folder}; stop it, or choose another folder"
             ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with _explaining(f"write to the folder {folder}"):
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         yield
 
 
@@ -105,6 +111,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
         stack.push_async_callback(asyncio.to_thread, tracer.close)
         metrics = Metrics(tracer)
+        gate = Gate(store, allow_anonymous=settings.allow_anonymous)
+        server = Server(guard=Guard(gate, metrics), max_inline_bytes=settings.max_inline_bytes)
+        port = await server.start(settings.listen, tls)
+        stack.push_async_callback(server.stop, 0)
         pool = Pool(
             workers=settings.workers,
             memory_mb=settings.worker_memory_mb,
@@ -120,9 +130,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             approximate_from=settings.approximate_from,
             response_hours=settings.request_id_hours,
         )
-        catalogue = await asyncio.to_thread(
-            Catalogue.open, store, settings.data / "index", registry.schemes(), folding, metrics
-        )
+        catalogue = await asyncio.to_thread(_open_catalogue, store, settings.data / "index", folding, metrics)
         await catalogue.start()
         stack.push_async_callback(catalogue.close)
         await pool.start()
@@ -144,15 +152,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         await importer.start()
         stack.push_async_callback(importer.close)
-        server = _server(settings, catalogue, matcher, importer, metrics)
-        port = await server.start(settings.listen, tls)
         stack.push_async_callback(server.stop, settings.drain_seconds)
         metrics_port = None
         if settings.metrics:
             host, _, number = settings.metrics.rpartition(":")
-            metrics_port, stop_metrics = metrics.serve(host, int(number))
+            with _explaining(f"serve metrics on {settings.metrics}"):
+                metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        await server.serve()
+        await _serve(server, settings, catalogue, matcher, importer)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
         yield Running(host, port, metrics_port, catalogue)
@@ -176,33 +183,46 @@ async def serve(settings: Settings) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    with _explaining(f"make the folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _open_catalogue(store: Store, folder: Path, folding: Folding, metrics: Metrics) -> Catalogue:
+    try:
+        with _explaining(f"use the folder {folder}"):
+            return Catalogue.open(store, folder, registry.schemes(), folding, metrics)
+    except SnapshotError as error:
+        raise StartupError(str(error)) from error
+
+
+@contextmanager
+def _explaining(step: str) -> Iterator[None]:
+    """Turn the system's refusal of a step of the start into one line for people."""
+    try:
+        yield
     except OSError as error:
-        raise StartupError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise StartupError(f"cannot {step}: {error.strerror or error}") from error
 
 
 def _check(settings: Settings) -> None:
+    for name, address in (("listen", settings.listen), ("metrics", settings.metrics)):
+        port = address.rpartition(":")[2]
+        if address and not (port.isdecimal() and int(port) <= _MAX_PORT):
+            raise StartupError(f"{name} must be HOST:PORT with a port of 0 to {_MAX_PORT}, not “{address}”")
     if settings.allow_anonymous and not is_loopback(settings.listen):
         raise StartupError(
             f"allow_anonymous is for loopback addresses alone, not {settings.listen}; "
             "make keys with `copyhound keys create`, or listen on 127.0.0.1"
         )
-    for name, address in (("listen", settings.listen), ("metrics", settings.metrics)):
-        if address and not address.rpartition(":")[2].isdecimal():
-            raise StartupError(f"{name} must be HOST:PORT, not “{address}”")
 
 
-def _server(
-    settings: Settings,
-    catalogue: Catalogue,
-    matcher: Matcher,
-    importer: Importer,
-    metrics: Metrics,
-) -> Server:
+async def _serve(
+    server: Server, settings: Settings, catalogue: Catalogue, matcher: Matcher, importer: Importer
+) -> None:
+    """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
     spool_folder = settings.data / "uploads"
-    spool_folder.mkdir(exist_ok=True)
+    _make_folder(spool_folder)
     spooler = Spooler(spool_folder, settings.max_media_bytes)
     state = StateReader(
         catalogue=catalogue,
@@ -211,9 +231,7 @@ def _server(
         max_media_bytes=settings.max_media_bytes,
         version=version("copyhound"),
     )
-    gate = Gate(catalogue.store, allow_anonymous=settings.allow_anonymous)
-    return Server(
-        guard=Guard(gate, metrics),
+    await server.serve(
         works=WorkService(
             catalogue=catalogue, matcher=matcher, media=media, spooler=spooler, importer=importer
         ),
@@ -221,5 +239,4 @@ def _server(
             matcher=matcher, store=catalogue.store, media=media, spooler=spooler, state=state
         ),
         operations=OperationsService(catalogue=catalogue, importer=importer),
-        max_inline_bytes=settings.max_inline_bytes,
     )

@@ -1,6 +1,7 @@
 """What happens around every call: admission, errors as statuses, metrics, one line in the log."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -11,7 +12,7 @@ import grpc.aio
 import structlog
 from grpc_status import rpc_status
 
-from service.errors import ServiceError
+from service.errors import BusyError, ServiceError
 from service.metrics import Metrics
 from service.rpc.access import PERMISSIONS, Gate, set_caller
 from service.rpc.context import Context
@@ -30,6 +31,18 @@ class Guard(grpc.aio.ServerInterceptor):
         """Admit by `gate`, measure with `metrics`."""
         self._gate = gate
         self._metrics = metrics
+        self._in_flight = 0
+        self._ended = asyncio.Event()
+        self._draining = False
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new calls from now on; wait at most `seconds` for those in flight."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._in_flight:
+                    self._ended.clear()
+                    await self._ended.wait()
 
     async def intercept_service(
         self,
@@ -39,8 +52,10 @@ class Guard(grpc.aio.ServerInterceptor):
         """Wrap the method's handler."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method not in PERMISSIONS:
+        if method not in PERMISSIONS:
             return handler
+        if handler is None:
+            return grpc.unary_unary_rpc_method_handler(_refuse_early)
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(
                 self._wrap(method, handler.stream_unary),
@@ -60,6 +75,7 @@ class Guard(grpc.aio.ServerInterceptor):
             start = perf_counter()
             structlog.contextvars.bind_contextvars(method=method)
             code = grpc.StatusCode.OK
+            self._in_flight += 1
             try:
                 with self._metrics.span(method):
                     await self._admit(method, context)
@@ -71,6 +87,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 code = code_of(error)
                 await _abort(context, error)
             finally:
+                self._in_flight -= 1
+                self._ended.set()
                 seconds = perf_counter() - start
                 self._metrics.rpcs.labels(method, code.name).observe(seconds)
                 log.info("call", code=code.name, seconds=round(seconds, 6))
@@ -78,6 +96,8 @@ class Guard(grpc.aio.ServerInterceptor):
         return guarded
 
     async def _admit(self, method: str, context: Context) -> None:
+        if self._draining:
+            raise BusyError("the server is stopping; send the request to another, or again later")
         metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
         authorization = metadata.get("authorization")
         if isinstance(authorization, bytes):
@@ -86,6 +106,12 @@ class Guard(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(key=caller.id)
         caller.charge(requests=1)
         set_caller(caller)
+
+
+async def _refuse_early(request: bytes, context: Context) -> None:
+    """Refuse a call that came before the server was ready."""
+    del request
+    await _abort(context, BusyError("the server is starting; send the request again in a moment"))
 
 
 async def _abort(context: Context, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """The gRPC server: services, health, reflection, credentials, graceful stop."""
 
+import asyncio
 import ipaddress
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,20 @@ from service.rpc.works import WorkService
 _MESSAGE_SLACK = 1024 * 1024
 """What a message may hold besides its media."""
 
+_REFUSING_SECONDS = 0.2
+"""How long calls are still refused with a reason, once nothing is in flight. gRPC itself would cancel those
+that arrive while it stops, and tell their callers nothing."""
+
+_FAREWELL_SECONDS = 1.0
+"""How long the last answers may take to leave, once they are made."""
+
 
 class Server:
-    """The server, bound to its address from `start` on."""
+    """The server: bound to its address from `start` on, ready to work from `serve` on."""
 
-    def __init__(
-        self,
-        *,
-        guard: Guard,
-        works: WorkService,
-        matches: MatchService,
-        operations: OperationsService,
-        max_inline_bytes: int,
-    ) -> None:
-        """Put the services together; nothing listens yet."""
+    def __init__(self, *, guard: Guard, max_inline_bytes: int) -> None:
+        """Prepare health and reflection; nothing listens yet."""
+        self._guard = guard
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[guard],
@@ -42,9 +43,6 @@ class Server:
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ],
         )
-        work_pb2_grpc.add_WorkServiceServicer_to_server(works, self._server)
-        match_pb2_grpc.add_MatchServiceServicer_to_server(matches, self._server)
-        operations_pb2_grpc.add_OperationsServicer_to_server(operations, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._services = (
             work_pb2.DESCRIPTOR.services_by_name["WorkService"].full_name,
@@ -59,7 +57,7 @@ class Server:
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
-        """Listen, NOT_SERVING as yet; return the port.
+        """Listen, NOT_SERVING as yet: the guard refuses what nobody handles; return the port.
 
         Raises:
             StartupError: If the address cannot be listened on.
@@ -75,14 +73,21 @@ class Server:
         await self._server.start()
         return port
 
-    async def serve(self) -> None:
-        """Say SERVING."""
+    async def serve(
+        self, *, works: WorkService, matches: MatchService, operations: OperationsService
+    ) -> None:
+        """Take calls, and say SERVING."""
+        work_pb2_grpc.add_WorkServiceServicer_to_server(works, self._server)
+        match_pb2_grpc.add_MatchServiceServicer_to_server(matches, self._server)
+        operations_pb2_grpc.add_OperationsServicer_to_server(operations, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, seconds: float) -> None:
         """Say NOT_SERVING, refuse new calls, and let those in flight go on for at most `seconds`."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(seconds)
+        await self._guard.drain(seconds)
+        await asyncio.sleep(_REFUSING_SECONDS)
+        await self._server.stop(_FAREWELL_SECONDS)
 
     async def _set_health(self, status: Any) -> None:
         for service in ("", *self._services):

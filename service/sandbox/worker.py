@@ -7,6 +7,7 @@ unexpected ends it too: the service reports that as a crash and starts another.
 
 import hashlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> None:
     Args:
         arguments: Address space above the start, in MiB; CPU seconds for one item.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the service, which ends its workers itself
+        signal.signal(number, signal.SIG_IGN)
     memory_mb, seconds = int(arguments[0]), float(arguments[1])
     channel = socket.socket(fileno=0)
     _warm_up()
