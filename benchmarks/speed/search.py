@@ -7,8 +7,9 @@
 The codes are synthetic, 256 bits: four in five are uniformly random, one in five is a near duplicate (up
 to 60 bits) of another, in families of about 20, as catalogues of pictures have them. Half of the queries
 are planted, a registered code with 0 to 31 random bits flipped (each distance equally often); half are
-unrelated. Real codes are less evenly spread than random ones: lists of the tables are then longer, and
-time between the two columns. What is compared is CPU time of one thread, in rounds that alternate.
+unrelated. Real codes are spread less evenly than these: some lists of the tables are then longer, and
+search through them slower than here, but never slower than Flat by more than the lists' look-up. What is
+compared is CPU time of one thread, in rounds that alternate.
 
 The exit status is 1 if a target is missed (without --smoke: the sizes are too small to tell).
 """
@@ -194,13 +195,14 @@ def table(result: dict[str, Any]) -> str:
             f"  {name:9} {part['queries_per_call']} a call  live {part['live_ms']:7.3f} ms"
             f"  FAISS Flat {part['flat_ms']:7.3f} ms  ratio {part['ratio']:.3f}"
         )
+    of_one, by_stats = result["bytes_per_code"], result["bytes_per_code_by_stats"]
     resident, peak = result["resident_bytes"] / 1e6, result["peak_bytes"] / 1e6
     lines += [
         f"  recall    {result['recall']:.4f}, at distance {RADIUS} {result['recall_at_radius']:.4f}",
         f"  load      {result['load_seconds']:.2f} s, of CPU {result['load_cpu_seconds']:.2f} s",
         f"  fold      CPU {result['fold_cpu_seconds']:.2f} s",
         f"  resident  {resident:.0f} MB, while loading up to {peak:.0f} MB",
-        f"  a code    {result['bytes_per_code']:.1f} bytes, {result['bytes_per_code_by_stats']:.1f} by its own count",
+        f"  a code    {of_one:.1f} bytes, {by_stats:.1f} by its own count",
         *(f"  {'met' if met else 'MISSED':9} {name}" for name, met in targets(result).items()),
         "",
     ]
