@@ -78,6 +78,8 @@ def retrieve(
             continue
         depth = limit * _HITS_PER_CANDIDATE
         hits = search(channel.scheme.id, fingerprint.descriptors[telling], channel.radius, depth)
+        if len(hits.ids) == 0:  # most queries: uploads that resemble nothing
+            continue
         truncated |= bool((np.diff(hits.offsets) >= depth).any())
         distances = _smallest(hits)
         found = owners(channel.scheme.id, np.fromiter(distances, np.int64, len(distances)))

@@ -1,5 +1,6 @@
 """Who calls, and what they may do: API keys, roles, quotas."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -136,8 +137,8 @@ class Gate:
         self._quotas = Quotas()
         self._cache: dict[str, tuple[float, ApiKey | None]] = {}
 
-    def admit(self, method: str, authorization: str | None) -> Caller:
-        """Tell who calls, and check that their role allows the method. Blocking.
+    async def admit(self, method: str, authorization: str | None) -> Caller:
+        """Tell who calls, and check that their role allows the method.
 
         Args:
             method: Full name of the method.
@@ -153,29 +154,29 @@ class Gate:
             raise UnauthenticatedError(
                 "send an API key as metadata `authorization: Bearer <key>`; `copyhound keys create` makes one"
             )
-        key = self._find(authorization)
+        key = await self._find(authorization)
         if key.role not in PERMISSIONS[method]:
             roles = ", ".join(sorted(PERMISSIONS[method]))
             raise ForbiddenError(f"the key's role is {key.role}; this method takes: {roles}")
         return Caller(key, self._quotas)
 
-    def _find(self, authorization: str) -> ApiKey:
+    async def _find(self, authorization: str) -> ApiKey:
         scheme, _, text = authorization.partition(" ")
         prefix, _, rest = text.strip().partition("_")
         key_id, _, secret = rest.partition("_")
         if scheme.lower() == "bearer" and prefix == _PREFIX and key_id and secret:
-            key = self._cached(key_id)
+            key = await self._cached(key_id)
             digest = hashlib.sha256(secret.encode()).digest()
             if key and key.revoked_at is None and hmac.compare_digest(key.secret_sha256, digest):
                 return key
         raise UnauthenticatedError("the API key is not valid, or was revoked; ask for a new one")
 
-    def _cached(self, key_id: str) -> ApiKey | None:
+    async def _cached(self, key_id: str) -> ApiKey | None:
         now = monotonic()
         known = self._cache.get(key_id)
         if known is not None and now - known[0] < _CACHE_SECONDS:
             return known[1]
-        key = self._store.find_key(key_id)
+        key = await asyncio.to_thread(self._store.find_key, key_id)
         if len(self._cache) >= _CACHE_KEYS:
             self._cache.clear()
         self._cache[key_id] = (now, key)

@@ -102,7 +102,7 @@ class Guard(grpc.aio.ServerInterceptor):
         authorization = metadata.get("authorization")
         if isinstance(authorization, bytes):
             authorization = authorization.decode("latin-1")
-        caller = await asyncio.to_thread(self._gate.admit, method, authorization)
+        caller = await self._gate.admit(method, authorization)
         structlog.contextvars.bind_contextvars(key=caller.id)
         caller.charge(requests=1)
         set_caller(caller)

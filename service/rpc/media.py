@@ -46,8 +46,9 @@ class MediaReader:
             InvalidRequestError: If it is empty.
             UnreadableMediaError: If it cannot be read.
         """
-        if not item.content:
+        content = item.content  # each look at the field copies it
+        if not content:
             raise InvalidRequestError(f"{field}.content", "is empty: send the whole file")
-        caller.charge(media_bytes=len(item.content))
-        with spool(item.content) as file:
+        caller.charge(media_bytes=len(content))
+        with spool(content) as file:
             return await self._matcher.read(file, role, modality)

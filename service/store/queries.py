@@ -42,8 +42,12 @@ BEFORE_ALL = UUID(int=0)
 
 _COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_references)
 _WORK = select(works).where(works.c.id == bindparam("id"))
+_WORKS_BY_ID = select(works).where(works.c.id.in_(bindparam("ids", expanding=True)))
 _WORK_BY_EXTERNAL_ID = select(works).where(
     works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
+)
+_REFERENCES_BY_ID = select(work_references).where(
+    work_references.c.id.in_(bindparam("ids", expanding=True))
 )
 _REFERENCES_OF_WORK = select(work_references).where(work_references.c.work_id == bindparam("work_id"))
 _REFERENCES_BY_SHA256 = (
@@ -104,7 +108,7 @@ def works_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Wor
     return {
         row.id: _to_work(row, None)
         for chunk in _chunks(ids)
-        for row in connection.execute(select(works).where(works.c.id.in_(chunk)))
+        for row in connection.execute(_WORKS_BY_ID, {"ids": chunk})
     }
 
 
@@ -125,7 +129,7 @@ def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID
     rows = [
         row
         for chunk in _chunks(ids)
-        for row in connection.execute(select(work_references).where(work_references.c.id.in_(chunk)))
+        for row in connection.execute(_REFERENCES_BY_ID, {"ids": chunk})
     ]
     return {reference.id: reference for reference in _to_references(connection, rows)}
 

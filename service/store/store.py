@@ -114,6 +114,8 @@ class Store:
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""
+        if not ids:
+            return {}
         with self._reading() as connection:
             return queries.works_by_id(connection, ids)
 
@@ -146,6 +148,8 @@ class Store:
 
     def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
         """References; missing ones are absent."""
+        if not ids:
+            return {}
         with self._reading() as connection:
             return queries.references_by_id(connection, ids)
 

@@ -1,8 +1,8 @@
 """Search speed and memory of the service's index, against bare FAISS in the same process.
 
-    python benchmarks/speed/search.py --count 1000000
-    python benchmarks/speed/search.py --large --json search.json    # 10 million too; minutes, 3 GB
-    python benchmarks/speed/search.py --smoke                       # seconds
+    python -m benchmarks.speed.bench_search --count 1000000
+    python -m benchmarks.speed.bench_search --large --json search.json    # 10 million too; minutes, 3 GB
+    python -m benchmarks.speed.bench_search --smoke                       # seconds
 
 The codes are synthetic, 256 bits: four in five are uniformly random, one in five is a near duplicate (up
 to 60 bits) of another, in families of about 20, as catalogues of pictures have them. Half of the queries
