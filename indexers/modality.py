@@ -119,11 +119,13 @@ class Channel:
     Attributes:
         scheme: Which index.
         radius: Largest distance at which a neighbour becomes a candidate, inclusive.
+        narrow_radius: The same for catalogues so large that comparing everything would take too long.
         min_quality: Query descriptors below it are not looked up: they would match everything.
     """
 
     scheme: Scheme
     radius: float
+    narrow_radius: float
     min_quality: float = 0.0
 
 

@@ -24,6 +24,7 @@ import structlog
 from indexers.fingerprint import Scheme
 from indexers.index import Hits
 from indexers.index.live import Change, LiveIndex
+from indexers.modality import Channel
 from service.domain import IndexChange
 from service.errors import BusyError, StaleError, StorageFullError
 from service.metrics import Metrics
@@ -120,9 +121,11 @@ class Catalogue:
                 index.advance(target)
             self._sequence = max(self._sequence, target)
 
-    def search(self, scheme: str, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
-        """Search one scheme's index; see `VectorIndex.search`. Blocking."""
-        return self.indexes[scheme].search(queries, radius=radius, limit=limit)
+    def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        """Search one scheme's index within its channel's radius; see `VectorIndex.search`. Blocking."""
+        index = self.indexes[channel.scheme.id]
+        radius = channel.narrow_radius if index.has_tables else channel.radius
+        return index.search(queries, radius=radius, limit=limit)
 
     async def start(self) -> None:
         """Begin to take changes and to fold."""

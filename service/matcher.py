@@ -9,11 +9,9 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 
 from indexers import registry
 from indexers.fingerprint import Fingerprint
-from indexers.index import Hits
 from indexers.modality import Alignment, Modality, Role
 from service.catalogue import Catalogue
 from service.domain import Match, MatchReport, Reference, Work
@@ -173,7 +171,7 @@ class Matcher:
             found = retrieve.retrieve(
                 query.fingerprints,
                 registry.by_name(query.modality).channels,
-                self._search,
+                self._catalogue.search,
                 self._catalogue.store.descriptor_owners,
                 self._max_candidates,
             )
@@ -187,9 +185,6 @@ class Matcher:
         if found.truncated:
             partial.append(f"CANDIDATES: only the nearest {self._max_candidates} candidates were verified")
         return candidates, partial
-
-    def _search(self, scheme: str, queries: npt.NDArray[Any], radius: float, limit: int) -> Hits:
-        return self._catalogue.search(scheme, queries, radius=radius, limit=limit)
 
     def _identical(self, query: Query) -> list[UUID]:
         """References whose file is the query's own."""

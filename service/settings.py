@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     """Age of the oldest change from which a new snapshot is written; bounds how long deleted
     descriptors stay on disk."""
     approximate_from: Annotated[int, Ge(1)] = 4_000_000
-    """Descriptors of a Hamming scheme from which the snapshot is a multi-index hash instead of a list."""
+    """Descriptors of a Hamming scheme from which the snapshot is searched through tables, and candidates
+    are looked for within a narrower radius: 31 bits instead of 64 for PDQ."""
     request_id_hours: Annotated[float, Ge(24)] = 48.0
     """How long request ids are remembered."""
     drain_seconds: Annotated[float, Ge(0)] = 10.0

@@ -13,13 +13,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import copyhound
 from benchmarks.speed import harness
-from benchmarks.speed.harness import Bound, Cpu, Service
+from benchmarks.speed.harness import Cpu, Service
 from benchmarks.speed.media import megapixel_jpegs
 from indexers import registry
 from indexers.modality import MediaLimits, Role

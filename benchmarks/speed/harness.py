@@ -70,7 +70,7 @@ class Service:
 
     def stage_seconds(self) -> dict[str, float]:
         """Seconds that each stage of the service has taken so far, by its own metrics."""
-        with urllib.request.urlopen(f"http://{self._metrics}/metrics") as answer:  # noqa: S310 - our own, loopback
+        with urllib.request.urlopen(f"http://{self._metrics}/metrics") as answer:
             text = answer.read().decode()
         return {
             sample.labels["stage"]: sample.value
@@ -100,7 +100,9 @@ def service(folder: Path, *, settings: Mapping[str, str] | None = None) -> Itera
     log = folder.with_name(f"{folder.name}.log")
     with (
         log.open("ab") as errors,
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
     ):
         try:
             if process.stdout is None:
@@ -164,7 +166,11 @@ def finish(options: argparse.Namespace, figures: Mapping[str, Any], bounds: Sequ
         print(f"{'met' if bound.met else 'MISSED':8} {bound.asked}: {bound.measured:.3g}")
     if options.json:
         result = {
-            "about": {"machine": platform.machine(), "cpus": os.cpu_count(), "python": platform.python_version()},
+            "about": {
+                "machine": platform.machine(),
+                "cpus": os.cpu_count(),
+                "python": platform.python_version(),
+            },
             "smoke": options.smoke,
             "figures": figures,
             "bounds": [asdict(bound) for bound in bounds],

@@ -155,6 +155,11 @@ class LiveIndex:
         """The last change that the snapshot on disk includes; 0: there is none."""
         return self._state.snapshot_sequence
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether the base is searched through tables, which small radii alone make fast."""
+        return isinstance(self._state.base.rows, HashedRows)
+
     def __len__(self) -> int:
         """Number of descriptors that can be found."""
         state = self._state

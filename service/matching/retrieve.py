@@ -13,8 +13,8 @@ from indexers.index import Hits
 from indexers.modality import Channel
 from service.domain import DescriptorOwner
 
-Search = Callable[[str, npt.NDArray[Any], float, int], Hits]
-"""(scheme id, queries, radius, hits for each query) to hits."""
+Search = Callable[[Channel, npt.NDArray[Any], int], Hits]
+"""(channel, queries, hits for each query) to hits within the channel's radius."""
 Owners = Callable[[str, npt.NDArray[np.int64]], Mapping[int, DescriptorOwner]]
 """(scheme id, descriptor ids) to their owners; deleted ones are absent."""
 
@@ -77,7 +77,7 @@ def retrieve(
         if not telling.any():
             continue
         depth = limit * _HITS_PER_CANDIDATE
-        hits = search(channel.scheme.id, fingerprint.descriptors[telling], channel.radius, depth)
+        hits = search(channel, fingerprint.descriptors[telling], depth)
         if len(hits.ids) == 0:  # most queries: uploads that resemble nothing
             continue
         truncated |= bool((np.diff(hits.offsets) >= depth).any())

@@ -17,7 +17,7 @@ from service.matching.retrieve import retrieve
 from service.matching.verify import verify
 
 SCHEME = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
-CHANNEL = Channel(SCHEME, radius=8, min_quality=0.5)
+CHANNEL = Channel(SCHEME, radius=8, narrow_radius=4, min_quality=0.5)
 
 
 def fingerprint(*rows: int, quality: float = 1.0) -> Fingerprint:
@@ -47,9 +47,9 @@ class Registered:
             self.owners_by_id[int(i)] = DescriptorOwner(uuid4(), reference, position)
         return reference
 
-    def search(self, scheme: str, queries: npt.NDArray[Any], radius: float, limit: int) -> Hits:
-        assert scheme == SCHEME.id
-        return self.index.search(queries, radius=radius, limit=limit)
+    def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        assert channel is CHANNEL
+        return self.index.search(queries, radius=channel.radius, limit=limit)
 
     def owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> Mapping[int, DescriptorOwner]:
         assert scheme == SCHEME.id
