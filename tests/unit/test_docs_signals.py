@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from indexers import registry
+from indexers.modality import Modality
 from service.matching import decide
 from service.matching.score import IDENTICAL_FILE
 
@@ -16,7 +18,7 @@ DOCUMENTED = {name: unit for name, unit, _ in SIGNAL.findall((GUIDES / "signals.
 
 
 @pytest.mark.parametrize("modality", registry.MODALITIES, ids=lambda modality: modality.name)
-def test_every_signal_of_a_modality_is_documented_with_its_unit(modality: registry.Modality[object]) -> None:
+def test_every_signal_of_a_modality_is_documented_with_its_unit(modality: Modality[Any]) -> None:
     missing = modality.signal_units.keys() - DOCUMENTED.keys()
     assert not missing, f"add a row for each to signals.md: {sorted(missing)}"
     assert modality.signal_units == {name: DOCUMENTED[name] for name in modality.signal_units}
