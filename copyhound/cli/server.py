@@ -13,7 +13,7 @@ Data: TypeAlias = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Folder that holds everything; made if missing.")
 ]
 
-keys = typer.Typer(help="Keys for a server's folder; a running server knows changes at once.")
+keys = typer.Typer(help="Keys for a server's folder; it may be running.")
 
 
 def serve(
@@ -100,7 +100,7 @@ def list_keys(data: Data) -> None:
 def revoke(
     data: Data, key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")]
 ) -> None:
-    """End a key: no later request with it is answered."""
+    """End a key: within five seconds, no request with it is answered."""
     _become("keys", "revoke", *_given("--data", data), key_id)
 
 

@@ -363,7 +363,7 @@ class Match(_message.Message):
     work_coverage: _builtins.float
     """Part of the reference that the match covers, 0 to 1."""
     action: _work_pb2.Action.ValueType
-    """What this work's policy asks for."""
+    """What this match asks for; see the guide on decisions."""
     @_builtins.property
     def signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signal]:
         """What the probability rests on."""
@@ -470,7 +470,7 @@ class MatchResponse(_message.Message):
     """The query's `request_id`."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """Why, at least one."""
+        """Why, at least one; those of matches that are not shown are among them."""
 
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:

@@ -77,8 +77,8 @@ class MatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MatchStream(self, request_iterator, context):
-        """As Match, for media too large for one message. Answers as soon as it is sure, which may be before the
-        last chunk: a client may then stop sending.
+        """As Match, for media too large for one message. What cannot be read by its first 4,096 bytes is refused
+        at once: a client may then stop sending.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
