@@ -6,6 +6,7 @@ was, and no row is registered twice.
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ from service.errors import (
     BusyError,
     InvalidRequestError,
     MediaTooLargeError,
+    NotFoundError,
     ServiceError,
     StorageFullError,
 )
@@ -78,7 +80,9 @@ class Importer:
             )
 
     async def start(self) -> None:
-        """Begin, or go on with what an earlier run left."""
+        """Begin, or go on with what an earlier run left; without a folder, leave that as it is."""
+        if self._root is None:
+            return
         self._woken.set()
         self._task = asyncio.create_task(self._run())
 
@@ -88,6 +92,11 @@ class Importer:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    async def notify(self) -> None:
+        """Tell those who wait for `finished` that an import has ended."""
+        async with self.finished:
+            self.finished.notify_all()
 
     def wake(self) -> None:
         """Say that there is a new import."""
@@ -127,8 +136,7 @@ class Importer:
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
-        async with self.finished:
-            self.finished.notify_all()
+        await self.notify()
 
     async def _row(self, import_id: UUID, row: ImportRow) -> None:
         try:
@@ -141,7 +149,13 @@ class Importer:
         except (BusyError, StorageFullError):
             raise  # the row stays pending and is tried again
         except ServiceError as error:
-            reason, message = error.reason, str(error)
+            await self._fail(import_id, row, error.reason, str(error))
+        except Exception:  # such a row would fail again and again, and hold up all that come after it
+            log.exception("import row failed", operation=str(import_id), row=row.number)
+            await self._fail(import_id, row, "INTERNAL", "the server failed on this row; its log tells more")
+
+    async def _fail(self, import_id: UUID, row: ImportRow, reason: str, message: str) -> None:
+        with contextlib.suppress(NotFoundError):  # the import was cancelled meanwhile
             await self._catalogue.write(
                 lambda transaction: transaction.finish_row(
                     import_id, row.number, RowState.FAILED, reason=reason, message=message
@@ -164,7 +178,11 @@ class Importer:
                 raise MediaTooLargeError(f"the file has {size} bytes; the server takes {self._max_bytes}")
             return os.fdopen(os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise BusyError("the server has too many files open; try again") from error
             raise InvalidRequestError("path", f"cannot be opened: {error.strerror}") from error
+        except RuntimeError as error:  # how pathlib tells of links that lead to themselves
+            raise InvalidRequestError("path", "is a loop of links") from error
 
 
 def _registration(import_id: UUID, row: ImportRow, reference: NewReference) -> Callable[[Transaction], None]:

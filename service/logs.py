@@ -19,7 +19,10 @@ def configure(*, json_lines: bool) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json_lines
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # others print variables: media, secrets
+        )
     )
     final = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
     if json_lines:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from itertools import islice
 
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
@@ -20,6 +21,7 @@ from service.rpc.errors import row_status
 
 _MAX_ERRORS = 1000
 _DEFAULT_WAIT_SECONDS = 30.0
+_MAX_WAIT_SECONDS = 86_400.0
 
 
 class OperationsService(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]
@@ -60,7 +62,8 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):  # type: ignore
     ) -> operations_pb2.Operation:
         """Return an import's state when it has ended, or when the time is over."""
         caller = current_caller()
-        seconds = request.timeout.ToTimedelta().total_seconds() or _DEFAULT_WAIT_SECONDS
+        seconds = min(request.timeout.seconds + request.timeout.nanos / 1e9, _MAX_WAIT_SECONDS)
+        seconds = seconds or _DEFAULT_WAIT_SECONDS
         remaining = context.time_remaining()
         if remaining is not None:
             seconds = min(seconds, remaining * 0.9)
@@ -81,6 +84,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):  # type: ignore
             await self._catalogue.write(
                 lambda transaction: transaction.set_import_state(import_id, ImportState.CANCELLED)
             )
+            await self._importer.notify()
         return empty_pb2.Empty()
 
     def _visible(self, name: str, caller: Caller) -> Import:
@@ -129,7 +133,7 @@ def operation_message(found: Import, failed: Iterable[ImportRow] = ()) -> operat
                         external_id=row.work.external_id or "",
                         error=row_status(row.reason, row.message),
                     )
-                    for row in failed
+                    for row in islice(failed, _MAX_ERRORS)
                 ],
             )
         )

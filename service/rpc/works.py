@@ -190,13 +190,14 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             )
         self._importer.check_enabled()
         rows = [_import_row(i, item, caller) for i, item in enumerate(request.items)]
+        failed = [row for row in rows if row.state is RowState.FAILED]
         key_id = None if caller.key is None else caller.key.id
         operation = await self._write_once(
             caller,
             request.request_id,
             _digest(request),
             operations_pb2.Operation,
-            lambda transaction: operation_message(transaction.create_import(key_id, rows)),
+            lambda transaction: operation_message(transaction.create_import(key_id, rows), failed),
         )
         self._importer.wake()
         return operation
@@ -327,14 +328,14 @@ def _import_row(number: int, item: work_pb2.ImportItem, caller: Caller) -> Impor
         caller.may_write_for(work.owner)
         return ImportRow(number, convert.read_text(item.path, f"{field}.path", 4096), work)
     except ServiceError as error:
-        owner, external_id = _shown(item.work.owner, 128), _shown(item.work.external_id, 255)
-        named = NewWork(owner=owner, external_id=external_id or None)
-        return ImportRow(number, _shown(item.path, 4096), named, RowState.FAILED, error.reason, str(error))
+        named = NewWork(owner="", external_id=_printable(item.work.external_id[:255]) or None)
+        path = _printable(item.path[:4096])
+        return ImportRow(number, path, named, RowState.FAILED, error.reason, str(error))
 
 
-def _shown(text: str, most: int) -> str:
-    """What of a wrong text can be kept to be shown."""
-    return "".join(character for character in text[:most] if character.isprintable())
+def _printable(text: str) -> str:
+    """A text as an error may show it, and any database store it."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _reference(filename: str, read: ReadMedia) -> NewReference:

@@ -1,5 +1,6 @@
 """Imports in the database: which rows are still to do, and what became of the others."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -49,13 +50,14 @@ _COUNT_ROW = {
 
 
 def create(connection: Connection, key_id: str | None, rows: Sequence[ImportRow]) -> Import:
-    """Keep the rows, all of them pending; an import without rows is done at once."""
+    """Keep the rows, pending or failed already; an import without pending rows is done at once."""
     now = datetime.now(UTC)
+    counts = Counter(row.state for row in rows)
     made = Import(
         id=uuid7(),
         key_id=key_id,
-        state=ImportState.PENDING if rows else ImportState.DONE,
-        counts={state: len(rows) if state is RowState.PENDING else 0 for state in RowState},
+        state=ImportState.PENDING if counts[RowState.PENDING] else ImportState.DONE,
+        counts={state: counts[state] for state in RowState},
         created_at=now,
         updated_at=now,
     )
@@ -79,9 +81,9 @@ def create(connection: Connection, key_id: str | None, rows: Sequence[ImportRow]
                     "number": row.number,
                     "path": row.path,
                     "work": dump_new_work(row.work),
-                    "state": RowState.PENDING.value,
-                    "reason": "",
-                    "message": "",
+                    "state": row.state.value,
+                    "reason": row.reason,
+                    "message": row.message,
                 }
                 for row in rows
             ],

@@ -246,7 +246,7 @@ class Transaction:
         writing.insert_response(self._connection, key_id, request_id, stored)
 
     def create_import(self, key_id: str | None, rows: Sequence[ImportRow]) -> Import:
-        """Keep the rows of an import, all of them pending; one without rows is done at once."""
+        """Keep the rows of an import, pending or failed already; one without pending rows is done at once."""
         return importing.create(self._connection, key_id, rows)
 
     def finish_row(
