@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
@@ -103,7 +103,11 @@ def _noise(picture: Picture, hand: Hand) -> Picture:
     return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
-def _enhanced(enhancer: type[ImageEnhance._Enhance], *ranges: tuple[float, float]) -> Alter:
+class _Enhancer(Protocol):
+    def enhance(self, factor: float) -> Picture: ...
+
+
+def _enhanced(enhancer: Callable[[Picture], _Enhancer], *ranges: tuple[float, float]) -> Alter:
     return lambda picture, hand: enhancer(picture).enhance(hand.rng.uniform(*hand.rng.choice(ranges)))
 
 
@@ -232,7 +236,9 @@ def _logo(picture: Picture, hand: Hand) -> Picture:
     left = hand.rng.choice((side * 0.2, picture.width - side * 1.2))
     top = hand.rng.choice((side * 0.2, picture.height - side * 1.2))
     draw = ImageDraw.Draw(picture)
-    draw.ellipse((left, top, left + side, top + side), fill=hand.rng.choice(("#d02030", "#2050c0", "#f0c020")))
+    draw.ellipse(
+        (left, top, left + side, top + side), fill=hand.rng.choice(("#d02030", "#2050c0", "#f0c020"))
+    )
     _lettering(draw, hand, (left + side / 2, top + side / 2), side / 8)
     return picture
 
@@ -267,7 +273,10 @@ def _screenshot(picture: Picture, hand: Hand) -> Picture:
     draw.ellipse((12, top - 44, 48, top - 8), fill="#8080c0")
     draw.text((60, top - 34), "somebody", fill=ink, font=font)
     for column in range(3):
-        draw.ellipse((14 + 40 * column, top + shown.height + 10, 38 + 40 * column, top + shown.height + 34), outline=ink)
+        draw.ellipse(
+            (14 + 40 * column, top + shown.height + 10, 38 + 40 * column, top + shown.height + 34),
+            outline=ink,
+        )
     for row, text in enumerate(hand.rng.sample(_CAPTIONS, 3)):
         draw.text((14, top + shown.height + 44 + 22 * row), text, fill=ink, font=font)
     return screen
@@ -330,7 +339,9 @@ def _blended(picture: Picture, hand: Hand) -> Picture:
 
 def _pixelated(picture: Picture, hand: Hand) -> Picture:
     cells = hand.rng.randint(40, 80)
-    small = picture.resize((cells, max(1, round(cells * picture.height / picture.width))), Image.Resampling.BOX)
+    small = picture.resize(
+        (cells, max(1, round(cells * picture.height / picture.width))), Image.Resampling.BOX
+    )
     return small.resize(picture.size, Image.Resampling.NEAREST)
 
 
@@ -360,7 +371,9 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "saturation": Attack("colours", _enhanced(ImageEnhance.Color, (0.0, 0.6), (1.5, 2.5))),
     "hue": Attack("colours", _hue),
     "gamma": Attack("colours", _gamma),
-    "posterised": Attack("colours", lambda picture, hand: ImageOps.posterize(picture, hand.rng.randint(2, 4))),
+    "posterised": Attack(
+        "colours", lambda picture, hand: ImageOps.posterize(picture, hand.rng.randint(2, 4))
+    ),
     "equalised": Attack("colours", lambda picture, _: ImageOps.equalize(picture)),
     "inverted": Attack("colours", lambda picture, _: ImageOps.invert(picture)),
     **{name: Attack("flips and turns", _turned(way)) for name, way in _TURNS.items()},

@@ -4,16 +4,19 @@
     python -m benchmarks.quality.bench_images --media DIR --media DIR --json quality_images.json
 
 The protocol is DISC21's. Of the pictures, a third is registered and copied by every attack, a third is
-registered and never asked about, a third is unrelated: asked about, half of it attacked, and registered never.
-The service runs as it ships and is asked over gRPC, with min_probability 0, so that the ranking below its
-thresholds counts too. Then it is asked about pictures that look alike by nature (`plain`), in a catalogue of
-their own. The exit status is 1 if it ranks worse than Meta's PDQ rule, or alarms oftener at its action threshold.
+registered and never asked about, a third is unrelated: asked about, half of it attacked, and never
+registered. The service runs as it ships and is asked over gRPC, with min_probability 0, so that the ranking
+below its thresholds counts too. Then it is asked about pictures that look alike by nature (`plain`), in a
+catalogue of their own.
+
+The exit status is 1 if it ranks worse than Meta's PDQ rule, or alarms oftener from its action threshold on.
 """
 
 import argparse
 import asyncio
 import io
 import json
+import logging
 import platform
 import random
 import tempfile
@@ -26,11 +29,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import copyhound
-from benchmarks.quality import media, metrics, peers
+from benchmarks.quality import media, metrics, peers, tables
 from benchmarks.quality.attacks import ATTACKS, Hand
 from benchmarks.quality.media import Medium
 from benchmarks.quality.metrics import Answers, Asked, Found, System
 from benchmarks.quality.plain import PLAIN
+from service import logs
 from service.app import running
 from service.matching.score import Scorer
 from service.settings import Settings
@@ -136,7 +140,9 @@ def systems(plan: Plan) -> list[System]:
     thresholds = {"review": settings.review_threshold, "action": settings.action_threshold}
     asked = [System(OURS, asyncio.run(ask_service(plan)), thresholds)]
     if peers.missing():
-        print(f"Meta's PDQ is left out: {', '.join(peers.missing())} is not installed; pip install '.[bench]'")
+        print(
+            f"Meta's PDQ is left out: {', '.join(peers.missing())} is not installed; pip install '.[bench]'"
+        )
     else:
         asked.append(peers.meta_pdq(plan.references, plan.queries))
     asked.append(peers.phash(plan.references, plan.queries))
@@ -154,7 +160,9 @@ def measure(plan: Plan) -> dict[str, Any]:
         "systems": {
             system.name: {
                 **asdict(metrics.rank(system.answers)),
-                "at": {name: asdict(metrics.at(system.answers, one)) for name, one in system.thresholds.items()},
+                "at": {
+                    name: asdict(metrics.at(system.answers, one)) for name, one in system.thresholds.items()
+                },
             }
             for system in asked
         },
@@ -173,65 +181,6 @@ def measure_plain(plan: Plan, per_kind: int) -> dict[str, Any]:
                 by_kind[query.attack] += any(one.score >= threshold for one in found)
             alarms[f"{system.name} {rule}"] = by_kind
     return {"references_per_kind": per_kind, "queries_per_kind": per_kind, "alarms": alarms}
-
-
-def table(results: Mapping[str, Any]) -> str:
-    """The results in Markdown."""
-    images, plain = results["images"], results["plain"]
-    lines = [
-        f"{images['copies']:,} copies by {len(ATTACKS)} attacks and {images['unrelated_queries']:,} unrelated "
-        f"queries against {images['references']:,} registered pictures.",
-        "",
-        "| | µAP | recall at 90 % precision | recall at 1 % alarms | rule | recall | false alarms | wrong pairs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, system in images["systems"].items():
-        ranking = " | ".join(
-            f"{system[key]:.3f}"
-            for key in ("micro_ap", "recall_at_precision_90", "recall_at_1_percent_alarms")
-        )
-        lines += [
-            f"| {name} | {ranking} | {rule} | {one['recall']:.3f} | {one['false_alarms']} of {one['queries']} "
-            f"| {one['wrong_matches']} |"
-            for rule, one in system["at"].items()
-        ]
-    columns = {
-        f"{name} {rule}": one["recall_by_attack"]
-        for name, system in images["systems"].items()
-        for rule, one in system["at"].items()
-    }
-    lines += ["", "Recall by attack:", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [
-        f"| {attack} | {' | '.join(f'{column[attack]:.2f}' for column in columns.values())} |"
-        for attack in ATTACKS
-    ]
-    scale = images["reliability"]
-    lines += [
-        "",
-        f"Of all pairs returned, Brier score {scale['brier']:.4f}, calibration error "
-        f"{scale['calibration_error']:.4f}:",
-        "",
-        "| probability | pairs | mean | share of copies |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {place / 10:.1f} to {(place + 1) / 10:.1f} | {one['count']} | {one['mean_probability']:.3f} "
-        f"| {one['share_of_copies']:.3f} |"
-        for place, one in enumerate(scale["bins"])
-        if one
-    ]
-    lines += [
-        "",
-        f"Alarms of {plain['queries_per_kind']} pictures that look like {plain['references_per_kind']} registered "
-        "ones of their kind by nature:",
-        "",
-        f"| | {' | '.join(plain['alarms'])} |",
-        "|---" * (len(plain["alarms"]) + 1) + "|",
-    ]
-    lines += [
-        f"| {kind} | {' | '.join(str(by_kind[kind]) for by_kind in plain['alarms'].values())} |" for kind in PLAIN
-    ]
-    return "\n".join(lines)
 
 
 def falls_short(results: Mapping[str, Any]) -> list[str]:
@@ -259,6 +208,8 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="few pictures, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
+    logs.configure(json_lines=False)
+    logging.getLogger().setLevel(logging.WARNING)
     collection = media.load(options.media) if options.media else media.shipped()
     per_attack, per_kind = (2, 3) if options.smoke else (options.per_attack, options.per_kind)
     results = {
@@ -273,7 +224,7 @@ def main() -> int:
         "images": measure(plan(collection.media, options.seed, per_attack)),
         "plain": measure_plain(plain_plan(options.seed, per_kind), per_kind),
     }
-    print(table(results))
+    print(tables.document(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     short = falls_short(results)

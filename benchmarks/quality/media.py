@@ -68,7 +68,9 @@ class MediaSet:
 def shipped() -> MediaSet:
     """The photographs that scikit-image and scikit-learn ship."""
     found = [
-        Medium(name, files(package).joinpath(name).read_bytes()) for package, names in SHIPPED for name in names
+        Medium(name, files(package).joinpath(name).read_bytes())
+        for package, names in SHIPPED
+        for name in names
     ]
     return _set({"scikit-image and scikit-learn": found})
 
@@ -95,8 +97,11 @@ def load(folders: Iterable[Path]) -> MediaSet:
 def _usable(path: Path) -> bool:
     try:
         with Image.open(path) as image:
+            if min(image.size) < _MIN_SIDE or getattr(image, "is_animated", False):
+                return False
+            image.draft("RGB", (_MIN_SIDE, _MIN_SIDE))
             image.load()
-            return min(image.size) >= _MIN_SIDE and not getattr(image, "is_animated", False)
+            return True
     except (OSError, SyntaxError, Image.DecompressionBombError):
         return False
 

@@ -122,7 +122,11 @@ def rank(answers: Answers) -> Ranking:
     recall = np.cumsum(right[order])[ends] / copies
     precision = np.cumsum(right[order])[ends] / (ends + 1)
     unrelated = sorted(
-        (max((one.score for one in found), default=-np.inf) for asked, found in answers if asked.target is None),
+        (
+            max((one.score for one in found), default=-np.inf)
+            for asked, found in answers
+            if asked.target is None
+        ),
         reverse=True,
     )
     limit = unrelated[len(unrelated) // 100] if unrelated else -np.inf

@@ -22,6 +22,8 @@ SIGNALS: Final = ("pdq_distance", "phash_distance", "pdq_quality", "phash_qualit
 
 _PLAIN_SHARE: Final = 0.05
 """Part of the references, and of the unrelated queries, that are of the kinds in `plain`."""
+_PLAIN_COMMON: Final = 0.01
+"""Part of a catalogue, and of what it is asked, that such pictures are taken for; they weigh accordingly."""
 _FRAMED_SHARE: Final = 0.05
 """Part of the references that are registered in a frame or beneath a text."""
 _SAME: Final = 0.9
@@ -54,7 +56,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hashed:
-    """A picture's hashes: (views, 4) and (views, 1) uint64, their qualities, and a thumbnail of its source."""
+    """A picture's hashes.
+
+    Attributes:
+        source: Which picture it shows, for all that show the same.
+        pdq: (views, 4).
+        phash: (views, 1).
+        pdq_quality: 0..1.
+        phash_quality: 0..1.
+        thumbnail: Of the picture before any attack, of mean 0 and length 1.
+        weight: How often there are such pictures, relative to how often the sample holds them.
+    """
 
     source: int
     pdq: npt.NDArray[np.uint64]
@@ -62,6 +74,7 @@ class Hashed:
     pdq_quality: float
     phash_quality: float
     thumbnail: npt.NDArray[np.float32]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +84,7 @@ class Pairs:
     Attributes:
         signals: (n, 4), columns `SIGNALS`.
         copies: (n,) bool: whether the query was made from the reference.
-        weights: (n,): of a copy 1 / copies that were made; of an unrelated pair 1 / unrelated pairs that there
+        weights: (n,): of all copies that were made they add up to 1, and of all unrelated pairs that there
             are, near or not.
         unrelated: How many unrelated pairs there are.
     """
@@ -142,6 +155,7 @@ def _hash(job: Job) -> Hashed:
         float(pdq.quality[0]),
         float(phash.quality[0]),
         _thumbnail(original),
+        1.0 if job.medium else _PLAIN_COMMON / _PLAIN_SHARE,
     )
 
 
@@ -154,43 +168,46 @@ def _png(picture: Picture) -> bytes:
 def _thumbnail(picture: Picture) -> npt.NDArray[np.float32]:
     """Colours at 32 × 32 points, of mean 0 and length 1."""
     pixels = np.asarray(picture.resize((_THUMBNAIL, _THUMBNAIL)), np.float32).ravel()
-    pixels = pixels - pixels.mean()
-    return pixels / max(float(np.linalg.norm(pixels)), 1e-6)
+    pixels -= pixels.mean()
+    pixels /= max(float(np.linalg.norm(pixels)), 1e-6)
+    return pixels
 
 
 def compare(queries: Sequence[Hashed], references: Sequence[Hashed], near: tuple[float, float]) -> Pairs:
     """Compare every query with every reference; keep what is near.
 
-    A near pair of different files whose sources look the same, colours included, is left out: collections hold
-    pictures twice, and what is no copy must not be learnt from them.
+    A near pair of different files whose sources look the same, colours included, is left out: collections
+    hold pictures twice, and what is no copy must not be learnt from them.
     """
     pdq = np.concatenate([one.pdq for one in references])
     phash = np.concatenate([one.phash for one in references])
     qualities = np.array([[one.pdq_quality, one.phash_quality] for one in references])
     sources = np.array([one.source for one in references])
     thumbnails = np.stack([one.thumbnail for one in references])
-    signals, copies = [], []
-    unrelated = made = 0
+    common = np.array([one.weight for one in references])
+    signals, copies, weights = [], [], []
+    unrelated, made, total = 0, 0, 0.0
     for query in queries:
         far = _distances(query.pdq, pdq), _distances(query.phash, phash)
         same = sources == query.source
         made += int(same.sum())
         unrelated += int((~same).sum())
+        total += float(common[~same].sum()) * query.weight
         looked_at = np.flatnonzero((far[0] <= near[0]) | (far[1] <= near[1]))
         alike = thumbnails[looked_at] @ query.thumbnail >= _SAME
         looked_at = looked_at[same[looked_at] | ~alike]
         own = np.array([query.pdq_quality, query.phash_quality])
         signals.append(
-            np.column_stack(
-                [far[0][looked_at], far[1][looked_at], np.minimum(qualities[looked_at], own)]
-            )
+            np.column_stack([far[0][looked_at], far[1][looked_at], np.minimum(qualities[looked_at], own)])
         )
         copies.append(same[looked_at])
+        weights.append(np.where(same[looked_at], 1.0, common[looked_at] * query.weight))
     is_copy = np.concatenate(copies)
-    weights = np.where(is_copy, 1 / max(made, 1), 1 / max(unrelated, 1))
-    return Pairs(np.concatenate(signals).astype(np.float64), is_copy, weights, unrelated)
+    scaled = np.concatenate(weights) / np.where(is_copy, max(made, 1), max(total, 1.0))
+    return Pairs(np.concatenate(signals).astype(np.float64), is_copy, scaled, unrelated)
 
 
 def _distances(views: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16]:
     """Smallest Hamming distance of any view to each of the others, (n,)."""
-    return np.bitwise_count(views[:, np.newaxis] ^ others).sum(axis=2, dtype=np.uint16).min(axis=0)
+    distances = np.bitwise_count(views[:, np.newaxis] ^ others).sum(axis=2, dtype=np.uint16)
+    return np.asarray(distances.min(axis=0), np.uint16)

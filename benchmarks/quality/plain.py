@@ -1,7 +1,7 @@
-"""Pictures that look alike by nature: flat ones, gradients, icons, pages of text, line art, QR codes, screens.
+"""Pictures that look alike by nature: flat ones, gradients, icons, pages of text, line art, QR codes.
 
-No two that a kind gives are copies of each other, yet a hash of the whole may see little difference: a service
-that alarms on these drowns its reviewers. All are made from a seed.
+No two that a kind gives are copies of each other, yet a hash of the whole may see little difference: a
+service that alarms on these drowns its reviewers. All are made from a seed.
 """
 
 import random
@@ -29,7 +29,9 @@ def _flat(rng: random.Random) -> Picture:
 
 
 def _nearly_flat(rng: random.Random) -> Picture:
-    pixels = np.random.default_rng(rng.getrandbits(32)).normal(rng.randint(20, 235), rng.uniform(1, 4), (300, 400, 3))
+    pixels = np.random.default_rng(rng.getrandbits(32)).normal(
+        rng.randint(20, 235), rng.uniform(1, 4), (300, 400, 3)
+    )
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
@@ -169,7 +171,11 @@ def _flag(rng: random.Random) -> Picture:
     draw = ImageDraw.Draw(picture)
     upright = rng.random() < 0.5
     for stripe in range(3):
-        box = (stripe * 150, 0, stripe * 150 + 150, 300) if upright else (0, stripe * 100, 450, stripe * 100 + 100)
+        box = (
+            (stripe * 150, 0, stripe * 150 + 150, 300)
+            if upright
+            else (0, stripe * 100, 450, stripe * 100 + 100)
+        )
         draw.rectangle(box, fill=_colour(rng))
     return picture
 
