@@ -12,13 +12,15 @@ estimates just this if the copies weigh PRIOR together and the unrelated pairs C
 kinds in `attacks`; unrelated pairs are all pairs of queries and references, attacked and framed ones and
 pictures that look alike by nature among them.
 
-Only pairs up to `FIT_UP_TO` are fitted, where unrelated ones thin out and the thresholds come to lie. Far ones are thousands of times as many, and the logarithm of f₀ bends: they would tilt the line where it
-matters. Beyond, the line goes on, which makes the probability vanish as it should.
+Only pairs up to `FIT_UP_TO` are fitted, where unrelated ones thin out and the thresholds come to lie. Far
+ones are thousands of times as many, and the logarithm of f₀ bends: they would tilt the line where it matters.
+Beyond, the line goes on, which makes the probability vanish as it should.
 
 The weights are kept monotone: a signal whose weight comes out with the wrong sign gets none.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,18 +113,16 @@ def rates(sample: Pairs, model: LogisticModel, thresholds: Sequence[float]) -> l
     return found
 
 
-def document(models: Sequence[LogisticModel], fitted: Mapping[str, Any], revision: str) -> str:
-    """The coefficients' file, with what they were fitted on."""
-    content = {
-        "revision": revision,
-        "fitted": fitted,
-        "models": {
-            "image": [
-                {"intercept": model.intercept, "weights": dict(model.weights), "caps": dict(model.caps)}
-                for model in models
-            ]
-        },
+def document(models: Sequence[LogisticModel], fitted: Mapping[str, Any], date: str) -> str:
+    """The coefficients' file, with what they were fitted on; its revision changes when they do."""
+    by_modality = {
+        "image": [
+            {"intercept": model.intercept, "weights": dict(model.weights), "caps": dict(model.caps)}
+            for model in models
+        ]
     }
+    digest = hashlib.sha256(json.dumps(by_modality).encode()).hexdigest()
+    content = {"revision": f"{date}-{digest[:8]}", "fitted": fitted, "models": by_modality}
     return json.dumps(content, indent=2) + "\n"
 
 

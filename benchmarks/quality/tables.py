@@ -12,8 +12,8 @@ def document(results: Mapping[str, Any]) -> str:
     images, plain = results["images"], results["plain"]
     scale = images["reliability"]
     asked = (
-        f"{images['copies']:,} copies by {len(ATTACKS)} attacks, and {images['unrelated_queries']:,} unrelated "
-        f"queries, against {images['references']:,} registered pictures:"
+        f"{images['copies']:,} copies by {len(ATTACKS)} attacks, and {images['unrelated_queries']:,} "
+        f"unrelated queries, against {images['references']:,} registered pictures:"
     )
     calibrated = (
         f"All pairs returned by probability (Brier score {scale['brier']:.4f}, calibration error "
