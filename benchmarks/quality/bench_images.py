@@ -184,7 +184,7 @@ def measure_plain(plan: Plan, per_kind: int) -> dict[str, Any]:
 
 
 def falls_short(results: Mapping[str, Any]) -> list[str]:
-    """What should be better: against Meta's rule, if that was asked."""
+    """What is worse than Meta's rule, if that was asked."""
     images = results["images"]
     ours, meta = images["systems"][OURS], images["systems"].get("PDQ (Meta)")
     if meta is None:
@@ -228,7 +228,8 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     short = falls_short(results)
-    print("\n".join(short))
+    for line in short:
+        print(f"MISSED: {line}")
     return int(bool(short) and not options.smoke)
 
 
