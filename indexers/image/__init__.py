@@ -23,8 +23,8 @@ class ImageModality:
         # query in one of its views, 58 within 76. In catalogues searched through tables, which are fast to 31
         # bits alone, Meta's rule decides who becomes a candidate too.
         Channel(hashes.PDQ, radius=64, narrow_radius=31, min_quality=0.5),
-        # 42 of a million come within 8 bits, 175 within 10. Below 4 grey levels of contrast, saving as JPEG
-        # alone moves more bits than this.
+        # 42 of a million come within 8 bits, 175 within 10: too many to act on, so that scoring trusts pHash
+        # little. Below 4 grey levels of contrast, saving as JPEG alone moves more bits than this.
         Channel(hashes.PHASH, radius=8, narrow_radius=8, min_quality=0.25),
     )
     signal_units: Mapping[str, str] = MappingProxyType(

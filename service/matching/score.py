@@ -1,8 +1,9 @@
 """Score: one calibrated probability from all the signals.
 
 The model is a logistic regression for each set of signals that may be at hand, fitted on development
-pictures by ``benchmarks/quality/fit_score.py``, which also writes the coefficients' file. Weights are
-constrained to be monotone: a larger distance never raises the probability.
+pictures by ``benchmarks/quality/fit_score.py``, which also writes the coefficients' file and says what the
+probability is calibrated for. Weights are constrained to be monotone: neither a larger distance nor a smaller
+quality ever raises the probability.
 """
 
 import json

@@ -9,45 +9,61 @@ from service.matching.score import IDENTICAL_FILE, LogisticModel, Scorer
 SCORER = Scorer.load()
 
 
-@given(st.lists(st.floats(0, 256), min_size=2, max_size=2), st.floats(0, 64))
-def test_a_larger_distance_never_raises_the_probability(pdq: list[float], phash: float) -> None:
-    near, far = sorted(pdq)
-    assert SCORER.probability("image", {"pdq_distance": far, "phash_distance": phash}) <= (
-        SCORER.probability("image", {"pdq_distance": near, "phash_distance": phash})
-    )
-
-
-@given(st.lists(st.floats(0, 64), min_size=2, max_size=2), st.floats(0, 256))
-def test_the_same_for_phash(phash: list[float], pdq: float) -> None:
-    near, far = sorted(phash)
-    assert SCORER.probability("image", {"pdq_distance": pdq, "phash_distance": far}) <= (
-        SCORER.probability("image", {"pdq_distance": pdq, "phash_distance": near})
-    )
-
-
-@pytest.mark.parametrize(
-    "signals",
-    [
-        {"pdq_distance": 0.0, "phash_distance": 0.0},
-        {"pdq_distance": 0.0},
-        {"phash_distance": 0.0},
-    ],
+DISTANCES = {"pdq_distance": 256.0, "phash_distance": 64.0}
+QUALITIES = {"pdq_quality": 1.0, "phash_quality": 1.0}
+AT_HAND = (
+    ("pdq_distance", "pdq_quality", "phash_distance", "phash_quality"),
+    ("pdq_distance", "pdq_quality"),
+    ("phash_distance", "phash_quality"),
 )
-def test_no_distance_is_a_copy_whatever_is_at_hand(signals: dict[str, float]) -> None:
-    assert SCORER.probability("image", signals) > 0.95
 
 
-@pytest.mark.parametrize(
-    "signals",
-    [
-        {"pdq_distance": 128.0, "phash_distance": 32.0},
-        {"pdq_distance": 128.0},
-        {"phash_distance": 32.0},
-        {},
-    ],
-)
-def test_unrelated_pairs_are_none(signals: dict[str, float]) -> None:
-    assert SCORER.probability("image", signals) < 0.01
+def signals(names: tuple[str, ...], distance: float, quality: float = 1.0) -> dict[str, float]:
+    """The named signals; distances as a fraction of the largest possible."""
+    every = {name: distance * largest for name, largest in DISTANCES.items()}
+    every |= {name: quality * largest for name, largest in QUALITIES.items()}
+    return {name: every[name] for name in names}
+
+
+@pytest.mark.parametrize(("names", "name"), [(names, name) for names in AT_HAND for name in names])
+@given(data=st.data())
+def test_no_larger_distance_and_no_smaller_quality_raises_the_probability(
+    names: tuple[str, ...], name: str, data: st.DataObject
+) -> None:
+    largest = (DISTANCES | QUALITIES)[name]
+    base = signals(names, data.draw(st.floats(0, 1)), data.draw(st.floats(0, 1)))
+    small, large = sorted(data.draw(st.lists(st.floats(0, largest), min_size=2, max_size=2)))
+    with_small = SCORER.probability("image", {**base, name: small})
+    with_large = SCORER.probability("image", {**base, name: large})
+    if name in DISTANCES:
+        assert with_large <= with_small
+    else:
+        assert with_small <= with_large
+
+
+@pytest.mark.parametrize("names", AT_HAND[:2])
+def test_no_distance_by_pdq_is_a_copy(names: tuple[str, ...]) -> None:
+    assert SCORER.probability("image", signals(names, 0.0)) > 0.99
+
+
+def test_phash_alone_tells_no_copy_from_a_million_others() -> None:
+    assert 0.1 < SCORER.probability("image", signals(AT_HAND[2], 0.0)) < 0.9
+    assert SCORER.probability("image", {"phash_distance": 8.0, "phash_quality": 1.0}) < 0.1
+
+
+def test_phash_does_not_overrule_pdq() -> None:
+    near = signals(AT_HAND[0], 0.0) | {"pdq_distance": 120.0}
+    assert SCORER.probability("image", near) < 0.01
+
+
+@pytest.mark.parametrize("names", AT_HAND)
+def test_pictures_without_content_are_no_copies_of_each_other(names: tuple[str, ...]) -> None:
+    assert SCORER.probability("image", signals(names, 0.0, quality=0.0)) < 0.1
+
+
+@pytest.mark.parametrize("names", [*AT_HAND, ()])
+def test_unrelated_pairs_are_none(names: tuple[str, ...]) -> None:
+    assert SCORER.probability("image", signals(names, 0.5)) < 0.01
 
 
 def test_identical_files_are_certain() -> None:
