@@ -109,6 +109,11 @@ class Catalogue:
         """The last change that every search sees."""
         return self._sequence
 
+    @property
+    def largest_index(self) -> int:
+        """Descriptors in the largest of the indexes."""
+        return max((len(index) for index in self.indexes.values()), default=0)
+
     def refresh(self) -> None:
         """Replay what the store has and the indexes have not. Blocking."""
         with self._apply_lock:

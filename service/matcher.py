@@ -230,7 +230,9 @@ class Matcher:
         return Match(
             work=work,
             reference=reference,
-            probability=self._scorer.probability(reference.modality, alignment.signals),
+            probability=self._scorer.probability(
+                reference.modality, alignment.signals, self._catalogue.largest_index
+            ),
             signals=alignment.signals,
             segments=alignment.segments,
             regions=alignment.regions,
@@ -249,7 +251,8 @@ class Matcher:
             alignment = replace(found, signals={**found.signals, IDENTICAL_FILE: 1.0})
         if alignment is None:
             return Comparison(0.0, None, (*notes, "The two have no fingerprint scheme in common."))
-        return Comparison(self._scorer.probability(modality.name, alignment.signals), alignment, tuple(notes))
+        probability = self._scorer.probability(modality.name, alignment.signals, registered=1)
+        return Comparison(probability, alignment, tuple(notes))
 
 
 def _has_views(fingerprints: Sequence[Fingerprint]) -> bool:

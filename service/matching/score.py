@@ -4,6 +4,10 @@ The model is a logistic regression for each set of signals that may be at hand, 
 pictures by ``benchmarks/quality/fit_score.py``, which also writes the coefficients' file and says what the
 probability is calibrated for. Weights are constrained to be monotone: neither a larger distance nor a smaller
 quality ever raises the probability.
+
+How sure a distance is depends on how much is registered: among ten times as many pictures, ten times as many
+lie equally near by chance. The coefficients hold for the catalogue that they were fitted for; for another one
+the odds move by the ratio of the sizes.
 """
 
 import json
@@ -17,9 +21,14 @@ IDENTICAL_FILE = "identical_file"
 """Signal: 1 where the SHA-256 of both files is the same."""
 
 
+_SMALLEST_CATALOGUE = 100_000
+"""Smaller catalogues count as this large: pictures that are alike by nature, such as blank pages, do not
+become fewer with chance."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogisticModel:
-    """P = 1 / (1 + exp(-(intercept + Σ weight · min(signal, cap)))).
+    """P = 1 / (1 + exp(-(intercept + shift + Σ weight · min(signal, cap)))).
 
     Attributes:
         intercept: Log odds where all signals are 0.
@@ -31,19 +40,27 @@ class LogisticModel:
     weights: Mapping[str, float]
     caps: Mapping[str, float]
 
-    def probability(self, signals: Mapping[str, float]) -> float:
-        """Probability, 0..1, from signals that hold at least the model's own."""
-        log_odds = self.intercept + sum(
-            weight * min(signals[name], self.caps[name]) for name, weight in self.weights.items()
+    def probability(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
+        """Probability, 0..1, from signals that hold at least the model's own; `shift` moves the log odds."""
+        log_odds = (
+            shift
+            + self.intercept
+            + sum(weight * min(signals[name], self.caps[name]) for name, weight in self.weights.items())
         )
         return 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, log_odds))))
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """The models by modality, richest first, and the revision of their coefficients."""
+    """The models by modality, richest first.
+
+    Attributes:
+        revision: Of the coefficients.
+        catalogue: For how many registered media items they were fitted.
+    """
 
     revision: str
+    catalogue: float
     models: Mapping[str, tuple[LogisticModel, ...]]
 
     @classmethod
@@ -52,6 +69,7 @@ class Scorer:
         data = json.loads(files("service.matching").joinpath("coefficients.json").read_text())
         return cls(
             data["revision"],
+            data["fitted"]["catalogue"],
             {
                 modality: tuple(
                     LogisticModel(model["intercept"], model["weights"], model["caps"]) for model in models
@@ -60,15 +78,21 @@ class Scorer:
             },
         )
 
-    def probability(self, modality: str, signals: Mapping[str, float]) -> float:
+    def probability(self, modality: str, signals: Mapping[str, float], registered: int) -> float:
         """How sure it is that the query holds a copy, 0..1.
+
+        Args:
+            modality: Kind of media.
+            signals: What was measured.
+            registered: How many descriptors the query was compared with.
 
         Identical files are copies for certain. Otherwise the first model whose signals are all at hand
         speaks; where none is, nothing speaks for a copy.
         """
         if signals.get(IDENTICAL_FILE):
             return 1.0
+        shift = math.log(self.catalogue / max(registered, _SMALLEST_CATALOGUE))
         for model in self.models.get(modality, ()):
             if model.weights.keys() <= signals.keys():
-                return model.probability(signals)
+                return model.probability(signals, shift)
         return 0.0
