@@ -27,7 +27,6 @@ REGISTERED: Final = {
         "data/astronaut.png",
         "data/camera.png",
         "data/chelsea.png",
-        "data/clock_motion.png",
         "data/coins.png",
         "data/hubble_deep_field.jpg",
         "data/motorcycle_left.png",
