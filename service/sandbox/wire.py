@@ -7,7 +7,7 @@ length is bounded before anything of that length is read, and every value is che
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -124,7 +124,8 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
 
 def pack_request(request: Request) -> bytes:
     """Return a request as a message without payload."""
-    return pack(asdict(request))
+    limits = {"max_pixels": request.limits.max_pixels, "max_frames": request.limits.max_frames}
+    return pack({"role": request.role, "modality": request.modality, "limits": limits})
 
 
 def unpack_request(text: bytes) -> Request:
