@@ -45,9 +45,7 @@ _WORKS_BY_ID = select(works).where(works.c.id.in_(bindparam("ids", expanding=Tru
 _WORK_BY_EXTERNAL_ID = select(works).where(
     works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
 )
-_REFERENCES_BY_ID = select(work_references).where(
-    work_references.c.id.in_(bindparam("ids", expanding=True))
-)
+_REFERENCES_BY_ID = select(work_references).where(work_references.c.id.in_(bindparam("ids", expanding=True)))
 _REFERENCES_OF_WORK = select(work_references).where(work_references.c.work_id == bindparam("work_id"))
 _REFERENCES_BY_SHA256 = (
     select(work_references)
@@ -125,11 +123,7 @@ def list_works(
 
 def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Reference]:
     """References; missing ones are absent."""
-    rows = [
-        row
-        for chunk in _chunks(ids)
-        for row in connection.execute(_REFERENCES_BY_ID, {"ids": chunk})
-    ]
+    rows = [row for chunk in _chunks(ids) for row in connection.execute(_REFERENCES_BY_ID, {"ids": chunk})]
     return {reference.id: reference for reference in _to_references(connection, rows)}
 
 
