@@ -19,6 +19,7 @@ from service.matching import decide, report, retrieve, verify
 from service.matching.score import IDENTICAL_FILE, Scorer
 from service.metrics import Metrics
 from service.sandbox import Pool, ReadMedia
+from service.store import View
 
 _RESERVE = 0.15
 """Part of a caller's time that is kept back for deciding and answering."""
@@ -140,9 +141,16 @@ class Matcher:
     def _match(self, query: Query, options: Options) -> MatchReport:
         last = _last_moment(options.deadline)
         sequence = self._catalogue.sequence
-        candidates, partial = self._candidates(query, options)
+        with self._catalogue.store.view() as view:
+            return self._match_in(view, query, options, sequence, last)
+
+    def _match_in(
+        self, view: View, query: Query, options: Options, sequence: int, last: float
+    ) -> MatchReport:
+        """Answer from one state of the store, which is at least as new as `sequence`."""
+        candidates, partial = self._candidates(view, query, options)
         modality = None if query.modality is None else registry.by_name(query.modality)
-        identical = self._identical(query)
+        identical = _identical(view, query)
         alignments: dict[UUID, Alignment] = {}
         if modality is not None:
             with self._metrics.stage("verify"):
@@ -150,7 +158,7 @@ class Matcher:
                     query.fingerprints,
                     dict.fromkeys([*identical, *candidates]),
                     modality,
-                    self._catalogue.store.fingerprints,
+                    view.fingerprints,
                     lambda: monotonic() < last,
                 )
             alignments.update(verified.alignments)
@@ -161,9 +169,11 @@ class Matcher:
             signals = {**found.signals, IDENTICAL_FILE: 1.0}
             alignments[reference_id] = replace(found, signals=signals, query_coverage=1.0, work_coverage=1.0)
         with self._metrics.stage("decide"):
-            return self._report(query, options, alignments, partial, sequence)
+            return self._report(
+                view, query, options, alignments=alignments, partial=partial, sequence=sequence
+            )
 
-    def _candidates(self, query: Query, options: Options) -> tuple[list[UUID], list[str]]:
+    def _candidates(self, view: View, query: Query, options: Options) -> tuple[list[UUID], list[str]]:
         """Reference ids near the query, nearest first, and what was left out."""
         if query.modality is None:
             return [], []
@@ -172,11 +182,11 @@ class Matcher:
                 query.fingerprints,
                 registry.by_name(query.modality).channels,
                 self._catalogue.search,
-                self._catalogue.store.descriptor_owners,
+                view.descriptor_owners,
                 self._max_candidates,
             )
             if options.owner is not None:
-                works = self._catalogue.store.get_works({c.work_id for c in found.found})
+                works = view.get_works({c.work_id for c in found.found})
                 visible = {w.id for w in works.values() if w.owner == options.owner}
                 candidates = [c.reference_id for c in found.found if c.work_id in visible]
             else:
@@ -186,24 +196,19 @@ class Matcher:
             partial.append(f"CANDIDATES: only the nearest {self._max_candidates} candidates were verified")
         return candidates, partial
 
-    def _identical(self, query: Query) -> list[UUID]:
-        """References whose file is the query's own."""
-        if query.sha256 is None:
-            return []
-        return [reference.id for reference in self._catalogue.store.references_by_sha256(query.sha256)]
-
     def _report(
         self,
+        view: View,
         query: Query,
         options: Options,
+        *,
         alignments: dict[UUID, Alignment],
         partial: list[str],
         sequence: int,
     ) -> MatchReport:
         now = datetime.now(UTC)
-        store = self._catalogue.store
-        references = store.get_references(alignments.keys())
-        works = store.get_works({reference.work_id for reference in references.values()})
+        references = view.get_references(alignments.keys())
+        works = view.get_works({reference.work_id for reference in references.values()})
         matches = [
             self._match_of(works[reference.work_id], reference, alignments[reference.id])
             for reference in references.values()
@@ -253,6 +258,13 @@ class Matcher:
             return Comparison(0.0, None, (*notes, "The two have no fingerprint scheme in common."))
         probability = self._scorer.probability(modality.name, alignment.signals, registered=1)
         return Comparison(probability, alignment, tuple(notes))
+
+
+def _identical(view: View, query: Query) -> list[UUID]:
+    """References whose file is the query's own."""
+    if query.sha256 is None:
+        return []
+    return [reference.id for reference in view.references_by_sha256(query.sha256)]
 
 
 def _has_views(fingerprints: Sequence[Fingerprint]) -> bool:

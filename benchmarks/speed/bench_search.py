@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before faiss is loaded
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import faiss
 import numpy as np
@@ -164,7 +163,15 @@ def run(count: int, queries: int, rounds: int, hashed_from: int) -> dict[str, An
     """Plant in this process, measure in a fresh one."""
     with tempfile.TemporaryDirectory() as name:
         plant(Path(name), count, queries)
-        command = [sys.executable, __file__, "--measure", name, str(rounds), str(hashed_from)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.speed.bench_search",
+            "--measure",
+            name,
+            str(rounds),
+            str(hashed_from),
+        ]
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(answer.stdout)
     return result

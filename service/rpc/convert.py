@@ -5,6 +5,7 @@ Functions named `read_…` take messages and raise InvalidRequestError with the 
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -37,6 +38,8 @@ MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_PAGE = 1_000
 _MAX_DESCRIPTORS = 100_000
 _SHA256_BYTES = 32
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Control characters but tab and line ends."""
 _WORK, _REFERENCE, _OPERATION = "works/", "/references/", "operations/"
 _MODALITIES = {fingerprint_pb2.MODALITY_IMAGE: "image"}
 _MODALITY_CODES = {name: code for code, name in _MODALITIES.items()}
@@ -60,7 +63,7 @@ def read_text(value: str, field: str, most: int) -> str:
     """A text of at most `most` characters without control characters but tab and line ends."""
     if len(value) > most:
         raise InvalidRequestError(field, f"has {len(value)} characters; at most {most} are allowed")
-    if any(ord(c) < 32 and c not in "\t\r\n" for c in value) or "\x7f" in value:
+    if _CONTROL.search(value):
         raise InvalidRequestError(field, "holds control characters; take them out")
     return value
 

@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -125,7 +125,8 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
 
 def pack_request(request: Request) -> bytes:
     """Return a request as a message without payload."""
-    return pack(asdict(request))
+    limits = {"max_pixels": request.limits.max_pixels, "max_frames": request.limits.max_frames}
+    return pack({"role": request.role, "modality": request.modality, "limits": limits})
 
 
 def unpack_request(text: bytes) -> Request:

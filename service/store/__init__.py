@@ -2,5 +2,6 @@
 
 from service.store.store import Store
 from service.store.transaction import Transaction
+from service.store.view import View
 
-__all__ = ["Store", "Transaction"]
+__all__ = ["Store", "Transaction", "View"]

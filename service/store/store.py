@@ -30,6 +30,7 @@ from service.store.database import Database, connect
 from service.store.migrate import migrate
 from service.store.schema import counters, removals, responses, schemes
 from service.store.transaction import Transaction
+from service.store.view import View
 
 
 class Store:
@@ -90,6 +91,12 @@ class Store:
             yield transaction
             transaction.finish()
 
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """Read several times from one committed state; one read after the other costs more."""
+        with self._reading() as connection:
+            yield View(connection, self._known, self._scheme_ids)
+
     def sequence(self) -> int:
         """The last committed change; 0: none yet."""
         with self._reading() as connection:
@@ -113,11 +120,9 @@ class Store:
         return work
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
-        """Works without their references; missing ones are absent."""
-        if not ids:
-            return {}
-        with self._reading() as connection:
-            return queries.works_by_id(connection, ids)
+        """As `View.get_works`."""
+        with self.view() as view:
+            return view.get_works(ids)
 
     def list_works(
         self, *, owner: str | None, external_id: str | None, after: UUID | None, limit: int
@@ -147,37 +152,24 @@ class Store:
         return found[reference_id]
 
     def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
-        """References; missing ones are absent."""
-        if not ids:
-            return {}
-        with self._reading() as connection:
-            return queries.references_by_id(connection, ids)
+        """As `View.get_references`."""
+        with self.view() as view:
+            return view.get_references(ids)
 
     def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
-        """The references that are this very file, at most one of each work; those of old works first."""
-        with self._reading() as connection:
-            return queries.references_by_sha256(connection, sha256, limit)
+        """As `View.references_by_sha256`."""
+        with self.view() as view:
+            return view.references_by_sha256(sha256, limit=limit)
 
     def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
-        """The fingerprints of references, in order of scheme id; missing references are absent.
-
-        Fingerprints of schemes that this version does not know are left out.
-        """
-        with self._reading() as connection:
-            return queries.fingerprints_of(connection, reference_ids, self._known)
+        """As `View.fingerprints`."""
+        with self.view() as view:
+            return view.fingerprints(reference_ids)
 
     def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
-        """Whose descriptors these are.
-
-        Args:
-            scheme: Scheme id, one of those that the store was opened with.
-            ids: (n,) descriptor ids.
-
-        Returns:
-            Descriptor id to owner; ids of deleted fingerprints are absent.
-        """
-        with self._reading() as connection:
-            return queries.descriptor_owners(connection, self._scheme_ids[scheme], ids)
+        """As `View.descriptor_owners`."""
+        with self.view() as view:
+            return view.descriptor_owners(scheme, ids)
 
     def changes_since(
         self, scheme: str, sequence: int, *, batch: int = 10_000, until: int | None = None

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_search_benchmark_smoke(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
-    command = [sys.executable, "benchmarks/speed/search.py", "--smoke", "--json", str(path)]
+    command = [sys.executable, "-m", "benchmarks.speed.bench_search", "--smoke", "--json", str(path)]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     flat, tables = json.loads(path.read_text(encoding="utf-8"))["results"]
     for result in (flat, tables):

@@ -1,0 +1,55 @@
+"""Several reads of one committed state."""
+
+from collections.abc import Collection, Mapping
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection
+
+from indexers.fingerprint import Fingerprint, Scheme
+from service.domain import DescriptorOwner, Reference, Work
+from service.store import queries
+
+
+class View:
+    """The works as they are at its first read; `Store.view` makes them. For one thread at a time."""
+
+    def __init__(
+        self, connection: Connection, known: Mapping[str, Scheme], scheme_ids: Mapping[str, int]
+    ) -> None:
+        """Read through `connection`, whose transaction sees one state."""
+        self._connection = connection
+        self._known = known
+        self._scheme_ids = scheme_ids
+
+    def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
+        """Works without their references; missing ones are absent."""
+        return queries.works_by_id(self._connection, ids)
+
+    def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
+        """References; missing ones are absent."""
+        return queries.references_by_id(self._connection, ids)
+
+    def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
+        """The references that are this very file, at most one of each work; those of old works first."""
+        return queries.references_by_sha256(self._connection, sha256, limit)
+
+    def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
+        """The fingerprints of references, in order of scheme id; missing references are absent.
+
+        Fingerprints of schemes that this version does not know are left out.
+        """
+        return queries.fingerprints_of(self._connection, reference_ids, self._known)
+
+    def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+        """Whose descriptors these are.
+
+        Args:
+            scheme: Scheme id, one of those that the store was opened with.
+            ids: (n,) descriptor ids.
+
+        Returns:
+            Descriptor id to owner; ids of deleted fingerprints are absent.
+        """
+        return queries.descriptor_owners(self._connection, self._scheme_ids[scheme], ids)

@@ -1,0 +1,47 @@
+"""The speed benchmarks run on little data, count right, and their ratios are of the right order."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def smoke(name: str, folder: Path) -> dict[str, Any]:
+    """What a benchmark measures on little data."""
+    path = folder / f"{name}.json"
+    command = [sys.executable, "-m", f"benchmarks.speed.bench_{name}", "--smoke", "--json", str(path)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return figures
+
+
+def test_match(tmp_path: Path) -> None:
+    for figures in smoke("match", tmp_path).values():
+        assert 1 < figures["ratio"] < 5
+        assert figures["of_it_workers_ms"] > 0
+        assert figures["stages_ms"]["decode"] > figures["stages_ms"]["decide"]
+
+
+def test_register(tmp_path: Path) -> None:
+    figures = smoke("register", tmp_path)
+    assert figures["pictures"] == figures["registered"] == 24
+    assert 0 < figures["ratio"] < 5
+    assert figures["cpu_ms_a_picture"]["service_workers"] < 5 * figures["cpu_ms_a_picture"]["pool"]
+
+
+def test_freshness(tmp_path: Path) -> None:
+    figures = smoke("freshness", tmp_path)
+    assert figures["quiet"]["registered"] == 4
+    assert figures["load"]["registered"] > 0
+    assert figures["quiet"]["missed_by_first_match"] == figures["load"]["missed_by_first_match"] == 0
+
+
+def test_start(tmp_path: Path) -> None:
+    figures = smoke("start", tmp_path)
+    assert (figures["works"], figures["descriptors"]) == (2000, 4000)
+    replayed, loaded = figures["start_by_replay"], figures["start_from_snapshots"]
+    assert loaded["parent_cpu_seconds"] < 5 * replayed["parent_cpu_seconds"]
+    assert figures["match"]["service_cpu_ms"] < 5 * figures["match_in_an_empty_catalogue"]["service_cpu_ms"]
