@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO, Generic, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from indexers.fingerprint import Fingerprint, Scheme, SpanUnit
 
@@ -142,6 +142,8 @@ class Modality(Protocol[T]):
     """What it reads, as users call it, such as ``JPEG``."""
     channels: tuple[Channel, ...]
     """Its schemes, and how each is searched."""
+    views: int
+    """Number of view codes, from 0: in how many ways a query is described. References have view 0 alone."""
     signal_units: Mapping[str, str]
     """Unit of each signal that `align` may give; empty for plain numbers."""
 
@@ -171,3 +173,8 @@ class Modality(Protocol[T]):
             signals are what speaks against a copy.
         """
         ...
+
+
+def views_for(modality: Modality[Any], role: Role) -> int:
+    """Return how many view codes, from 0, the fingerprints of a media item in this role may have."""
+    return modality.views if role is Role.QUERY else 1

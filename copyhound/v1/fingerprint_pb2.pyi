@@ -54,14 +54,18 @@ class Fingerprint(_message.Message):
     scheme: _builtins.str
     """Scheme id, such as `image.pdq.v1`. GetIndexState lists the schemes that the server knows."""
     count: _builtins.int
-    """Number of descriptors, at least 1."""
+    """Number of descriptors, 1 to 64 for each view: one for a still, up to 64 for an animated picture. A query
+    of pictures has up to 8 views, 512 descriptors in all. A reference has one view, and may not hold one
+    descriptor twice for the same span.
+    """
     descriptors: _builtins.bytes
     """`count` descriptors one after another. Hamming schemes: dim/8 bytes each, most significant bit
     first. Cosine schemes: dim little-endian float32 each, L2-normalised.
     """
     views: _builtins.bytes
     """Code of the view that each descriptor was taken from, one byte each: 0 is the media as it is,
-    1 to 7 its flips and right-angle turns (see the guide on fingerprints). Empty: 0 for all.
+    1 to 7 its flips and right-angle turns (see the guide on fingerprints); other codes are refused. References,
+    and side b of CompareMedia, have view 0 alone. Empty: 0 for all.
     """
     @_builtins.property
     def spans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

@@ -37,10 +37,11 @@ class MatchOptions(_message.Message):
     MIN_SEQUENCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     modality: _fingerprint_pb2.Modality.ValueType
-    """Kind of media. Unspecified: detect it."""
+    """Kind of media. Unspecified: detect it. Fingerprints must be of the kind that is named."""
     min_probability: _builtins.float
     """Least probability of a match to be returned, 0 to 1. Unset: the server's review threshold. 0: every
-    verified candidate.
+    verified candidate. It chooses what `matches` shows, never what is decided: a match below it still counts
+    towards the answer's `action`, and `reasons` names its work.
     """
     min_query_coverage: _builtins.float
     """Least part of the query that a match covers, 0 to 1. 0: any."""
@@ -474,7 +475,9 @@ class MatchResponse(_message.Message):
 
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
-        """The matches, most probable first."""
+        """The matches, most probable first: those that `min_probability` and `page_size` let through. Works that
+        only `reasons` names asked for an action too.
+        """
 
     @_builtins.property
     def partial_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -631,7 +634,7 @@ class CompareMediaRequest(_message.Message):
     B_FIELD_NUMBER: _builtins.int
     MODALITY_FIELD_NUMBER: _builtins.int
     modality: _fingerprint_pb2.Modality.ValueType
-    """Kind of media. Unspecified: detect it. Both sides must be of the same kind."""
+    """Kind of media. Unspecified: detect it. Both sides must be of the same kind, and of the one that is named."""
     @_builtins.property
     def a(self) -> Global___CompareSide:
         """The suspect: regions and segments call it the query."""

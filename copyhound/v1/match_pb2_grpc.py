@@ -77,8 +77,10 @@ class MatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MatchStream(self, request_iterator, context):
-        """As Match, for media too large for one message. What cannot be read by its first 4,096 bytes is refused
-        at once: a client may then stop sending.
+        """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
+        file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
+        stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
+        earlier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

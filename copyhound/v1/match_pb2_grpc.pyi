@@ -40,8 +40,10 @@ class MatchServiceStub:
     done in time is stopped.
     """
     MatchStream: _grpc.StreamUnaryMultiCallable[_match_pb2.MatchStreamRequest, _match_pb2.MatchResponse]
-    """As Match, for media too large for one message. What cannot be read by its first 4,096 bytes is refused
-    at once: a client may then stop sending.
+    """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
+    file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
+    stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
+    earlier.
     """
     BatchMatch: _grpc.UnaryUnaryMultiCallable[_match_pb2.BatchMatchRequest, _match_pb2.BatchMatchResponse]
     """Matches up to 256 items. Each is answered or refused by itself."""
@@ -62,8 +64,10 @@ class MatchServiceAsyncStub(MatchServiceStub):
     done in time is stopped.
     """
     MatchStream: _aio.StreamUnaryMultiCallable[_match_pb2.MatchStreamRequest, _match_pb2.MatchResponse]  # type: ignore[assignment]
-    """As Match, for media too large for one message. What cannot be read by its first 4,096 bytes is refused
-    at once: a client may then stop sending.
+    """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
+    file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
+    stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
+    earlier.
     """
     BatchMatch: _aio.UnaryUnaryMultiCallable[_match_pb2.BatchMatchRequest, _match_pb2.BatchMatchResponse]  # type: ignore[assignment]
     """Matches up to 256 items. Each is answered or refused by itself."""
@@ -93,8 +97,10 @@ class MatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_match_pb2.MatchStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_match_pb2.MatchResponse, _abc.Awaitable[_match_pb2.MatchResponse]]:
-        """As Match, for media too large for one message. What cannot be read by its first 4,096 bytes is refused
-        at once: a client may then stop sending.
+        """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
+        file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
+        stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
+        earlier.
         """
 
     @_abc_1.abstractmethod

@@ -301,13 +301,13 @@ class CreateWorkRequest(_message.Message):
 
     @_builtins.property
     def media(self) -> _containers.RepeatedCompositeFieldContainer[_fingerprint_pb2.Media]:
-        """Its media, at most 16 and at most the server's `max_inline_bytes` together. Empty: references follow
-        by UploadReference.
+        """Its media: with `fingerprints` at most 16, and at most the server's `max_inline_bytes` together. Empty:
+        references follow by UploadReference.
         """
 
     @_builtins.property
     def fingerprints(self) -> _containers.RepeatedCompositeFieldContainer[_fingerprint_pb2.FingerprintSet]:
-        """Its media as fingerprints, for owners whose files must not leave their house. At most 16."""
+        """Its media as fingerprints, for owners whose files must not leave their house. With `media` at most 16."""
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class ImageModality:
         # little. Below 4 grey levels of contrast, saving as JPEG alone moves more bits than this.
         Channel(hashes.PHASH, radius=8, narrow_radius=8, min_quality=0.25),
     )
+    views = len(hashes.TRANSFORMS)
     signal_units: Mapping[str, str] = MappingProxyType(
         {"pdq_distance": "bits", "pdq_quality": "", "phash_distance": "bits", "phash_quality": ""}
     )

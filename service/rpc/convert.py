@@ -17,7 +17,7 @@ from copyhound.v1 import fingerprint_pb2, match_pb2, work_pb2
 from indexers import registry
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric
-from indexers.modality import AlignedRegion, AlignedSegment, Box
+from indexers.modality import AlignedRegion, AlignedSegment, Box, MediaLimits, Role, views_for
 from service.domain import (
     Action,
     Licence,
@@ -36,7 +36,12 @@ from service.matcher import Comparison, Query
 MAX_BATCH = 256
 MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_PAGE = 1_000
-_MAX_DESCRIPTORS = 100_000
+_MAX_FRAMES = MediaLimits().max_frames
+"""Most descriptors of one view in a fingerprint."""
+_MAX_TERRITORIES = 250
+"""There are 249 ISO 3166-1 alpha-2 codes."""
+_SHOWN_CHARACTERS = 100
+"""Of a wrong value, in the error that refuses it."""
 _SHA256_BYTES = 32
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """Control characters but tab and line ends."""
@@ -124,17 +129,26 @@ def read_reference_name(name: str, field: str) -> tuple[UUID, UUID]:
     form = "works/{uuid}/references/{uuid}"
     work, separator, reference = name.partition(_REFERENCE)
     if not separator:
-        raise InvalidRequestError(field, f"must have the form {form}, not “{name[:100]}”")
+        raise InvalidRequestError(field, f"must have the form {form}, not “{_shown(name)}”")
     return _read_id(work, _WORK, field, form), _read_id(reference, "", field, form)
 
 
 def _read_id(name: str, prefix: str, field: str, form: str) -> UUID:
+    text = name.removeprefix(prefix)
     if name.startswith(prefix):
         try:
-            return UUID(name.removeprefix(prefix))
+            found = UUID(text)
         except ValueError:
             pass
-    raise InvalidRequestError(field, f"must have the form {form}, not “{name[:100]}”")
+        else:
+            if str(found) == text:  # each resource has one name, in lower case and with hyphens
+                return found
+    raise InvalidRequestError(field, f"must have the form {form}, not “{_shown(name)}”")
+
+
+def _shown(value: str) -> str:
+    """What of a wrong value an error repeats."""
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
 
 
 def etag(revision: int) -> str:
@@ -147,7 +161,7 @@ def read_etag(value: str, field: str) -> int | None:
     if not value:
         return None
     digits = value.removeprefix('"').removesuffix('"')
-    if value != f'"{digits}"' or not digits.isdecimal() or len(digits) > 18:
+    if value != f'"{digits}"' or not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
         raise InvalidRequestError(field, "is not an etag that this server gave; read the work again")
     return int(digits)
 
@@ -167,13 +181,15 @@ def read_time(message: Timestamp, field: str) -> datetime:
         raise InvalidRequestError(field, f"is no time: {error}") from error
 
 
-def read_territories(codes: Iterable[str], field: str) -> tuple[str, ...]:
+def read_territories(codes: Sequence[str], field: str) -> tuple[str, ...]:
     """ISO 3166-1 alpha-2 codes, in order, each once."""
+    if len(codes) > _MAX_TERRITORIES:
+        raise InvalidRequestError(field, f"has {len(codes)} codes; at most {_MAX_TERRITORIES} are allowed")
     found = []
     for i, code in enumerate(codes):
         if len(code) != 2 or not code.isascii() or not code.isalpha() or not code.isupper():
             raise InvalidRequestError(
-                f"{field}[{i}]", f"“{code[:10]}” is no ISO 3166-1 alpha-2 code, such as FR"
+                f"{field}[{i}]", f"“{_shown(code)}” is no ISO 3166-1 alpha-2 code, such as FR"
             )
         found.append(code)
     return tuple(dict.fromkeys(found))
@@ -184,16 +200,21 @@ def read_territories(codes: Iterable[str], field: str) -> tuple[str, ...]:
 
 def read_new_work(message: work_pb2.Work, field: str) -> NewWork:
     """A work to be registered."""
-    owner = read_text(message.owner, f"{field}.owner", 128).strip()
-    if not owner:
-        raise InvalidRequestError(f"{field}.owner", "is required: say whose work it is")
     return NewWork(
-        owner=owner,
+        owner=read_owner(message.owner, f"{field}.owner"),
         external_id=read_text(message.external_id, f"{field}.external_id", 255) or None,
         title=read_text(message.title, f"{field}.title", 1000),
         labels=_read_labels(message.labels, f"{field}.labels"),
         policy=_read_policy(message.policy, f"{field}.policy"),
     )
+
+
+def read_owner(value: str, field: str) -> str:
+    """An owner's name, without white space around it."""
+    owner = read_text(value, field, 128).strip()
+    if not owner:
+        raise InvalidRequestError(field, "is required: say whose works they are")
+    return owner
 
 
 _CHANGES: dict[str, Callable[[work_pb2.Work], dict[str, object]]] = {
@@ -209,18 +230,18 @@ def read_work_change(message: work_pb2.Work, paths: Sequence[str]) -> WorkChange
     unknown = [path for path in paths if path not in _CHANGES]
     if unknown:
         raise InvalidRequestError(
-            "update_mask", f"“{unknown[0][:100]}” cannot change; these can: {', '.join(_CHANGES)}"
+            "update_mask", f"“{_shown(unknown[0])}” cannot change; these can: {', '.join(_CHANGES)}"
         )
     values: dict[str, object] = {}
-    for path in paths or _CHANGES:
+    for path in dict.fromkeys(paths or _CHANGES):
         values |= _CHANGES[path](message)
     return WorkChange(**values)  # type: ignore[arg-type]
 
 
 def _read_labels(labels: Mapping[str, str], field: str) -> dict[str, str]:
+    if len(labels) > 64:
+        raise InvalidRequestError(field, f"has {len(labels)} labels; at most 64 are allowed")
     found = dict(labels)
-    if len(found) > 64:
-        raise InvalidRequestError(field, f"has {len(found)} labels; at most 64 are allowed")
     for key, value in found.items():
         read_text(key, f"{field} key", 63)
         read_text(value, f"{field}[{key}]", 255)
@@ -307,15 +328,18 @@ def reference_message(reference: Reference) -> work_pb2.Reference:
 # Fingerprints
 
 
-def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str) -> Fingerprint:
-    """A fingerprint, checked against its scheme."""
-    try:
-        scheme = registry.scheme(message.scheme)
-    except FingerprintError as error:
-        raise InvalidRequestError(f"{field}.scheme", str(error)) from error
-    n = message.count
-    if not 1 <= n <= _MAX_DESCRIPTORS:
-        raise InvalidRequestError(f"{field}.count", f"must be 1 to {_MAX_DESCRIPTORS}, not {n}")
+def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Role) -> Fingerprint:
+    """A fingerprint, checked against its scheme, and against what one in this role may hold."""
+    known = registry.schemes()
+    scheme = known.get(message.scheme)
+    if scheme is None:
+        raise InvalidRequestError(
+            f"{field}.scheme", f"“{_shown(message.scheme)}” is not known; use one of {', '.join(known)}"
+        )
+    views = views_for(registry.modality_of(scheme.id), role)
+    n, most = message.count, views * _MAX_FRAMES
+    if not 1 <= n <= most:
+        raise InvalidRequestError(f"{field}.count", f"must be 1 to {most} for a {role}, not {n}")
     row_bytes = scheme.columns * scheme.dtype.itemsize
     if len(message.descriptors) != n * row_bytes:
         raise InvalidRequestError(
@@ -329,10 +353,12 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str) -> Finger
     ):
         if length not in (0, wanted):
             raise InvalidRequestError(f"{field}.{name}", f"must be empty or {wanted} long, not {length}")
+    if max(message.views, default=0) >= views:
+        raise InvalidRequestError(f"{field}.views", f"the views of a {role} are 0 to {views - 1}")
     wire = np.dtype("u1") if scheme.metric is Metric.HAMMING else np.dtype("<f4")
     rows = np.frombuffer(message.descriptors, wire).reshape(n, scheme.columns)
     try:
-        return Fingerprint(
+        fingerprint = Fingerprint(
             scheme=scheme,
             descriptors=rows.astype(scheme.dtype),
             spans=np.array(message.spans or [0.0, 1.0] * n, np.float64).reshape(n, 2),
@@ -341,6 +367,18 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str) -> Finger
         )
     except FingerprintError as error:
         raise InvalidRequestError(field, str(error)) from error
+    if role is Role.REFERENCE:
+        _check_distinct(fingerprint, field)
+    return fingerprint
+
+
+def _check_distinct(fingerprint: Fingerprint, field: str) -> None:
+    """Refuse what describes the same moment in the same way twice: it would only crowd out others."""
+    rows = zip(fingerprint.descriptors, fingerprint.spans, strict=True)
+    if len({descriptor.tobytes() + span.tobytes() for descriptor, span in rows}) < len(fingerprint):
+        raise InvalidRequestError(
+            f"{field}.descriptors", "one span has the same descriptor twice; send it once"
+        )
 
 
 def fingerprint_message(fingerprint: Fingerprint) -> fingerprint_pb2.Fingerprint:
@@ -356,30 +394,43 @@ def fingerprint_message(fingerprint: Fingerprint) -> fingerprint_pb2.Fingerprint
     )
 
 
-def read_fingerprints(message: fingerprint_pb2.FingerprintSet, field: str) -> Query:
-    """All fingerprints of one media item."""
+def read_fingerprints(
+    message: fingerprint_pb2.FingerprintSet, field: str, role: Role, modality: str | None
+) -> Query:
+    """All fingerprints of one media item, of this modality unless it is None."""
+    field_of_all = f"{field}.fingerprints"
+    if not message.fingerprints:
+        raise InvalidRequestError(field_of_all, "send at least one fingerprint")
+    if len(message.fingerprints) > len(registry.schemes()):
+        raise InvalidRequestError(field_of_all, "send one fingerprint for each scheme")
     found = [
-        read_fingerprint(fingerprint, f"{field}.fingerprints[{i}]")
+        read_fingerprint(fingerprint, f"{field_of_all}[{i}]", role)
         for i, fingerprint in enumerate(message.fingerprints)
     ]
     schemes = {fingerprint.scheme.id for fingerprint in found}
-    if not found:
-        raise InvalidRequestError(f"{field}.fingerprints", "send at least one fingerprint")
     if len(schemes) < len(found):
-        raise InvalidRequestError(f"{field}.fingerprints", "send one fingerprint for each scheme")
+        raise InvalidRequestError(field_of_all, "send one fingerprint for each scheme")
     modalities = {registry.modality_of(scheme).name for scheme in schemes}
     if len(modalities) > 1:
-        raise InvalidRequestError(f"{field}.fingerprints", "all must be of one kind of media")
-    return Query(modalities.pop(), tuple(found), read_digest(message.sha256, f"{field}.sha256"))
+        raise InvalidRequestError(field_of_all, "all must be of one kind of media")
+    query = Query(modalities.pop(), tuple(found), read_digest(message.sha256, f"{field}.sha256"))
+    check_modality(query, modality, field_of_all)
+    return query
 
 
-def reference_of_query(query: Query, field: str) -> NewReference:
-    """A reference given by its fingerprints alone."""
-    if query.modality is None or any(np.any(f.views) for f in query.fingerprints):
+def check_modality(query: Query, modality: str | None, field: str) -> None:
+    """Check that what was given is of the kind of media that the caller named, if they named one."""
+    if modality not in (None, query.modality):
         raise InvalidRequestError(
-            f"{field}.views", "a reference has one view; send the fingerprints of the media as it is"
+            field, f"is of modality {query.modality}, not {modality} as the request says"
         )
-    return NewReference("", query.modality, query.sha256, 0, query.fingerprints)
+
+
+def read_reference(message: fingerprint_pb2.FingerprintSet, field: str) -> NewReference:
+    """A reference given by its fingerprints alone."""
+    query = read_fingerprints(message, field, Role.REFERENCE, None)
+    modality = registry.modality_of(query.fingerprints[0].scheme.id)
+    return NewReference("", modality.name, query.sha256, 0, query.fingerprints)
 
 
 # Answers

@@ -122,7 +122,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
                 convert.read_text(request.media.filename, "media.filename", 255)
                 return Query.of(await self._media.read(request.media, Role.QUERY, modality, "media", caller))
             case "fingerprints":
-                return convert.read_fingerprints(request.fingerprints, "fingerprints")
+                return convert.read_fingerprints(request.fingerprints, "fingerprints", Role.QUERY, modality)
             case "sha256":
                 digest = convert.read_digest(request.sha256, "sha256")
                 if digest is not None:
@@ -166,9 +166,11 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
                 convert.read_text(side.media.filename, f"{field}.media.filename", 255)
                 return Query.of(await self._media.read(side.media, role, modality, f"{field}.media", caller))
             case "fingerprints":
-                return convert.read_fingerprints(side.fingerprints, f"{field}.fingerprints")
+                return convert.read_fingerprints(side.fingerprints, f"{field}.fingerprints", role, modality)
             case "reference":
-                return await asyncio.to_thread(self._registered, side.reference, field, caller)
+                query = await asyncio.to_thread(self._registered, side.reference, field, caller)
+                convert.check_modality(query, modality, f"{field}.reference")
+                return query
         raise InvalidRequestError(field, "send media or fingerprints, or name a reference")
 
     def _registered(self, name: str, field: str, caller: Caller) -> Query:

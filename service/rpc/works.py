@@ -207,12 +207,11 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         caller.may_write_for(new.owner)
         if len(request.media) + len(request.fingerprints) > _MAX_INLINE_REFERENCES:
             raise InvalidRequestError(
-                "media", f"at most {_MAX_INLINE_REFERENCES} references; add more by UploadReference"
+                "media" if len(request.media) > _MAX_INLINE_REFERENCES else "fingerprints",
+                f"at most {_MAX_INLINE_REFERENCES} media and fingerprints together; UploadReference adds more",
             )
         given = [
-            convert.reference_of_query(
-                convert.read_fingerprints(message, f"fingerprints[{i}]"), f"fingerprints[{i}]"
-            )
+            convert.read_reference(message, f"fingerprints[{i}]")
             for i, message in enumerate(request.fingerprints)
         ]
         references = [*await self._read_all(request.media, caller), *given]

@@ -118,7 +118,7 @@ class Pool:
         except BaseException:
             self._idle.put_nowait(worker)
             raise
-        request = wire.pack_request(wire.Request(role, modality, self._limits))
+        request = wire.Request(role, modality, self._limits)
         task = asyncio.create_task(self._read_in(worker, request, descriptor))
         self._reading.add(task)
         task.add_done_callback(self._forget)
@@ -158,10 +158,11 @@ class Pool:
             self._replace(worker, died=True)
         raise BusyError("the server is stopping: try another one, or again later")
 
-    async def _read_in(self, worker: WorkerProcess, request: bytes, descriptor: int) -> ReadMedia:
+    async def _read_in(self, worker: WorkerProcess, request: wire.Request, descriptor: int) -> ReadMedia:
         timer = asyncio.get_running_loop().call_later(self._seconds, worker.kill, TIMEOUT)
         try:
-            answer = wire.unpack_answer(*await worker.ask(request, descriptor))
+            text, payload = await worker.ask(wire.pack_request(request), descriptor)
+            answer = wire.unpack_answer(text, payload, request)
         except WorkerDiedError as death:
             self._on_death(death.cause)
             _keep(self._starting, self._start_worker())

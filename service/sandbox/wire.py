@@ -18,7 +18,7 @@ import numpy.typing as npt
 from indexers import registry
 from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.fingerprint import Fingerprint
-from indexers.modality import MediaLimits, Role
+from indexers.modality import MediaLimits, Role, views_for
 
 PREFIX = struct.Struct("<II")
 """Length of the JSON header and of the payload that follows it."""
@@ -163,8 +163,8 @@ def _arrays(fingerprint: Fingerprint) -> list[npt.NDArray[Any]]:
     return arrays if fingerprint.regions is None else [*arrays, fingerprint.regions]
 
 
-def unpack_answer(text: bytes, payload: bytes) -> ReadMedia | Refusal:
-    """Read a worker's answer.
+def unpack_answer(text: bytes, payload: bytes, request: Request) -> ReadMedia | Refusal:
+    """Read a worker's answer to a request.
 
     Raises:
         WireError: If anything about it is not as it must be.
@@ -173,7 +173,7 @@ def unpack_answer(text: bytes, payload: bytes) -> ReadMedia | Refusal:
         header = json.loads(text)
         if "reason" in header:
             return Refusal(Failure(header["reason"]), str(header["message"])[:MAX_MESSAGE_CHARACTERS])
-        return _media(header, memoryview(payload))
+        return _media(header, memoryview(payload), request)
     except (
         ValueError,
         KeyError,
@@ -184,8 +184,11 @@ def unpack_answer(text: bytes, payload: bytes) -> ReadMedia | Refusal:
         raise WireError(f"an answer that makes no sense: {error}") from error
 
 
-def _media(header: Header, payload: memoryview) -> ReadMedia:
+def _media(header: Header, payload: memoryview, request: Request) -> ReadMedia:
     modality = registry.by_name(header["modality"])
+    if request.modality not in (None, modality.name):
+        raise WireError(f"{modality.name} where {request.modality} was asked for")
+    views = views_for(modality, request.role)
     fingerprints = []
     at = 0
     for described in header["fingerprints"]:
@@ -193,6 +196,8 @@ def _media(header: Header, payload: memoryview) -> ReadMedia:
         fingerprints.append(fingerprint)
     if [f.scheme for f in fingerprints] != [channel.scheme for channel in modality.channels]:
         raise WireError("other schemes than the modality has")
+    if any(f.views.max() >= views or len(f) > views * request.limits.max_frames for f in fingerprints):
+        raise WireError("more views or frames than were asked for")
     if at != len(payload):
         raise WireError("bytes that nothing describes")
     return ReadMedia(

@@ -323,6 +323,9 @@ def test_spooled_bytes_cannot_change() -> None:
             media.write(b"more")
 
 
+ASKED = wire.Request(Role.QUERY, None, MediaLimits())
+
+
 def honest() -> tuple[dict[str, object], bytes]:
     modality = ImageModality()
     prints = modality.fingerprint(modality.decode(io.BytesIO(PHOTO), MediaLimits()), Role.QUERY)
@@ -353,9 +356,31 @@ def honest() -> tuple[dict[str, object], bytes]:
 )
 def test_a_lying_worker_is_not_believed(lie: dict[str, object]) -> None:
     header, payload = honest()
-    assert isinstance(wire.unpack_answer(json.dumps(header).encode(), payload), ReadMedia)
+    assert isinstance(wire.unpack_answer(json.dumps(header).encode(), payload, ASKED), ReadMedia)
     with pytest.raises(wire.WireError):
-        wire.unpack_answer(json.dumps(header | lie).encode(), payload)
+        wire.unpack_answer(json.dumps(header | lie).encode(), payload, ASKED)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        wire.Request(Role.REFERENCE, None, MediaLimits()),  # which has one view
+        wire.Request(Role.QUERY, "sound", MediaLimits()),
+        wire.Request(Role.QUERY, None, MediaLimits(max_frames=0)),
+    ],
+)
+def test_an_answer_to_another_request_is_not_believed(asked: wire.Request) -> None:
+    header, payload = honest()
+    with pytest.raises(wire.WireError):
+        wire.unpack_answer(json.dumps(header).encode(), payload, asked)
+
+
+def test_a_view_that_the_modality_does_not_have_is_not_believed() -> None:
+    header, payload = honest()
+    views = np.frombuffer(payload, np.uint8).copy()
+    views[8 * (32 + 16 + 4) + 7] = 8  # the last of PDQ's eight views
+    with pytest.raises(wire.WireError, match="views"):
+        wire.unpack_answer(json.dumps(header).encode(), views.tobytes(), ASKED)
 
 
 def test_a_garbled_answer_is_not_believed() -> None:
@@ -372,6 +397,6 @@ def test_a_garbled_answer_is_not_believed() -> None:
         (text, broken.tobytes()),
     ):
         with pytest.raises(wire.WireError):
-            wire.unpack_answer(bad_text, bad_payload)
+            wire.unpack_answer(bad_text, bad_payload, ASKED)
     with pytest.raises(wire.WireError):
         wire.lengths(wire.PREFIX.pack(100, 2**31))
