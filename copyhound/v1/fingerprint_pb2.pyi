@@ -54,7 +54,7 @@ class Fingerprint(_message.Message):
     scheme: _builtins.str
     """Scheme id, such as `image.pdq.v1`. GetIndexState lists the schemes that the server knows."""
     count: _builtins.int
-    """Number of descriptors, at least 1."""
+    """Number of descriptors, 1 to 4,096."""
     descriptors: _builtins.bytes
     """`count` descriptors one after another. Hamming schemes: dim/8 bytes each, most significant bit
     first. Cosine schemes: dim little-endian float32 each, L2-normalised.

@@ -35,7 +35,9 @@ from service.matcher import Comparison, Query
 MAX_BATCH = 256
 MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_PAGE = 1_000
-_MAX_DESCRIPTORS = 100_000
+_MAX_DESCRIPTORS = 4_096
+"""512 frames in 8 views. Each is compared with each of a candidate's, which takes memory and time."""
+_VIEWS = 8
 _SHA256_BYTES = 32
 _WORK, _REFERENCE, _OPERATION = "works/", "/references/", "operations/"
 _MODALITIES = {fingerprint_pb2.MODALITY_IMAGE: "image"}
@@ -326,6 +328,8 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str) -> Finger
     ):
         if length not in (0, wanted):
             raise InvalidRequestError(f"{field}.{name}", f"must be empty or {wanted} long, not {length}")
+    if max(message.views, default=0) >= _VIEWS:
+        raise InvalidRequestError(f"{field}.views", f"must be 0 to {_VIEWS - 1}, not {max(message.views)}")
     wire = np.dtype("u1") if scheme.metric is Metric.HAMMING else np.dtype("<f4")
     rows = np.frombuffer(message.descriptors, wire).reshape(n, scheme.columns)
     try:
