@@ -20,6 +20,9 @@ One pair of unrelated pictures in a million has a view within 48 bits of PDQ, 42
 (measured on 3,100 photographs).
 """
 
+_ROWS_AT_ONCE = 64
+"""Query descriptors that are compared at a time, which bounds the memory that it takes."""
+
 _SIGNALS = {PDQ.id: "pdq", PHASH.id: "phash"}
 """What the signals of a scheme begin with."""
 
@@ -88,7 +91,11 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
 def _compare(query: Fingerprint, work: Fingerprint) -> _Comparison:
     words = np.ascontiguousarray(query.descriptors).view(np.uint64)
     others = np.ascontiguousarray(work.descriptors).view(np.uint64)
-    distances = np.bitwise_count(words[:, np.newaxis] ^ others).sum(axis=2, dtype=np.uint16)
+    distances = np.empty((len(words), len(others)), np.uint16)
+    for start in range(0, len(words), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        differing = np.bitwise_count(words[rows, np.newaxis] ^ others)
+        distances[rows] = differing.sum(axis=2, dtype=np.uint16)
     row, column = divmod(int(distances.argmin()), distances.shape[1])
     return _Comparison(query, work, distances, row, column)
 

@@ -12,6 +12,9 @@ from service import errors
 DOMAIN = "copyhound"
 """Domain of every ErrorInfo."""
 
+_MAX_TEXT_BYTES = 600
+"""Statuses travel in trailers, of which clients take 8 KiB; there, a byte of a text takes up to three."""
+
 _INTERNAL_MESSAGE = "the server failed on this request; its log tells more under id {id}"
 
 _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
@@ -46,7 +49,7 @@ def code_of(error: Exception) -> grpc.StatusCode:
 def row_status(reason: str, message: str) -> status_pb2.Status:
     """The status of an error that was stored as text."""
     code, _ = _BY_REASON.get(reason, grpc.StatusCode.INTERNAL).value
-    status = status_pb2.Status(code=code, message=message)
+    status = status_pb2.Status(code=code, message=_short(message))
     _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
     return status
 
@@ -61,20 +64,27 @@ def status_of(error: Exception, *, error_id: str = "") -> status_pb2.Status:
     code, _ = code_of(error).value
     if not isinstance(error, errors.ServiceError):
         return status_pb2.Status(code=code, message=_INTERNAL_MESSAGE.format(id=error_id))
+    message = _short(str(error))
+    metadata = {name: _short(value) for name, value in error.metadata.items()}
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     ]
     if isinstance(error, errors.InvalidRequestError):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=str(error), reason=error.reason
+            field=_short(error.field), description=message, reason=error.reason
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.QuotaExceededError | errors.BusyError):
         details.append(error_details_pb2.RetryInfo(retry_delay=_duration(error.retry_after)))
-    status = status_pb2.Status(code=code, message=str(error))
+    status = status_pb2.Status(code=code, message=message)
     for detail in details:
         _attach(status, detail)
     return status
+
+
+def _short(text: str) -> str:
+    """A text, cut where it repeats what the caller sent at length: a status with more does not arrive."""
+    return text.encode()[:_MAX_TEXT_BYTES].decode(errors="ignore")
 
 
 def _attach(status: status_pb2.Status, detail: Message) -> None:

@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from service.errors import BusyError, ServiceError
+from service.errors import BusyError, InvalidRequestError, ServiceError
 from service.metrics import Metrics
 from service.rpc.access import PERMISSIONS, Gate, set_caller
 from service.rpc.context import Context
@@ -56,19 +57,20 @@ class Guard(grpc.aio.ServerInterceptor):
             return handler
         if handler is None:
             return grpc.unary_unary_rpc_method_handler(_refuse_early)
+        deserializer = _lenient(handler.request_deserializer)
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(
-                self._wrap(method, handler.stream_unary),
-                handler.request_deserializer,
+                self._wrap(method, handler.stream_unary, _each),
+                deserializer,
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._wrap(method, handler.unary_unary),
-            handler.request_deserializer,
+            self._wrap(method, handler.unary_unary, _decoded),
+            deserializer,
             handler.response_serializer,
         )
 
-    def _wrap(self, method: str, behaviour: Any) -> Any:
+    def _wrap(self, method: str, behaviour: Any, decoded: Callable[[Any], Any]) -> Any:
         call: _Behaviour = behaviour
 
         async def guarded(request: Any, context: Context) -> Any:
@@ -79,7 +81,7 @@ class Guard(grpc.aio.ServerInterceptor):
             try:
                 with self._metrics.span(method):
                     await self._admit(method, context)
-                    return await call(request, context)
+                    return await call(decoded(request), context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
@@ -106,6 +108,35 @@ class Guard(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(key=caller.id)
         caller.charge(requests=1)
         set_caller(caller)
+
+
+def _lenient(deserializer: Any) -> Callable[[bytes], Any]:
+    """Return a message's DecodeError instead of raising it: gRPC would tell the caller UNKNOWN."""
+
+    def deserialize(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except DecodeError as error:
+            return error
+
+    return deserialize
+
+
+def _decoded(request: Any) -> Any:
+    """The request.
+
+    Raises:
+        InvalidRequestError: If it is what `_lenient` made of bytes that are no message.
+    """
+    if isinstance(request, DecodeError):
+        raise InvalidRequestError("request", f"is no message of this method: {request}") from request
+    return request
+
+
+async def _each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Each request, as `_decoded`."""
+    async for request in requests:
+        yield _decoded(request)
 
 
 async def _refuse_early(request: bytes, context: Context) -> None:
