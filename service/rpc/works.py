@@ -208,7 +208,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         if len(request.media) + len(request.fingerprints) > _MAX_INLINE_REFERENCES:
             raise InvalidRequestError(
                 "media" if len(request.media) > _MAX_INLINE_REFERENCES else "fingerprints",
-                f"at most {_MAX_INLINE_REFERENCES} media and fingerprints together; UploadReference adds more",
+                f"at most {_MAX_INLINE_REFERENCES} with the media together; UploadReference adds more",
             )
         given = [
             convert.read_reference(message, f"fingerprints[{i}]")
