@@ -1,8 +1,10 @@
 """Errors as gRPC statuses with google.rpc details: the only place that maps them."""
 
 import math
+import uuid
 
 import grpc
+import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -12,7 +14,12 @@ from service import errors
 DOMAIN = "copyhound"
 """Domain of every ErrorInfo."""
 
+_MAX_MESSAGE_CHARACTERS = 1000
+"""Statuses travel in headers, which clients take up to 8 KiB of."""
+
 _INTERNAL_MESSAGE = "the server failed on this request; its log tells more under id {id}"
+
+log = structlog.get_logger("copyhound.rpc")
 
 _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -46,9 +53,18 @@ def code_of(error: Exception) -> grpc.StatusCode:
 def row_status(reason: str, message: str) -> status_pb2.Status:
     """The status of an error that was stored as text."""
     code, _ = _BY_REASON.get(reason, grpc.StatusCode.INTERNAL).value
-    status = status_pb2.Status(code=code, message=message)
+    status = status_pb2.Status(code=code, message=_clip(message))
     _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
     return status
+
+
+def failure(error: Exception) -> status_pb2.Status:
+    """The status of any error; one that is not the caller's goes to the log, under the id that is told."""
+    if isinstance(error, errors.ServiceError):
+        return status_of(error)
+    error_id = uuid.uuid4().hex
+    log.error("a call failed", error_id=error_id, exc_info=error)
+    return status_of(error, error_id=error_id)
 
 
 def status_of(error: Exception, *, error_id: str = "") -> status_pb2.Status:
@@ -66,15 +82,19 @@ def status_of(error: Exception, *, error_id: str = "") -> status_pb2.Status:
     ]
     if isinstance(error, errors.InvalidRequestError):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=str(error), reason=error.reason
+            field=error.field, description=_clip(str(error)), reason=error.reason
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.QuotaExceededError | errors.BusyError):
         details.append(error_details_pb2.RetryInfo(retry_delay=_duration(error.retry_after)))
-    status = status_pb2.Status(code=code, message=str(error))
+    status = status_pb2.Status(code=code, message=_clip(str(error)))
     for detail in details:
         _attach(status, detail)
     return status
+
+
+def _clip(message: str) -> str:
+    return message[:_MAX_MESSAGE_CHARACTERS]
 
 
 def _attach(status: status_pb2.Status, detail: Message) -> None:
