@@ -112,7 +112,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(asyncio.to_thread, tracer.close)
         metrics = Metrics(tracer)
         gate = Gate(store, allow_anonymous=settings.allow_anonymous)
-        server = Server(guard=Guard(gate, metrics), max_inline_bytes=settings.max_inline_bytes)
+        server = Server(
+            guard=Guard(gate, metrics),
+            max_inline_bytes=settings.max_inline_bytes,
+            max_concurrent_calls=settings.max_concurrent_calls,
+        )
         port = await server.start(settings.listen, tls)
         stack.push_async_callback(server.stop, 0)
         pool = Pool(
