@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from service import logs
 from service.app import open_store, serve
 from service.domain import ApiKey, KeyRole
-from service.errors import ServiceError
+from service.errors import InvalidRequestError, ServiceError
 from service.rpc.access import new_key
+from service.rpc.convert import read_owner
 from service.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -60,6 +61,11 @@ def create_command(
     """Make a key and print it, this once."""
     if (role is KeyRole.OWNER) != (owner is not None):
         _fail("a key of role owner, and no other, needs --owner NAME", status=2)
+    if owner is not None:
+        try:
+            owner = read_owner(owner, "--owner")
+        except InvalidRequestError as error:
+            _fail(str(error), status=2)
     key, text = new_key(role, owner, requests_per_minute, bytes_per_minute)
     store = open_store(_settings(data, {}))
     try:

@@ -112,7 +112,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(asyncio.to_thread, tracer.close)
         metrics = Metrics(tracer)
         gate = Gate(store, allow_anonymous=settings.allow_anonymous)
-        server = Server(guard=Guard(gate, metrics), max_inline_bytes=settings.max_inline_bytes)
+        server = Server(
+            guard=Guard(gate, metrics),
+            max_inline_bytes=settings.max_inline_bytes,
+            max_concurrent_calls=settings.max_concurrent_calls,
+        )
         port = await server.start(settings.listen, tls)
         stack.push_async_callback(server.stop, 0)
         pool = Pool(
@@ -148,7 +152,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             read=matcher.read,
             root=settings.import_root,
             max_bytes=settings.max_media_bytes,
-            parallel=2 * (settings.workers or os.cpu_count() or 1),
+            parallel=_parallel(settings),
         )
         await importer.start()
         stack.push_async_callback(importer.close)
@@ -180,6 +184,11 @@ async def serve(settings: Settings) -> None:
         sys.stdout.write(f"listening on {service.host}:{service.port}\n")
         sys.stdout.flush()
         await stop.wait()
+
+
+def _parallel(settings: Settings) -> int:
+    """Media items that one import or batch may have in work: enough to keep all workers busy."""
+    return 2 * (settings.workers or os.cpu_count() or 1)
 
 
 def _make_folder(folder: Path) -> None:
@@ -233,10 +242,20 @@ async def _serve(
     )
     await server.serve(
         works=WorkService(
-            catalogue=catalogue, matcher=matcher, media=media, spooler=spooler, importer=importer
+            catalogue=catalogue,
+            matcher=matcher,
+            media=media,
+            spooler=spooler,
+            importer=importer,
+            parallel=_parallel(settings),
         ),
         matches=MatchService(
-            matcher=matcher, store=catalogue.store, media=media, spooler=spooler, state=state
+            matcher=matcher,
+            store=catalogue.store,
+            media=media,
+            spooler=spooler,
+            state=state,
+            parallel=_parallel(settings),
         ),
         operations=OperationsService(catalogue=catalogue, importer=importer),
     )

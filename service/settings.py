@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = None
     """PEM file of the authority whose client certificates are asked for (mTLS)."""
 
+    max_concurrent_calls: Annotated[int, Ge(1)] = 512
+    """Most calls at a time, of all callers together; more are refused with RESOURCE_EXHAUSTED."""
+
     workers: Annotated[int, Ge(0)] = 0
     """Processes that read media. 0: one for each core."""
     worker_memory_mb: Annotated[int, Ge(256)] = 2048

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from service.domain import ApiKey, KeyRole
-from service.errors import ForbiddenError, UnauthenticatedError
+from service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from service.rpc.quotas import Quotas
 from service.store import Store
 
@@ -41,7 +41,7 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/google.longrunning.Operations/WaitOperation": _WRITERS,
     "/google.longrunning.Operations/CancelOperation": _WRITERS,
 }
-"""Roles that may call a method. Methods that are not here (health, reflection) need no key."""
+"""Roles that may call a method. Nobody may call others, but for health and reflection; see `guard`."""
 
 
 def new_key(
@@ -104,14 +104,24 @@ class Caller:
                 f"the key registers works of owner “{self.owner}” alone; use that owner or another key"
             )
 
-    def charge(self, *, requests: int = 0, media_bytes: int = 0) -> None:
-        """Take from the key's quotas.
+    def charge(self, *, requests: int = 0, media_bytes: int = 0, overdraft: bool = False) -> None:
+        """Take from the key's quotas; see `Quotas.charge`.
 
         Raises:
             QuotaExceededError: If they do not allow it now.
         """
         if self.key is not None:
-            self._quotas.charge(self.key, requests=requests, media_bytes=media_bytes)
+            self._quotas.charge(self.key, requests=requests, media_bytes=media_bytes, overdraft=overdraft)
+
+    def charge_items(self, count: int) -> None:
+        """Charge a call by its items, in one: what the call itself was charged is given back first.
+
+        Raises:
+            QuotaExceededError: If the quota does not allow them now.
+        """
+        if self.key is not None:
+            self._quotas.refund(self.key, requests=1)
+            self._quotas.charge(self.key, requests=count)
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -125,6 +135,16 @@ def current_caller() -> Caller:
 def set_caller(caller: Caller) -> None:
     """Say who makes the call that is being served, for the rest of its task."""
     _caller.set(caller)
+
+
+def not_found(kind: str, name: str) -> NotFoundError:
+    """Say that something is not there; the same for what is not, and for what the caller may not see.
+
+    Args:
+        kind: Such as ``work``.
+        name: Its resource name.
+    """
+    return NotFoundError(f"there is no {kind} {name}; it may have been deleted", name=name)
 
 
 class Gate:

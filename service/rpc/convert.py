@@ -33,7 +33,6 @@ from service.domain import (
 from service.errors import InvalidRequestError
 from service.matcher import Comparison, Query
 
-MAX_BATCH = 256
 MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_PAGE = 1_000
 _MAX_FRAMES = MediaLimits().max_frames

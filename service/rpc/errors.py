@@ -1,8 +1,10 @@
 """Errors as gRPC statuses with google.rpc details: the only place that maps them."""
 
 import math
+import uuid
 
 import grpc
+import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -16,6 +18,8 @@ _MAX_TEXT_BYTES = 600
 """Statuses travel in trailers, of which clients take 8 KiB; there, a byte of a text takes up to three."""
 
 _INTERNAL_MESSAGE = "the server failed on this request; its log tells more under id {id}"
+
+log = structlog.get_logger("copyhound.rpc")
 
 _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -52,6 +56,15 @@ def row_status(reason: str, message: str) -> status_pb2.Status:
     status = status_pb2.Status(code=code, message=_short(message))
     _attach(status, error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
     return status
+
+
+def failure(error: Exception) -> status_pb2.Status:
+    """The status of any error; one that is not the caller's goes to the log, under the id that is told."""
+    if isinstance(error, errors.ServiceError):
+        return status_of(error)
+    error_id = uuid.uuid4().hex
+    log.error("a call failed", error_id=error_id, exc_info=error)
+    return status_of(error, error_id=error_id)
 
 
 def status_of(error: Exception, *, error_id: str = "") -> status_pb2.Status:

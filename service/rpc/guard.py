@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -13,20 +12,26 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from service.errors import BusyError, InvalidRequestError, ServiceError
+from service.errors import BusyError, InvalidRequestError
 from service.metrics import Metrics
-from service.rpc.access import PERMISSIONS, Gate, set_caller
+from service.rpc.access import PERMISSIONS, Caller, Gate, set_caller
 from service.rpc.context import Context
-from service.rpc.errors import code_of, status_of
+from service.rpc.errors import code_of, failure
 
 log = structlog.get_logger("copyhound.rpc")
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs alone
 _Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
+_OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""What the methods begin with that need no key."""
+
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Wraps the methods that `PERMISSIONS` names; lets health and reflection through as they are."""
+    """Admits callers to the methods that `PERMISSIONS` names; lets health and reflection through as they are.
+
+    Any other method does not exist, whoever implements it.
+    """
 
     def __init__(self, gate: Gate, metrics: Metrics) -> None:
         """Admit by `gate`, measure with `metrics`."""
@@ -50,44 +55,63 @@ class Guard(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable["_Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "_Handler | None":
-        """Wrap the method's handler."""
-        handler = await continuation(handler_call_details)
+        """Admit the caller, before any of the message is read; wrap the method's handler."""
         method = handler_call_details.method
+        if method.startswith(_OPEN):
+            return await continuation(handler_call_details)
         if method not in PERMISSIONS:
-            return handler
+            return None
+        handler = await continuation(handler_call_details)
         if handler is None:
-            return grpc.unary_unary_rpc_method_handler(_refuse_early)
+            return self._refusing(
+                method, BusyError("the server is starting; send the request again in a moment")
+            )
+        try:
+            caller = await self._admit(method, handler_call_details.invocation_metadata)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            return self._refusing(method, error)
         deserializer = _lenient(handler.request_deserializer)
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(
-                self._wrap(method, handler.stream_unary, _each),
+                self._wrap(method, caller, handler.stream_unary, _each),
                 deserializer,
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._wrap(method, handler.unary_unary, _decoded),
+            self._wrap(method, caller, handler.unary_unary, _decoded),
             deserializer,
             handler.response_serializer,
         )
 
-    def _wrap(self, method: str, behaviour: Any, decoded: Callable[[Any], Any]) -> Any:
+    def _refusing(self, method: str, error: Exception) -> "_Handler":
+        """A handler that refuses: of a stream, so that it takes no message."""
+
+        async def refuse(_requests: Any, _context: Context) -> Any:
+            raise error
+
+        return grpc.stream_unary_rpc_method_handler(self._wrap(method, None, refuse, _each))
+
+    def _wrap(self, method: str, caller: Caller | None, behaviour: Any, decoded: Callable[[Any], Any]) -> Any:
         call: _Behaviour = behaviour
 
         async def guarded(request: Any, context: Context) -> Any:
             start = perf_counter()
             structlog.contextvars.bind_contextvars(method=method)
+            if caller is not None:
+                structlog.contextvars.bind_contextvars(key=caller.id)
+                set_caller(caller)
             code = grpc.StatusCode.OK
             self._in_flight += 1
             try:
                 with self._metrics.span(method):
-                    await self._admit(method, context)
+                    self._check_draining()
                     return await call(decoded(request), context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 code = code_of(error)
-                await _abort(context, error)
+                await context.abort_with_status(rpc_status.to_status(failure(error)))
             finally:
                 self._in_flight -= 1
                 self._ended.set()
@@ -97,17 +121,17 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    async def _admit(self, method: str, context: Context) -> None:
+    def _check_draining(self) -> None:
         if self._draining:
             raise BusyError("the server is stopping; send the request to another, or again later")
-        metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
-        authorization = metadata.get("authorization")
+
+    async def _admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> Caller:
+        authorization = dict(metadata or ()).get("authorization")
         if isinstance(authorization, bytes):
             authorization = authorization.decode("latin-1")
         caller = await self._gate.admit(method, authorization)
-        structlog.contextvars.bind_contextvars(key=caller.id)
         caller.charge(requests=1)
-        set_caller(caller)
+        return caller
 
 
 def _lenient(deserializer: Any) -> Callable[[bytes], Any]:
@@ -137,17 +161,3 @@ async def _each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """Each request, as `_decoded`."""
     async for request in requests:
         yield _decoded(request)
-
-
-async def _refuse_early(request: bytes, context: Context) -> None:
-    """Refuse a call that came before the server was ready."""
-    del request
-    await _abort(context, BusyError("the server is starting; send the request again in a moment"))
-
-
-async def _abort(context: Context, error: Exception) -> None:
-    error_id = ""
-    if not isinstance(error, ServiceError):
-        error_id = uuid.uuid4().hex
-        log.error("a call failed", error_id=error_id, exc_info=error)
-    await context.abort_with_status(rpc_status.to_status(status_of(error, error_id=error_id)))

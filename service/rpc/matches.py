@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import structlog
+from google.rpc import status_pb2
 
 from copyhound.v1 import match_pb2, match_pb2_grpc
 from indexers.modality import Role
-from service.errors import InvalidRequestError, NotFoundError, ServiceError
+from service.errors import InvalidRequestError
 from service.matcher import Comparison, Matcher, Options, Query
 from service.matching.report import Selection
 from service.matching.score import IDENTICAL_FILE
-from service.rpc import convert
-from service.rpc.access import Caller, current_caller
+from service.rpc import batches, convert
+from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context, deadline_of
-from service.rpc.errors import status_of
 from service.rpc.media import MediaReader
 from service.rpc.state import StateReader
-from service.rpc.uploads import Spooler
+from service.rpc.uploads import Spooler, first_message
 from service.rpc.works import check_head
 from service.store import Store
 
@@ -33,13 +33,15 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         media: MediaReader,
         spooler: Spooler,
         state: StateReader,
+        parallel: int,
     ) -> None:
-        """Take the parts."""
+        """Take the parts; have at most `parallel` items of one batch in work at a time."""
         self._matcher = matcher
         self._store = store
         self._media = media
         self._spooler = spooler
         self._state = state
+        self._parallel = parallel
 
     async def Match(self, request: match_pb2.MatchRequest, context: Context) -> match_pb2.MatchResponse:
         """Match one item."""
@@ -53,33 +55,32 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         """Match each, or say why not."""
         caller, deadline = current_caller(), deadline_of(context)
         items = request.requests
-        if not 1 <= len(items) <= convert.MAX_BATCH:
-            raise InvalidRequestError("requests", f"send 1 to {convert.MAX_BATCH}, not {len(items)}")
+        batches.admit(items, caller)
         self._media.check_size(item.media for item in items)
-        caller.charge(requests=len(items) - 1)  # the call itself was charged already
-
-        async def one(item: match_pb2.MatchRequest) -> match_pb2.BatchMatchResponse.Result:
-            try:
-                response = await self._match(item, caller, deadline)
-                return match_pb2.BatchMatchResponse.Result(response=response)
-            except ServiceError as error:
-                return match_pb2.BatchMatchResponse.Result(error=status_of(error))
-
-        return match_pb2.BatchMatchResponse(results=await asyncio.gather(*(one(item) for item in items)))
+        answers = await batches.answer_each(
+            items, lambda item: self._match(item, caller, deadline), parallel=self._parallel
+        )
+        result = match_pb2.BatchMatchResponse.Result
+        return match_pb2.BatchMatchResponse(
+            results=[
+                result(error=answer) if isinstance(answer, status_pb2.Status) else result(response=answer)
+                for answer in answers
+            ]
+        )
 
     async def MatchStream(
         self, request_iterator: AsyncIterator[match_pb2.MatchStreamRequest], context: Context
     ) -> match_pb2.MatchResponse:
         """Match an item of any size."""
         caller = current_caller()
+        header = (await first_message(request_iterator)).header
+        convert.read_text(header.filename, "header.filename", 255)
+        request_id = _bind_request_id(header.request_id)
+        options = self._options(header.options, caller, deadline_of(context))
+        modality = convert.read_modality(header.options.modality, "header.options.modality")
         upload = await self._spooler.receive(request_iterator, caller, check_head)
         with upload.media:
-            header = upload.first.header
-            convert.read_text(header.filename, "header.filename", 255)
-            request_id = _bind_request_id(header.request_id)
-            options = self._options(header.options, caller, deadline_of(context))
-            modality = convert.read_modality(header.options.modality, "header.options.modality")
-            read = await self._matcher.read(upload.media, Role.QUERY, modality)
+            read = upload.vouched(await self._matcher.read(upload.media, Role.QUERY, modality))
         report = await self._matcher.match(Query.of(read), options)
         return convert.report_message(report, request_id)
 
@@ -185,7 +186,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
             or reference.work_id != work_id
             or caller.owner not in (None, work.owner)
         ):
-            raise NotFoundError(f"there is no reference {name}; it may have been deleted", name=name)
+            raise not_found("reference", name)
         return Query(reference.modality, stored, reference.sha256)
 
 

@@ -1,6 +1,10 @@
 """Inline media: bytes in a message to fingerprints."""
 
-from collections.abc import Iterable
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import BinaryIO, TypeVar
 
 from copyhound.v1 import fingerprint_pb2
 from indexers.modality import Role
@@ -8,6 +12,15 @@ from service.errors import InvalidRequestError, MediaTooLargeError
 from service.matcher import Matcher
 from service.rpc.access import Caller
 from service.sandbox import ReadMedia, spool
+
+T = TypeVar("T")
+
+_LARGE_BYTES = 1024 * 1024
+
+
+async def unblocked(size: int, work: Callable[[], T]) -> T:
+    """Do work on `size` bytes: much of it in a thread, so that the event loop goes on."""
+    return await asyncio.to_thread(work) if size > _LARGE_BYTES else work()
 
 
 class MediaReader:
@@ -50,5 +63,13 @@ class MediaReader:
         if not content:
             raise InvalidRequestError(f"{field}.content", "is empty: send the whole file")
         caller.charge(media_bytes=len(content))
-        with spool(content) as file:
-            return await self._matcher.read(file, role, modality)
+        sha256, file = await unblocked(len(content), lambda: _prepare(content))
+        with file:
+            read = await self._matcher.read(file, role, modality)
+        # The worker has read the file, which may have taken it over: what can be known without it, is.
+        return replace(read, sha256=sha256, byte_count=len(content))
+
+
+def _prepare(content: bytes) -> tuple[bytes, BinaryIO]:
+    """The content's SHA-256, and a file that holds it."""
+    return hashlib.sha256(content).digest(), spool(content)

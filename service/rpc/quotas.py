@@ -22,8 +22,17 @@ class Quotas:
         self._clock = clock
         self._buckets: dict[tuple[str, str], _Bucket] = {}
 
-    def charge(self, key: ApiKey, *, requests: int = 0, media_bytes: int = 0) -> None:
+    def charge(
+        self, key: ApiKey, *, requests: int = 0, media_bytes: int = 0, overdraft: bool = False
+    ) -> None:
         """Take from a key's quotas, or take nothing.
+
+        Args:
+            key: Whose.
+            requests: How many requests.
+            media_bytes: How many bytes of media.
+            overdraft: Take more than there is, where the quota allows it or not: for what goes on after it
+                was admitted. Later charges wait until the debt is paid.
 
         Raises:
             QuotaExceededError: If one of them does not allow it now.
@@ -36,7 +45,7 @@ class Quotas:
         levels = [self._level(key, unit, limit) for unit, _, limit in limited]
         for (unit, cost, limit), bucket in zip(limited, levels, strict=True):
             # A full bucket always serves: an item larger than a minute's quota would never pass.
-            if bucket.level < min(cost, limit):
+            if not overdraft and bucket.level < min(cost, limit):
                 missing = min(cost, limit) - bucket.level
                 raise QuotaExceededError(
                     f"the key's quota of {limit} {unit} a minute is used up; wait, or ask for a larger one",
@@ -45,6 +54,11 @@ class Quotas:
                 )
         for (_, cost, _), bucket in zip(limited, levels, strict=True):
             bucket.level -= cost
+
+    def refund(self, key: ApiKey, *, requests: int) -> None:
+        """Give back requests that were charged."""
+        if key.requests_per_minute:
+            self._level(key, "requests", key.requests_per_minute).level += requests
 
     def _level(self, key: ApiKey, unit: str, limit: int) -> _Bucket:
         now = self._clock()

@@ -32,12 +32,19 @@ _FAREWELL_SECONDS = 1.0
 class Server:
     """The server: bound to its address from `start` on, ready to work from `serve` on."""
 
-    def __init__(self, *, guard: Guard, max_inline_bytes: int) -> None:
-        """Prepare health and reflection; nothing listens yet."""
+    def __init__(self, *, guard: Guard, max_inline_bytes: int, max_concurrent_calls: int) -> None:
+        """Prepare health and reflection; nothing listens yet.
+
+        Args:
+            guard: Admits calls.
+            max_inline_bytes: Most media bytes in one message.
+            max_concurrent_calls: Most calls at a time; gRPC refuses more with RESOURCE_EXHAUSTED.
+        """
         self._guard = guard
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[guard],
+            maximum_concurrent_rpcs=max_concurrent_calls,
             options=[
                 ("grpc.max_receive_message_length", max_inline_bytes + _MESSAGE_SLACK),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival

@@ -4,13 +4,14 @@ import errno
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Generic, Literal, Protocol, TypeVar
+from typing import BinaryIO, Literal, Protocol, TypeVar
 
 from service.errors import InvalidRequestError, MediaTooLargeError, StorageFullError
 from service.rpc.access import Caller
 from service.rpc.convert import MAX_CHUNK_BYTES
+from service.sandbox import ReadMedia
 
 _HEAD_BYTES = 4096
 
@@ -32,20 +33,38 @@ M = TypeVar("M", bound=StreamMessage)
 
 
 @dataclass(frozen=True, slots=True)
-class Upload(Generic[M]):
+class Upload:
     """A media item that arrived.
 
     Attributes:
-        first: The message with the header.
         media: The file; the caller closes it.
         sha256: Its digest, 32 bytes.
         byte_count: Its size.
     """
 
-    first: M
     media: BinaryIO
     sha256: bytes
     byte_count: int
+
+    def vouched(self, read: ReadMedia) -> ReadMedia:
+        """What a worker found, with the digest and size that the service itself took.
+
+        The worker has read the file, which may have taken it over.
+        """
+        return replace(read, sha256=self.sha256, byte_count=self.byte_count)
+
+
+async def first_message(messages: AsyncIterator[M]) -> M:
+    """The message with the header, so that it can be checked before any chunk is taken.
+
+    Raises:
+        InvalidRequestError: If the stream begins with something else.
+    """
+    async for message in messages:
+        if message.WhichOneof("payload") == "header":
+            return message
+        break
+    raise InvalidRequestError("header", "the first message of the stream must hold the header")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +81,32 @@ class Spooler:
 
     async def receive(
         self,
-        messages: AsyncIterator[M],
+        messages: AsyncIterator[StreamMessage],
         caller: Caller,
         check_head: Callable[[bytes], None],
-    ) -> Upload[M]:
-        """Take a whole stream in.
+    ) -> Upload:
+        """Take in what follows the header.
 
         Args:
-            messages: The stream.
-            caller: Whose quota pays.
+            messages: The rest of the stream.
+            caller: Whose quota pays: for the first chunk it has to suffice, the others may overdraw it.
             check_head: Called with the file's first bytes as soon as these are there (4,096,
                 or all of a smaller file); what it raises ends the upload at once.
 
         Raises:
-            InvalidRequestError: If the messages come in another order, or a chunk is too large.
+            InvalidRequestError: If a message is no chunk, or a chunk is empty or too large.
             MediaTooLargeError: If there are more bytes than allowed.
             QuotaExceededError: If the caller's quota does not allow them.
             StorageFullError: If the disk is full.
         """
-        first = await self._first(messages)
         media: BinaryIO = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - `Upload` hands it on
         try:
             digest, size, head, checked = hashlib.sha256(), 0, b"", False
             async for message in messages:
                 chunk = _chunk(message)
+                self._check_size(size + len(chunk))
+                caller.charge(media_bytes=len(chunk), overdraft=size > 0)
                 size += len(chunk)
-                self._check_size(size)
-                caller.charge(media_bytes=len(chunk))
                 digest.update(chunk)
                 _write(media, chunk)
                 if not checked:
@@ -102,7 +120,7 @@ class Spooler:
         except BaseException:
             media.close()
             raise
-        return Upload(first, media, digest.digest(), size)
+        return Upload(media, digest.digest(), size)
 
     def _check_size(self, size: int) -> None:
         if size > self.max_bytes:
@@ -112,17 +130,12 @@ class Spooler:
                 max_media_bytes=str(self.max_bytes),
             )
 
-    async def _first(self, messages: AsyncIterator[M]) -> M:
-        async for message in messages:
-            if message.WhichOneof("payload") == "header":
-                return message
-            break
-        raise InvalidRequestError("header", "the first message of the stream must hold the header")
-
 
 def _chunk(message: StreamMessage) -> bytes:
     if message.WhichOneof("payload") != "chunk":
         raise InvalidRequestError("chunk", "every message after the first must hold a chunk")
+    if not message.chunk:
+        raise InvalidRequestError("chunk", "is empty: leave it out")
     if len(message.chunk) > MAX_CHUNK_BYTES:
         raise InvalidRequestError("chunk", f"has {len(message.chunk)} bytes; at most 1 MiB is allowed")
     return message.chunk

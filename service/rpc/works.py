@@ -1,6 +1,7 @@
 """WorkService: registering works."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
@@ -8,13 +9,14 @@ from uuid import UUID
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 
 from copyhound.v1 import fingerprint_pb2, work_pb2, work_pb2_grpc
 from indexers import registry
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import Role
 from service.catalogue import Catalogue
-from service.domain import ImportRow, NewReference, NewWork, RowState, StoredResponse
+from service.domain import ImportRow, NewReference, NewWork, RowState, StoredResponse, Work
 from service.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -24,13 +26,12 @@ from service.errors import (
 )
 from service.imports import Importer
 from service.matcher import Matcher
-from service.rpc import convert, pages
-from service.rpc.access import Caller, current_caller
+from service.rpc import batches, convert, pages
+from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
-from service.rpc.errors import status_of
-from service.rpc.media import MediaReader
+from service.rpc.media import MediaReader, unblocked
 from service.rpc.operations import operation_message
-from service.rpc.uploads import Spooler
+from service.rpc.uploads import Spooler, first_message
 from service.sandbox import ReadMedia
 from service.store import Transaction
 
@@ -51,18 +52,20 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         media: MediaReader,
         spooler: Spooler,
         importer: Importer,
+        parallel: int,
     ) -> None:
-        """Take the parts."""
+        """Take the parts; have at most `parallel` items and media of one call in work at a time."""
         self._catalogue = catalogue
         self._matcher = matcher
         self._media = media
         self._spooler = spooler
         self._importer = importer
+        self._parallel = parallel
 
     async def CreateWork(self, request: work_pb2.CreateWorkRequest, context: Context) -> work_pb2.Work:
         """Create a work with the references that came along."""
         del context
-        return await self._create(request, current_caller())
+        return await self._create(request, current_caller(), asyncio.Semaphore(self._parallel))
 
     async def BatchCreateWorks(
         self, request: work_pb2.BatchCreateWorksRequest, context: Context
@@ -71,29 +74,25 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         del context
         caller = current_caller()
         items = request.requests
-        if not 1 <= len(items) <= convert.MAX_BATCH:
-            raise InvalidRequestError("requests", f"send 1 to {convert.MAX_BATCH}, not {len(items)}")
-        caller.charge(requests=len(items) - 1)  # the call itself was charged already
-
-        async def one(
-            item: work_pb2.CreateWorkRequest,
-        ) -> work_pb2.BatchCreateWorksResponse.Result:
-            try:
-                return work_pb2.BatchCreateWorksResponse.Result(work=await self._create(item, caller))
-            except ServiceError as error:
-                return work_pb2.BatchCreateWorksResponse.Result(error=status_of(error))
-
-        results = await asyncio.gather(*(one(item) for item in items))
-        return work_pb2.BatchCreateWorksResponse(results=results)
+        batches.admit(items, caller)
+        slots = asyncio.Semaphore(self._parallel)
+        answers = await batches.answer_each(
+            items, lambda item: self._create(item, caller, slots), parallel=self._parallel
+        )
+        result = work_pb2.BatchCreateWorksResponse.Result
+        return work_pb2.BatchCreateWorksResponse(
+            results=[
+                result(error=answer) if isinstance(answer, status_pb2.Status) else result(work=answer)
+                for answer in answers
+            ]
+        )
 
     async def GetWork(self, request: work_pb2.GetWorkRequest, context: Context) -> work_pb2.Work:
         """Return a work with its references."""
         del context
         caller = current_caller()
         work_id = convert.read_work_name(request.name, "name")
-        work = await asyncio.to_thread(self._catalogue.store.get_work, work_id)
-        if caller.owner not in (None, work.owner):
-            raise _not_found(request.name)
+        work = await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
         return convert.work_message(work)
 
     async def ListWorks(
@@ -110,7 +109,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         filters = (owner, external_id)
         works = await asyncio.to_thread(
             self._catalogue.store.list_works,
-            owner=caller.owner or owner or None,
+            owner=(owner or None) if caller.owner is None else caller.owner,
             external_id=external_id or None,
             after=pages.read_token(request.page_token, filters),
             limit=size + 1,
@@ -129,7 +128,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         revision = convert.read_etag(request.work.etag, "work.etag")
 
         def update(transaction: Transaction) -> work_pb2.Work:
-            _check_owner(transaction, work_id, caller)
+            _visible(transaction.get_work, work_id, caller)
             return convert.work_message(transaction.update_work(work_id, change, revision=revision))
 
         return await self._write_once(caller, request.request_id, _digest(request), work_pb2.Work, update)
@@ -144,7 +143,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         revision = convert.read_etag(request.etag, "etag")
 
         def delete(transaction: Transaction) -> work_pb2.DeleteWorkResponse:
-            _check_owner(transaction, work_id, caller)
+            _visible(transaction.get_work, work_id, caller)
             return work_pb2.DeleteWorkResponse(sequence=transaction.delete_work(work_id, revision=revision))
 
         return await self._write_once(
@@ -157,25 +156,29 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         """Take a reference of any size; create its work where the header says so."""
         del context
         caller = current_caller()
+        header = (await first_message(request_iterator)).header
+        wanted = convert.read_digest(header.sha256, "header.sha256")
+        filename = convert.read_text(header.filename, "header.filename", 255)
+        modality = convert.read_modality(header.modality, "header.modality")
+        request_id = convert.read_request_id(header.request_id)
+        work_id, add = _target(header, caller)
+        if work_id is not None and await self._kept(caller, request_id) is None:
+            await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
         upload = await self._spooler.receive(request_iterator, caller, check_head)
         with upload.media:
-            header = upload.first.header
-            wanted = convert.read_digest(header.sha256, "header.sha256")
             if wanted not in (None, upload.sha256):
                 raise InvalidRequestError(
                     "header.sha256", "does not fit what arrived: the file changed on its way; send it again"
                 )
-            add = _target(header, caller)
-            filename = convert.read_text(header.filename, "header.filename", 255)
-            modality = convert.read_modality(header.modality, "header.modality")
-            read = await self._matcher.read(upload.media, Role.REFERENCE, modality)
+            digest = _digest(header, upload.sha256)
+            kind = work_pb2.UploadReferenceResponse
+            answer = await self._first_answer(caller, request_id, digest, kind)
+            if answer is not None:
+                return answer
+            read = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE, modality))
         reference = _reference(filename, read)
         return await self._write_once(
-            caller,
-            header.request_id,
-            _digest(header, upload.sha256),
-            work_pb2.UploadReferenceResponse,
-            lambda transaction: add(transaction, reference),
+            caller, request_id, digest, kind, lambda transaction: add(transaction, reference)
         )
 
     async def ImportWorks(
@@ -189,6 +192,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 "items", f"send 1 to {_MAX_IMPORT_ROWS:,} rows, not {len(request.items):,}"
             )
         self._importer.check_enabled()
+        caller.charge_items(len(request.items))
         rows = [_import_row(i, item, caller) for i, item in enumerate(request.items)]
         failed = [row for row in rows if row.state is RowState.FAILED]
         key_id = None if caller.key is None else caller.key.id
@@ -202,39 +206,62 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         self._importer.wake()
         return operation
 
-    async def _create(self, request: work_pb2.CreateWorkRequest, caller: Caller) -> work_pb2.Work:
+    async def _create(
+        self, request: work_pb2.CreateWorkRequest, caller: Caller, slots: asyncio.Semaphore
+    ) -> work_pb2.Work:
         new = convert.read_new_work(request.work, "work")
         caller.may_write_for(new.owner)
         if len(request.media) + len(request.fingerprints) > _MAX_INLINE_REFERENCES:
             raise InvalidRequestError(
                 "media" if len(request.media) > _MAX_INLINE_REFERENCES else "fingerprints",
-                f"at most {_MAX_INLINE_REFERENCES} with the media together; UploadReference adds more",
+                f"send at most {_MAX_INLINE_REFERENCES} references; add more by UploadReference",
             )
+        request_id = convert.read_request_id(request.request_id)
+        digest = await unblocked(request.ByteSize(), lambda: _digest(request)) if request_id else b""
+        answer = await self._first_answer(caller, request_id, digest, work_pb2.Work)
+        if answer is not None:
+            return answer
         given = [
             convert.read_reference(message, f"fingerprints[{i}]")
             for i, message in enumerate(request.fingerprints)
         ]
-        references = [*await self._read_all(request.media, caller), *given]
+        references = [*await self._read_all(request.media, caller, slots), *given]
         return await self._write_once(
             caller,
-            request.request_id,
-            _digest(request),
+            request_id,
+            digest,
             work_pb2.Work,
             lambda transaction: convert.work_message(transaction.create_work(new, references)),
         )
 
-    async def _read_all(self, media: Sequence[fingerprint_pb2.Media], caller: Caller) -> list[NewReference]:
+    async def _read_all(
+        self, media: Sequence[fingerprint_pb2.Media], caller: Caller, slots: asyncio.Semaphore
+    ) -> list[NewReference]:
         names = [
             convert.read_text(item.filename, f"media[{i}].filename", 255) for i, item in enumerate(media)
         ]
         self._media.check_size(media)
-        reads = await asyncio.gather(
-            *(
-                self._media.read(item, Role.REFERENCE, None, f"media[{i}]", caller)
-                for i, item in enumerate(media)
-            )
-        )
+
+        async def read(i: int, item: fingerprint_pb2.Media) -> ReadMedia:
+            async with slots:
+                return await self._media.read(item, Role.REFERENCE, None, f"media[{i}]", caller)
+
+        reads = await asyncio.gather(*(read(i, item) for i, item in enumerate(media)))
         return [_reference(name, read) for name, read in zip(names, reads, strict=True)]
+
+    async def _kept(self, caller: Caller, request_id: str) -> StoredResponse | None:
+        """What a request id was answered with."""
+        if not request_id:
+            return None
+        return await asyncio.to_thread(self._catalogue.store.find_response, caller.id, request_id)
+
+    async def _first_answer(self, caller: Caller, request_id: str, digest: bytes, kind: type[M]) -> M | None:
+        """The answer that a repeated request got at first, so that its media are not read again."""
+        kept = await self._kept(caller, request_id)
+        if kept is None:
+            return None
+        await self._catalogue.write(lambda _: None)  # when this is through, what was answered is searchable
+        return _repeated(kept, digest, kind)
 
     async def _write_once(
         self,
@@ -256,13 +283,18 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 stored = StoredResponse(digest, response.SerializeToString())
                 transaction.keep_response(caller.id, request_id, stored)
                 return response
-            if kept.request_sha256 != digest:
-                raise RequestIdReusedError(
-                    "request_id: was used for another request; make a new one for each request"
-                )
-            return kind.FromString(kept.response)
+            return _repeated(kept, digest, kind)
 
         return await self._catalogue.write(once)
+
+
+def _repeated(kept: StoredResponse, digest: bytes, kind: type[M]) -> M:
+    """The answer that is kept, if it was given to the same request."""
+    if kept.request_sha256 != digest:
+        raise RequestIdReusedError(
+            "request_id: was used for another request; make a new one for each request"
+        )
+    return kind.FromString(kept.response)
 
 
 def check_head(head: bytes) -> None:
@@ -277,14 +309,14 @@ def check_head(head: bytes) -> None:
 
 def _target(
     header: work_pb2.UploadReferenceRequest.Header, caller: Caller
-) -> Callable[[Transaction, NewReference], work_pb2.UploadReferenceResponse]:
-    """What an upload's header wants done with the reference."""
+) -> tuple[UUID | None, Callable[[Transaction, NewReference], work_pb2.UploadReferenceResponse]]:
+    """The existing work that an upload goes to, if it does, and what is to be done with the reference."""
     kind = header.WhichOneof("target")
     if kind == "work":
         work_id = convert.read_work_name(header.work, "header.work")
 
         def add(transaction: Transaction, reference: NewReference) -> work_pb2.UploadReferenceResponse:
-            _check_owner(transaction, work_id, caller)
+            _visible(transaction.get_work, work_id, caller)
             added, present = transaction.add_reference(work_id, reference)
             return work_pb2.UploadReferenceResponse(
                 work=convert.work_message(transaction.get_work(work_id)),
@@ -292,7 +324,7 @@ def _target(
                 already_present=present,
             )
 
-        return add
+        return work_id, add
     if kind == "new_work":
         new = convert.read_new_work(header.new_work, "header.new_work")
         caller.may_write_for(new.owner)
@@ -301,22 +333,21 @@ def _target(
             work = convert.work_message(transaction.create_work(new, [reference]))
             return work_pb2.UploadReferenceResponse(work=work, reference=work.references[0])
 
-        return create
+        return None, create
     raise InvalidRequestError("header.target", "name a work, or describe a new one")
 
 
-def _check_owner(transaction: Transaction, work_id: UUID, caller: Caller) -> None:
-    """Hide the works of others.
+def _visible(get_work: Callable[[UUID], Work], work_id: UUID, caller: Caller) -> Work:
+    """A work that the caller may see; those of others are as if they were not there.
 
     Raises:
         NotFoundError: If the work is not there, or not the caller's.
     """
-    if caller.owner not in (None, transaction.get_work(work_id).owner):
-        raise _not_found(convert.work_name(work_id))
-
-
-def _not_found(name: str) -> NotFoundError:
-    return NotFoundError(f"there is no work {name}; it may have been deleted", name=name)
+    with contextlib.suppress(NotFoundError):
+        work = get_work(work_id)
+        if caller.owner in (None, work.owner):
+            return work
+    raise not_found("work", convert.work_name(work_id))
 
 
 def _import_row(number: int, item: work_pb2.ImportItem, caller: Caller) -> ImportRow:
@@ -342,7 +373,9 @@ def _reference(filename: str, read: ReadMedia) -> NewReference:
 
 
 def _digest(request: Message, *more: bytes) -> bytes:
-    digest = hashlib.sha256(request.SerializeToString(deterministic=True))
+    """What a request id stands for: a request's content, and its kind, which tells the method."""
+    digest = hashlib.sha256(f"{request.DESCRIPTOR.full_name}\0".encode())
+    digest.update(request.SerializeToString(deterministic=True))
     for part in more:
         digest.update(part)
     return digest.digest()

@@ -22,10 +22,11 @@ from service.domain import (
     IndexChange,
     Reference,
     RowState,
+    StoredResponse,
     Work,
 )
 from service.errors import BusyError, NotFoundError, StartupError
-from service.store import importing, keys, queries
+from service.store import importing, keys, queries, writing
 from service.store.database import Database, connect
 from service.store.migrate import migrate
 from service.store.schema import counters, removals, responses, schemes
@@ -228,6 +229,11 @@ class Store:
                         removals.c.scheme_id == self._scheme_ids[scheme], removals.c.sequence <= sequence
                     )
                 )
+
+    def find_response(self, key_id: str, request_id: str) -> StoredResponse | None:
+        """What a request id was answered with."""
+        with self._reading() as connection:
+            return writing.find_response(connection, key_id, request_id)
 
     def forget_responses(self, before: datetime) -> int:
         """Drop the answers that were remembered before a moment; return how many that was."""

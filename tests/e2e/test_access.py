@@ -3,14 +3,16 @@
 from __future__ import annotations  # the stubs' types exist for mypy alone
 
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -130,9 +132,22 @@ async def test_an_owner_sees_and_changes_only_his_own(
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    hidden: list[tuple[Any, Callable[[str], Any]]] = [
+        (works.GetWork, lambda name: work_pb2.GetWorkRequest(name=name)),
+        (works.DeleteWork, lambda name: work_pb2.DeleteWorkRequest(name=name)),
+        (works.UpdateWork, lambda name: work_pb2.UpdateWorkRequest(work=work_pb2.Work(name=name))),
+        (works.UploadReference, lambda name: iter([upload_header(name)])),
+        (matches.CompareMedia, lambda name: compared(f"{name}/references/{hers.name[6:]}")),
+    ]
+    for method, request_of in hidden:
+        absent = f"works/{UUID(int=0)}"
+        told = [await refusal(method(request_of(name), metadata=bob)) for name in (hers.name, absent)]
+        assert told[0] == told[1].replace(absent, hers.name)  # nothing tells that hers is there
     for owner in ("", "ann"):
         listed = await works.ListWorks(work_pb2.ListWorksRequest(owner=owner), metadata=bob)
         assert not listed.works
+    nameless = key_of(service, KeyRole.OWNER, "")
+    assert not (await works.ListWorks(work_pb2.ListWorksRequest(), metadata=nameless)).works
     assert not (await matches.Match(query(photographs["coffee"]), metadata=bob)).matches
     assert (await matches.Match(query(photographs["coffee"]), metadata=ann)).matches
     assert (await works.GetWork(work_pb2.GetWorkRequest(name=hers.name), metadata=ann)) == hers
@@ -176,6 +191,57 @@ async def test_a_quota_that_is_used_up_says_when_to_come_back(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await matches.Match(query(photographs["coffee"]), metadata=by_bytes)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_fresh_key_may_send_a_batch_above_a_minutes_worth(
+    service: Running, channel: grpc.aio.Channel
+) -> None:
+    matches = match_pb2_grpc.MatchServiceStub(channel)
+    metadata = key_of(service, KeyRole.PLATFORM, requests=5)
+    batch = match_pb2.BatchMatchRequest(requests=[match_pb2.MatchRequest(sha256=bytes(32))] * 6)
+    answer = await matches.BatchMatch(batch, metadata=metadata)
+    assert all(result.HasField("response") for result in answer.results)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await matches.BatchMatch(batch, metadata=metadata)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_methods_that_nobody_may_call_do_not_exist(channel: grpc.aio.Channel) -> None:
+    operations = operations_pb2_grpc.OperationsStub(channel)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await operations.DeleteOperation(operations_pb2.DeleteOperationRequest(name="operations/x"))
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_more_calls_than_the_server_takes_are_refused(settings: Settings) -> None:
+    async with (
+        running(settings.model_copy(update={"max_concurrent_calls": 1})) as service,
+        grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
+    ):
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        await anext(aiter(watch))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health.Check(health_pb2.HealthCheckRequest())
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        watch.cancel()
+
+
+def upload_header(work: str) -> work_pb2.UploadReferenceRequest:
+    return work_pb2.UploadReferenceRequest(header=work_pb2.UploadReferenceRequest.Header(work=work))
+
+
+def compared(reference: str) -> match_pb2.CompareMediaRequest:
+    side = match_pb2.CompareSide(reference=reference)
+    return match_pb2.CompareMediaRequest(a=side, b=side)
+
+
+async def refusal(call: Any) -> str:
+    """Code, text and details of what a call is refused with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error: Any = caught.value
+    return f"{error.code()} {rpc_status.from_call(error)}"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "example.org:0"])

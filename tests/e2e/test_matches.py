@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -239,6 +240,25 @@ async def test_wrong_queries_name_the_field(
     with pytest.raises(grpc.aio.AioRpcError, match=field) as caught:
         await matches.Match(query)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def pdq(**changes: Any) -> fingerprint_pb2.FingerprintSet:
+    values: dict[str, Any] = {"scheme": hashes.PDQ.id, "count": 1, "descriptors": bytes(32), **changes}
+    return fingerprint_pb2.FingerprintSet(fingerprints=[fingerprint_pb2.Fingerprint(**values)])
+
+
+async def test_views_are_those_of_the_media_and_the_original_has_one(
+    matches: match_pb2_grpc.MatchServiceAsyncStub,
+) -> None:
+    for query in (pdq(views=b"\x08"), pdq(views=b"\xff")):
+        with pytest.raises(grpc.aio.AioRpcError, match=r"fingerprints\[0\].views") as caught:
+            await matches.Match(match_pb2.MatchRequest(fingerprints=query))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    turned, upright = (match_pb2.CompareSide(fingerprints=pdq(views=view)) for view in (b"\7", b"\0"))
+    answer = await matches.CompareMedia(match_pb2.CompareMediaRequest(a=turned, b=upright))
+    assert answer.regions[0].transform == hashes.TRANSFORMS[7]
+    with pytest.raises(grpc.aio.AioRpcError, match=r"b.fingerprints.fingerprints\[0\].views"):
+        await matches.CompareMedia(match_pb2.CompareMediaRequest(a=upright, b=turned))
 
 
 async def test_a_batch_answers_each_by_itself(

@@ -15,7 +15,11 @@ from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
-from service.app import Running
+from service.app import Running, running
+from service.matcher import Matcher
+from service.rpc.uploads import Spooler
+from service.rpc.works import _digest as works_digest
+from service.settings import Settings
 
 
 def status_of(error: Any) -> Any:
@@ -122,6 +126,72 @@ async def test_a_repeated_request_is_done_once(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await works.CreateWork(asked)
     assert reason_of(caught.value) == "REQUEST_ID_REUSED"
+
+
+async def test_a_repeated_request_reads_no_media_again(
+    works: work_pb2_grpc.WorkServiceAsyncStub,
+    photographs: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    header = work_pb2.UploadReferenceRequest.Header(new_work=work_pb2.Work(owner="studio"), request_id="b")
+    asked, coffee = request(photographs["coffee"], request_id="a"), photographs["coffee"]
+    created = await works.CreateWork(asked)
+    uploaded = await works.UploadReference(upload(header, coffee))
+    header_of_old = work_pb2.UploadReferenceRequest.Header(work=created.name, request_id="c")
+    added = await works.UploadReference(upload(header_of_old, photographs["rocket"]))
+    await works.DeleteWork(work_pb2.DeleteWorkRequest(name=created.name))
+    monkeypatch.setattr(Matcher, "read", None)
+    assert await works.CreateWork(asked) == created
+    assert await works.UploadReference(upload(header, coffee)) == uploaded
+    assert await works.UploadReference(upload(header_of_old, photographs["rocket"])) == added
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await works.UploadReference(upload(header, photographs["rocket"]))
+    assert reason_of(caught.value) == "REQUEST_ID_REUSED"
+
+
+async def test_a_request_id_is_of_one_method(works: work_pb2_grpc.WorkServiceAsyncStub) -> None:
+    deletion = work_pb2.DeleteWorkRequest(name=f"works/{UUID(int=0)}")
+    assert works_digest(deletion) != works_digest(work_pb2.GetWorkRequest(name=deletion.name))
+    created = await works.CreateWork(
+        work_pb2.CreateWorkRequest(work=work_pb2.Work(owner="studio"), request_id="once")
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await works.DeleteWork(work_pb2.DeleteWorkRequest(name=created.name, request_id="once"))
+    assert reason_of(caught.value) == "REQUEST_ID_REUSED"
+
+
+async def test_a_batch_larger_than_the_queue_is_answered(
+    settings: Settings, photographs: dict[str, bytes]
+) -> None:
+    narrow = settings.model_copy(update={"queue_limit": 2, "workers": 1})
+    async with (
+        running(narrow) as service,
+        grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
+    ):
+        item = request(photographs["coffee"])
+        item.media.extend([item.media[0]] * 2)
+        created = await work_pb2_grpc.WorkServiceStub(channel).BatchCreateWorks(
+            work_pb2.BatchCreateWorksRequest(requests=[item] * 6)
+        )
+        assert [result.WhichOneof("outcome") for result in created.results] == ["work"] * 6
+        asked = match_pb2.MatchRequest(media=item.media[0])
+        answers = await match_pb2_grpc.MatchServiceStub(channel).BatchMatch(
+            match_pb2.BatchMatchRequest(requests=[asked] * 12)
+        )
+        assert [result.WhichOneof("outcome") for result in answers.results] == ["response"] * 12
+
+
+async def test_references_in_one_request_are_bounded(works: work_pb2_grpc.WorkServiceAsyncStub) -> None:
+    media, prints = fingerprint_pb2.Media(content=b"x"), fingerprint_pb2.FingerprintSet()
+    for media_count, prints_count, field in ((17, 0, "media"), (1, 16, "fingerprints")):
+        with pytest.raises(grpc.aio.AioRpcError, match=f"{field}: send at most 16"):
+            await works.CreateWork(
+                work_pb2.CreateWorkRequest(
+                    work=work_pb2.Work(owner="studio"),
+                    media=[media] * media_count,
+                    fingerprints=[prints] * prints_count,
+                )
+            )
 
 
 async def test_a_repeated_deletion_gives_the_first_answer(
@@ -287,6 +357,30 @@ async def test_an_upload_that_cannot_be_taken_says_why(
         await works.UploadReference(upload(header, content))
     assert reason_of(caught.value) == reason
     assert not (await works.ListWorks(work_pb2.ListWorksRequest())).works
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"work": "works/x"},
+        {"work": f"works/{UUID(int=0)}"},
+        {"filename": "x" * 256},
+        {"request_id": "x" * 65},
+        {"modality": 99},
+        {"sha256": b"short"},
+        {"new_work": work_pb2.Work()},
+    ],
+)
+async def test_a_wrong_header_is_refused_before_any_chunk(
+    works: work_pb2_grpc.WorkServiceAsyncStub, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(Spooler, "receive", None)
+    target = {} if not wrong or "work" in wrong else {"new_work": work_pb2.Work(owner="studio")}
+    header = work_pb2.UploadReferenceRequest.Header(**(target | wrong))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await works.UploadReference(upload(header, b"x"))
+    assert reason_of(caught.value) in {"INVALID_REQUEST", "NOT_FOUND"}
 
 
 async def test_chunks_without_a_header_are_refused(

@@ -61,3 +61,27 @@ def test_keys_do_not_share_and_zero_is_no_quota() -> None:
     quotas.charge(key(requests=1, key_id="a"), requests=1)
     quotas.charge(key(requests=1, key_id="b"), requests=1)
     quotas.charge(key(), requests=10**9, media_bytes=10**15)
+
+
+def test_what_was_admitted_may_overdraw_and_the_next_waits() -> None:
+    clock = Clock()
+    quotas = Quotas(clock)
+    small = key(media_bytes=60)
+    quotas.charge(small, media_bytes=60)
+    quotas.charge(small, media_bytes=120, overdraft=True)
+    with pytest.raises(QuotaExceededError) as caught:
+        quotas.charge(small, media_bytes=1)
+    assert caught.value.retry_after == pytest.approx(121)
+    clock.now += 121
+    quotas.charge(small, media_bytes=1)
+
+
+def test_a_refund_never_gives_more_than_a_minutes_worth() -> None:
+    clock = Clock()
+    quotas = Quotas(clock)
+    limited = key(requests=2)
+    quotas.refund(limited, requests=5)
+    quotas.charge(limited, requests=2)
+    with pytest.raises(QuotaExceededError):
+        quotas.charge(limited, requests=1)
+    quotas.refund(key(), requests=1)
