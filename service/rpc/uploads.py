@@ -99,7 +99,7 @@ class Spooler:
             QuotaExceededError: If the caller's quota does not allow them.
             StorageFullError: If the disk is full.
         """
-        media: BinaryIO = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - `Upload` hands it on
+        media = _new_file(self.folder)
         try:
             digest, size, head, checked = hashlib.sha256(), 0, b"", False
             async for message in messages:
@@ -116,7 +116,7 @@ class Spooler:
                         checked = True
             if not checked:
                 check_head(head)
-            _flush(media)
+            media.seek(0)
         except BaseException:
             media.close()
             raise
@@ -141,23 +141,25 @@ def _chunk(message: StreamMessage) -> bytes:
     return message.chunk
 
 
-def _write(media: BinaryIO, chunk: bytes) -> None:
+def _new_file(folder: Path) -> BinaryIO:
     try:
-        media.write(chunk)
+        # Unbuffered: closing it after a full disk must not try to write once more.
+        return tempfile.TemporaryFile(dir=folder, buffering=0)
     except OSError as error:
         raise _storage_error(error) from error
 
 
-def _flush(media: BinaryIO) -> None:
+def _write(media: BinaryIO, chunk: bytes) -> None:
+    rest = memoryview(chunk)
     try:
-        media.flush()
-        media.seek(0)
+        while rest:
+            rest = rest[media.write(rest) :]
     except OSError as error:
         raise _storage_error(error) from error
 
 
 def _storage_error(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StorageFullError(
             "the server's disk is full, the upload was not taken; tell its operator, then try again"
         )

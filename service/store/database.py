@@ -12,7 +12,12 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from service.errors import BusyError, ServiceError, StartupError, StorageFullError
 
 _POSTGRES_DISK_FULL = "53100"
-_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}  # the second: no room for the -shm file
+_SQLITE_FULL = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE,  # no room for the -shm file
+    sqlite3.SQLITE_IOERR_WRITE,  # a quota or a limit on file sizes, which are no "full" to SQLite
+    sqlite3.SQLITE_IOERR_FSYNC,  # no room after all, where the file system finds out late
+}
 _POSTGRES_UNAVAILABLE = {"08", "53", "55", "57"}  # no connection, no resources, locked, shutting down
 _BUSY_TIMEOUT_MS = 30_000
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -145,7 +150,7 @@ def _meaning(context: ExceptionContext) -> ServiceError | None:
     sqlstate: str | None = getattr(error, "sqlstate", None)
     if sqlite_code in _SQLITE_FULL or sqlstate == _POSTGRES_DISK_FULL:
         return StorageFullError(
-            "The database's disk is full: nothing was changed. Free space, then try again"
+            "The database's disk is full, or a quota is: nothing was changed. Free space, then try again"
         )
     if sqlite_code is not None:
         busy = sqlite_code & 0xFF == sqlite3.SQLITE_BUSY

