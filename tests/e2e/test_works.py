@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -298,7 +298,7 @@ async def test_chunks_without_a_header_are_refused(
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("works/x", "INVALID_REQUEST"), ("", "INVALID_REQUEST"), (f"works/{uuid4()}", "NOT_FOUND")],
+    [("works/x", "INVALID_REQUEST"), ("", "INVALID_REQUEST"), (f"works/{UUID(int=1)}", "NOT_FOUND")],
 )
 async def test_unknown_works(works: work_pb2_grpc.WorkServiceAsyncStub, name: str, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
