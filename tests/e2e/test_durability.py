@@ -21,6 +21,7 @@ PDQ, PHASH = "image.pdq.v1", "image.phash.v1"
 FOLDING = {"fold_after_changes": 100, "fold_after_seconds": 1}
 """A snapshot about once a second, so that some are being written when the server is killed."""
 CLIENTS = 8
+OLD_WORKS = 256
 OLD_ANSWERS = 20
 
 
@@ -130,8 +131,8 @@ async def finish(one: Registered, stub: work_pb2_grpc.WorkServiceAsyncStub) -> N
         one.deleted = await stub.DeleteWork(one.delete)
 
 
-async def check(crowd: Crowd, channel: grpc.aio.Channel) -> None:
-    """Compare the server with what the crowd was told."""
+async def check(crowd: Crowd, channel: grpc.aio.Channel, *, since: int) -> None:
+    """Compare the server with what the crowd was told about the works from `since` on, and some others."""
     stub = work_pb2_grpc.WorkServiceStub(channel)
     matches = match_pb2_grpc.MatchServiceStub(channel)
     for one in crowd.works:
@@ -143,7 +144,8 @@ async def check(crowd: Crowd, channel: grpc.aio.Channel) -> None:
         if cut_off:
             await check_whole_or_absent(one, stub, matches)
             await finish(one, stub)
-    for some in batches(crowd.works):
+    others = crowd.chance.sample(crowd.works[:since], min(OLD_WORKS, since))
+    for some in batches(crowd.works[since:] + others):
         answers = await found(matches, some)
         for one, names in zip(some, answers, strict=True):
             assert one.work is not None
@@ -204,11 +206,13 @@ def batches(works: list[Registered]) -> list[list[Registered]]:
 async def rounds(data: Path, count: int, chance: random.Random) -> None:
     """Start and kill the server, again and again, while a crowd presses it; check it after each start."""
     crowd = Crowd(chance)
+    since = 0
     for number in range(count):
         with serving(data, **FOLDING) as server:
             family = server.family
             async with server.channel() as channel:
-                await check(crowd, channel)
+                await check(crowd, channel, since=since)
+                since = len(crowd.works)
                 pressing = asyncio.create_task(crowd.press(channel))
                 await asyncio.sleep(chance.uniform(0.05, 2.0))
                 server.kill(group=number % 2 == 0)
@@ -218,7 +222,7 @@ async def rounds(data: Path, count: int, chance: random.Random) -> None:
             interrupt_start(data, chance)
     with serving(data, **FOLDING) as server:
         async with server.channel() as channel:
-            await check(crowd, channel)
+            await check(crowd, channel, since=0)
             await folded(channel)
         check_erased(crowd, data)
         assert server.stop() == 0
