@@ -1,6 +1,6 @@
 """The source of truth: works, fingerprints, keys, imports and remembered answers, in SQLite or PostgreSQL."""
 
-from service.store.store import Store
+from service.store.store import RemovalsForgottenError, Store
 from service.store.transaction import Transaction
 
-__all__ = ["Store", "Transaction"]
+__all__ = ["RemovalsForgottenError", "Store", "Transaction"]
