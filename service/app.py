@@ -108,6 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(settings.data))
         store = await asyncio.to_thread(open_store, settings)
+        stack.push_async_callback(asyncio.to_thread, store.close)
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
         stack.push_async_callback(asyncio.to_thread, tracer.close)
         metrics = Metrics(tracer)

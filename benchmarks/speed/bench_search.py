@@ -62,7 +62,7 @@ def plant(folder: Path, count: int, query_count: int) -> None:
         codes[places] = flipped(around, rng.integers(0, 61, len(places)), rng)
     ids = np.arange(count, dtype=np.int64) * 3
     (folder / "index").mkdir()
-    snapshot.write(folder / "index", SCHEME, Snapshot(1, ids, codes))
+    snapshot.write(folder / "index", SCHEME, Snapshot(1, ids, codes), source="")
     sources = rng.integers(0, count, query_count)
     queries = flipped(codes[sources], np.arange(query_count) // 2 % (RADIUS + 1), rng)
     truth = ids[sources]
@@ -123,7 +123,7 @@ def measure(folder: Path, rounds: int, hashed_from: int) -> dict[str, Any]:
     queries: Codes = planted["queries"]
 
     flat = faiss.IndexBinaryFlat(256)
-    flat.add(snapshot.read(snapshot.snapshots(folder / "index")[0], SCHEME).descriptors)
+    flat.add(snapshot.read(snapshot.snapshots(folder / "index")[0], SCHEME, source="").descriptors)
 
     def ours(some: Codes) -> object:
         return index.search(some, radius=RADIUS, limit=PAGE)

@@ -15,7 +15,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -31,7 +31,7 @@ from indexers.index.buffer import Buffer
 from indexers.index.contract import check_new, check_query, found_in, merged
 from indexers.index.faiss import FlatRows
 from indexers.index.multi_index import HashedRows, hashable
-from indexers.index.snapshot import DamagedSnapshotError, Snapshot
+from indexers.index.snapshot import DamagedSnapshotError, OtherSourceError, Snapshot
 from indexers.index.table import Rows, Table
 
 _log = logging.getLogger(__name__)
@@ -104,10 +104,14 @@ class LiveIndex:
     its result. The delta is searched exhaustively: fold before it passes about 100,000 rows.
     """
 
-    def __init__(self, scheme: Scheme, folder: Path, start: Snapshot, *, approximate_from: int) -> None:
+    def __init__(
+        self, scheme: Scheme, folder: Path, start: Snapshot, *, source: str, approximate_from: int
+    ) -> None:
         """Start from a snapshot; `open` finds it."""
         self.scheme = scheme
         self._folder = folder
+        self._source = source
+        self._untidy = False  # whether files may lie in the folder that hold what was removed
         self._hashed_from = approximate_from
         self._changing = threading.Lock()
         self._folding = threading.Lock()
@@ -118,14 +122,18 @@ class LiveIndex:
         self._state = _State(base, self._buffer.table(_NONE_DEAD), start.sequence, start.sequence, None)
 
     @classmethod
-    def open(cls, scheme: Scheme, folder: Path, *, approximate_from: int = 4_000_000) -> "LiveIndex":
+    def open(
+        cls, scheme: Scheme, folder: Path, *, source: str = "", approximate_from: int = 4_000_000
+    ) -> "LiveIndex":
         """Load the newest snapshot of a folder that is intact; none: start empty, at sequence 0.
 
-        A damaged snapshot is set aside and logged; the database then has more to replay.
+        A damaged snapshot is set aside and one of another database dropped, which is logged; the database
+        then has more to replay.
 
         Args:
             scheme: Of the descriptors.
             folder: Of this index alone; made if it is missing.
+            source: Id of the database whose changes are applied.
             approximate_from: From how many descriptors on the base is searched through tables.
 
         Raises:
@@ -135,16 +143,18 @@ class LiveIndex:
         folder.mkdir(parents=True, exist_ok=True)
         for path in snapshot.snapshots(folder):
             try:
-                start = snapshot.read(path, scheme)
+                start = snapshot.read(path, scheme, source=source)
+            except OtherSourceError as error:
+                _log.warning("%s; it is dropped, and this database replays all", error)
+                continue
             except DamagedSnapshotError as error:
                 aside = snapshot.set_aside(path)
                 _log.warning("%s; it is now %s, and the database replays what is missing", error, aside.name)
                 continue
             snapshot.delete_others(folder, path)
-            return cls(scheme, folder, start, approximate_from=approximate_from)
+            return cls(scheme, folder, start, source=source, approximate_from=approximate_from)
         snapshot.delete_others(folder, None)
-        empty = Snapshot(0, np.empty(0, np.int64), np.empty((0, scheme.columns), scheme.dtype))
-        return cls(scheme, folder, empty, approximate_from=approximate_from)
+        return cls(scheme, folder, _empty(scheme), source=source, approximate_from=approximate_from)
 
     @property
     def sequence(self) -> int:
@@ -227,13 +237,57 @@ class LiveIndex:
             if folded.unfolded_since is None:
                 return False
             fresh = _combined(folded)
-            path = snapshot.write(self._folder, self.scheme, fresh)
+            snapshot.write(self._folder, self.scheme, fresh, source=self._source)
             base = Table(fresh.ids, self._build_rows(fresh.descriptors), _NONE_DEAD)
             with self._changing:
                 self._swap_in(base, folded)
-            snapshot.delete_others(self._folder, path)
-            snapshot.delete_damaged(self._folder)
+            self._untidy = True
+            self._tidy()
             return True
+
+    def tidy(self) -> None:
+        """Delete files that may hold what was removed, where `fold` or `rebuild` could not.
+
+        Raises:
+            OSError: If they cannot be deleted now either.
+        """
+        if self._untidy:
+            with self._folding:
+                self._tidy()
+
+    def rebuild(self, changes: Iterable[Sequence[Change]], sequence: int) -> None:
+        """Forget all, and hold what a replay from 0 gives: for when this index and the database differ.
+
+        Searches see what was held before until all is replayed. Other changes must wait meanwhile.
+
+        Args:
+            changes: All changes up to `sequence`, as `apply` takes them.
+            sequence: The last change.
+
+        Raises:
+            OSError: If the snapshots of what was held before cannot be deleted; the rest is done then.
+        """
+        with self._folding:
+            fresh = LiveIndex(
+                self.scheme,
+                self._folder,
+                _empty(self.scheme),
+                source=self._source,
+                approximate_from=self._hashed_from,
+            )
+            for some in changes:
+                fresh.apply(some)
+            fresh.advance(sequence)
+            combined = _combined(fresh._state)
+            base = Table(combined.ids, self._build_rows(combined.descriptors), _NONE_DEAD)
+            with self._changing:
+                self._buffer = Buffer(self.scheme)
+                self._delta_rows = {}
+                self._later_since = None
+                empty = self._buffer.table(_NONE_DEAD)
+                self._state = _State(base, empty, sequence, 0, time.monotonic())
+            self._untidy = True
+            self._tidy()
 
     def stats(self) -> IndexStats:
         """Sizes at this moment."""
@@ -252,6 +306,12 @@ class LiveIndex:
             + len(self._delta_rows) * _DICT_ITEM,
             oldest_unfolded_seconds=0.0 if since is None else time.monotonic() - since,
         )
+
+    def _tidy(self) -> None:
+        latest = self._folder / snapshot.file_name(self.snapshot_sequence)
+        snapshot.delete_others(self._folder, latest if self.snapshot_sequence else None)
+        snapshot.delete_damaged(self._folder)
+        self._untidy = False
 
     def _build_rows(self, descriptors: npt.NDArray[Any]) -> Rows:
         if len(descriptors) >= self._hashed_from and hashable(self.scheme):
@@ -321,6 +381,10 @@ def _joined(changes: Sequence[Change]) -> Iterator[Change]:
 def _kind(change: Change) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     """Shape and type of the rows that are added; None: some are removed."""
     return None if change.descriptors is None else (change.descriptors.shape[1:], change.descriptors.dtype)
+
+
+def _empty(scheme: Scheme) -> Snapshot:
+    return Snapshot(0, np.empty(0, np.int64), np.empty((0, scheme.columns), scheme.dtype))
 
 
 def _live_base_rows(base: Table, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ A file is named ``<sequence, 20 digits>.snapshot`` and holds, little-endian:
 8 bytes                ``CPYHOUND``
 32 bytes               SHA-256 of all that follows
 4 bytes                length of the header, unsigned
-the header             JSON: format, scheme, dim, metric, model_sha256, sequence, count
+the header             JSON: format, scheme, dim, metric, model_sha256, source, sequence, count
 8 · count bytes        ids, rising, int64
 count · columns items  descriptors, in the order of the ids
 =====================  =========================================================
@@ -40,6 +40,10 @@ class DamagedSnapshotError(SnapshotError):
     """The file is not what was written."""
 
 
+class OtherSourceError(SnapshotError):
+    """The file is of another database."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """What a file holds.
@@ -55,18 +59,31 @@ class Snapshot:
     descriptors: npt.NDArray[Any]
 
 
+def file_name(sequence: int) -> str:
+    """Of the snapshot that includes the changes up to `sequence`."""
+    return f"{sequence:020d}{_SUFFIX}"
+
+
 def snapshots(folder: Path) -> list[Path]:
     """The snapshot files in a folder, newest first."""
     return sorted(folder.glob(f"*{_SUFFIX}"), reverse=True)
 
 
-def write(folder: Path, scheme: Scheme, snapshot: Snapshot) -> Path:
+def write(folder: Path, scheme: Scheme, snapshot: Snapshot, *, source: str) -> Path:
     """Write a snapshot so that it is there whole or not at all, whatever happens.
+
+    Args:
+        folder: Where to.
+        scheme: Of the descriptors.
+        snapshot: What it holds.
+        source: Id of the database that numbered the changes.
 
     Raises:
         OSError: If the disk is full or fails; nothing of it is left then.
     """
-    header = json.dumps(_header(scheme, snapshot.sequence, len(snapshot.ids)), sort_keys=True).encode()
+    header = json.dumps(
+        _header(scheme, source, snapshot.sequence, len(snapshot.ids)), sort_keys=True
+    ).encode()
     body: list[bytes | memoryview] = [
         struct.pack("<I", len(header)),
         header,
@@ -76,7 +93,7 @@ def write(folder: Path, scheme: Scheme, snapshot: Snapshot) -> Path:
     digest = hashlib.sha256()
     for part in body:
         digest.update(part)
-    path = folder / f"{snapshot.sequence:020d}{_SUFFIX}"
+    path = folder / file_name(snapshot.sequence)
     unfinished = path.with_suffix(_UNFINISHED)
     try:
         with unfinished.open("wb") as file:
@@ -92,12 +109,13 @@ def write(folder: Path, scheme: Scheme, snapshot: Snapshot) -> Path:
     return path
 
 
-def read(path: Path, scheme: Scheme) -> Snapshot:
-    """Read a snapshot.
+def read(path: Path, scheme: Scheme, *, source: str) -> Snapshot:
+    """Read a snapshot; arguments as in `write`.
 
     Raises:
         DamagedSnapshotError: If the file is not what was written.
         SnapshotError: If it is whole but of another scheme or a newer format.
+        OtherSourceError: If it is of another database.
     """
     with path.open("rb") as file:
         magic, expected = file.read(len(_MAGIC)), file.read(32)
@@ -108,11 +126,13 @@ def read(path: Path, scheme: Scheme) -> Snapshot:
         (length,) = struct.unpack("<I", file.read(4))
         header = json.loads(file.read(length))
         sequence, count = header["sequence"], header["count"]
-        if header != _header(scheme, sequence, count):
+        if header != _header(scheme, header.get("source"), sequence, count):
             raise SnapshotError(
                 f"{path} is of {header['scheme']} in format {header['format']}, and this index of {scheme.id}"
                 f" in format {_FORMAT}: check the folder, or move the file away to have it rebuilt"
             )
+        if header["source"] != source:
+            raise OtherSourceError(f"{path} is of another database, {header['source']} instead of {source}")
         ids = np.fromfile(file, np.int64, count)
         descriptors = np.fromfile(file, scheme.dtype, count * scheme.columns)
     return Snapshot(sequence, ids, descriptors.reshape(count, scheme.columns))
@@ -135,13 +155,14 @@ def delete_damaged(folder: Path) -> None:
     _sync(folder)
 
 
-def _header(scheme: Scheme, sequence: int, count: int) -> dict[str, Any]:
+def _header(scheme: Scheme, source: str | None, sequence: int, count: int) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "scheme": scheme.id,
         "dim": scheme.dim,
         "metric": scheme.metric.value,
         "model_sha256": scheme.model_sha256,
+        "source": source,
         "sequence": sequence,
         "count": count,
     }

@@ -2,7 +2,6 @@
 
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -44,11 +43,6 @@ class Database:
     writer: Engine
     reader: Engine
 
-    @property
-    def sqlite_path(self) -> Path | None:
-        """The database file; None on PostgreSQL."""
-        return Path(str(self.url.database)) if self.writer.dialect.name == "sqlite" else None
-
     def dispose(self) -> None:
         """Close all connections."""
         self.reader.dispose()
@@ -74,12 +68,17 @@ def connect(url: str) -> Database:
     raise StartupError(f"{parsed.get_backend_name()} is no database for Copyhound: SQLite or PostgreSQL are")
 
 
+def _engine(url: URL, **options: Any) -> Engine:
+    """An engine whose errors, which are logged, hold none of the values that were written."""
+    return create_engine(url, hide_parameters=True, **options)
+
+
 def _sqlite(url: URL) -> Database:
     if not url.database or url.database == ":memory:" or "uri" in url.query:
         raise StartupError("SQLite needs the path of a file: sqlite:////folder/copyhound.db")
     connect_args = {"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
-    writer = create_engine(url, pool_size=1, max_overflow=0, connect_args=connect_args)
-    reader = create_engine(url, pool_size=8, max_overflow=24, connect_args=connect_args)
+    writer = _engine(url, pool_size=1, max_overflow=0, connect_args=connect_args)
+    reader = _engine(url, pool_size=8, max_overflow=24, connect_args=connect_args)
 
     @event.listens_for(writer, "connect")
     def set_up_writer(connection: sqlite3.Connection, _record: object) -> None:
@@ -113,12 +112,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, cache_kib: int) -> None:
 
 
 def _postgresql(url: URL) -> Database:
-    writer = create_engine(
-        url, pool_size=1, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED"
-    )
-    reader = create_engine(
-        url, pool_size=8, max_overflow=24, pool_pre_ping=True, isolation_level="REPEATABLE READ"
-    )
+    writer = _engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    reader = _engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True, isolation_level="REPEATABLE READ")
 
     @event.listens_for(writer, "connect")
     def set_up_writer(connection: Any, _record: object) -> None:

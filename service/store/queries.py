@@ -41,6 +41,8 @@ BEFORE_ALL = UUID(int=0)
 """An id that is smaller than every UUIDv7."""
 
 _COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_references)
+_DATABASE_ID = select(counters.c.database_id)
+_FORGOTTEN = select(schemes.c.forgotten_sequence).where(schemes.c.id == bindparam("scheme_id"))
 _WORK = select(works).where(works.c.id == bindparam("id"))
 _WORKS_BY_ID = select(works).where(works.c.id.in_(bindparam("ids", expanding=True)))
 _WORK_BY_EXTERNAL_ID = select(works).where(
@@ -80,6 +82,16 @@ _FINGERPRINTS_OF = (
 def sequence(connection: Connection) -> int:
     """The last change."""
     return int(connection.execute(_COUNTERS).one().sequence)
+
+
+def database_id(connection: Connection) -> str:
+    """What tells this database from every other."""
+    return str(connection.execute(_DATABASE_ID).scalar_one())
+
+
+def forgotten_sequence(connection: Connection, scheme_id: int) -> int:
+    """The last removal of a scheme that is no longer kept; 0: all are."""
+    return int(connection.execute(_FORGOTTEN, {"scheme_id": scheme_id}).scalar_one())
 
 
 def counts(connection: Connection) -> Counts:

@@ -75,8 +75,10 @@ counters = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("works", BigInteger, nullable=False),
     Column("work_references", BigInteger, nullable=False),
+    Column("database_id", String(32), nullable=False),
 )
-"""One row. Whoever writes locks it first, so that sequence numbers rise in the order of commits."""
+"""One row. Whoever writes locks it first, so that sequence numbers rise in the order of commits.
+`database_id` is drawn when the tables are made: indexes tell by it whose changes they hold."""
 
 schemes = Table(
     "schemes",
@@ -84,9 +86,11 @@ schemes = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(128), nullable=False),
     Column("next_id", BigInteger, nullable=False),
+    Column("forgotten_sequence", BigInteger, nullable=False),
     Index("ux_schemes_name", "name", unique=True),
 )
-"""The schemes ever used, and the next descriptor id of each: an id is never given out twice."""
+"""The schemes ever used, the next descriptor id of each (an id is never given out twice), and the last
+removal that `removals` has no more."""
 
 works = Table(
     "works",

@@ -4,12 +4,11 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
 from indexers.fingerprint import Fingerprint, Scheme
@@ -34,6 +33,10 @@ from service.store.transaction import Transaction
 from service.store.view import View
 
 
+class RemovalsForgottenError(Exception):
+    """A replay was asked for from before removals that are forgotten: only one from 0 is right."""
+
+
 class Store:
     """Works, fingerprints, keys, imports and remembered answers. For many threads at a time.
 
@@ -51,6 +54,9 @@ class Store:
         """Use `open`."""
         self._database = database
         self._known = known
+        with self._reading() as connection:
+            self.id = queries.database_id(connection)
+            """Drawn when the database was made: no other database has it."""
         self._scheme_ids = scheme_ids
         self._write_lock = threading.Lock()
 
@@ -141,17 +147,6 @@ class Store:
                 connection, owner=owner, external_id=external_id, after=after, limit=limit
             )
 
-    def get_reference(self, reference_id: UUID) -> Reference:
-        """A reference.
-
-        Raises:
-            NotFoundError: If there is none.
-        """
-        found = self.get_references([reference_id])
-        if not found:
-            raise NotFoundError(f"There is no reference {reference_id}", reference=str(reference_id))
-        return found[reference_id]
-
     def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
         """As `View.get_references`."""
         with self.view() as view:
@@ -186,6 +181,10 @@ class Store:
             batch: About how many descriptors a list holds.
             until: The last change to replay; None: the last one committed when this is called.
 
+        Raises:
+            RemovalsForgottenError: If removals after `sequence` are forgotten, and that is not 0: what
+                an index had then may still hold what was removed. From 0 the changes are always right.
+
         Yields:
             Changes, never an empty list; those of one sequence number come together. What was added and
             removed within the range comes as a removal alone. Lists are read in short transactions.
@@ -198,6 +197,9 @@ class Store:
         held: list[IndexChange] = []  # of the last sequence number read: more of it may follow
         while True:
             with self._reading() as connection:
+                forgotten = queries.forgotten_sequence(connection, self._scheme_ids[scheme])
+                if 0 < sequence < forgotten:
+                    raise RemovalsForgottenError(f"{scheme}: removals up to {forgotten} are forgotten")
                 changes = queries.changes(
                     connection,
                     self._known[scheme],
@@ -217,18 +219,24 @@ class Store:
             yield held
 
     def forget_removals(self, sequences: Mapping[str, int]) -> None:
-        """Drop the removals that every snapshot has seen.
+        """Drop the removals that this server's snapshots have seen; remember up to where.
+
+        Another server whose index has not seen them is told so by `changes_since`.
 
         Args:
-            sequences: For each scheme id the change up to which its snapshots reach.
+            sequences: For each scheme id the change up to which its snapshot reaches.
         """
         with self._writing() as connection:
             for scheme, sequence in sequences.items():
-                connection.execute(
-                    delete(removals).where(
-                        removals.c.scheme_id == self._scheme_ids[scheme], removals.c.sequence <= sequence
+                seen = (removals.c.scheme_id == self._scheme_ids[scheme], removals.c.sequence <= sequence)
+                last = connection.execute(select(func.max(removals.c.sequence)).where(*seen)).scalar_one()
+                if last is not None:
+                    connection.execute(delete(removals).where(*seen))
+                    connection.execute(
+                        update(schemes)
+                        .where(schemes.c.id == self._scheme_ids[scheme])
+                        .values(forgotten_sequence=last)
                     )
-                )
 
     def find_response(self, key_id: str, request_id: str) -> StoredResponse | None:
         """What a request id was answered with."""
@@ -304,15 +312,6 @@ class Store:
         with self._reading() as connection:
             return importing.rows_in_state(connection, import_id, RowState.FAILED, limit)
 
-    def size_bytes(self) -> int:
-        """What the database takes on disk, with its write-ahead log on SQLite."""
-        path = self._database.sqlite_path
-        if path is not None:
-            files = (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
-            return sum(_file_size(file) for file in files)
-        with self._reading() as connection:
-            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
-
     def _reading(self) -> Connection:
         """A connection whose reads see one committed state."""
         return self._database.reader.connect()
@@ -329,11 +328,9 @@ def _scheme_ids(database: Database, known: Mapping[str, Scheme]) -> dict[str, in
         connection.execute(select(counters).with_for_update())  # servers that start at once: one by one
         query = select(schemes.c.name, schemes.c.id)
         present = {row.name for row in connection.execute(query)}
-        missing = [{"name": name, "next_id": 0} for name in known if name not in present]
+        missing = [
+            {"name": name, "next_id": 0, "forgotten_sequence": 0} for name in known if name not in present
+        ]
         if missing:
             connection.execute(insert(schemes), missing)
         return {row.name: row.id for row in connection.execute(query) if row.name in known}
-
-
-def _file_size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

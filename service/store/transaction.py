@@ -24,7 +24,7 @@ from service.domain import (
     Work,
     WorkChange,
 )
-from service.errors import AlreadyExistsError, NotFoundError, StaleError, StorageFullError
+from service.errors import AlreadyExistsError, BusyError, NotFoundError, StaleError, StorageFullError
 from service.store import importing, queries, writing
 from service.store.codec import dump_labels, dump_policy
 from service.store.database import DISK_WAS_FULL
@@ -72,13 +72,14 @@ class Transaction:
     def savepoint(self) -> Iterator[None]:
         """Undo what is done inside, and nothing else, if an error leaves it; the error goes on.
 
-        A full disk is the exception: the database may have given up the transaction, so it fails as a
-        whole when it ends, whatever became of the error.
+        A full disk and a lost connection are the exceptions: the database has given up the transaction,
+        or may have, so it fails as a whole when it ends, whatever became of the error.
 
         Raises:
             StorageFullError: If the disk was full earlier in the transaction.
+            BusyError: If the connection was lost earlier in the transaction.
         """
-        self._check_disk()
+        self._check_usable()
         tally, change_count = self._tally, len(self._changes)
         self._connection.exec_driver_sql("SAVEPOINT item")
         try:
@@ -86,7 +87,7 @@ class Transaction:
         except BaseException:
             self._tally = tally
             del self._changes[change_count:]
-            if DISK_WAS_FULL not in self._connection.info:
+            if not self._connection.invalidated and DISK_WAS_FULL not in self._connection.info:
                 self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT item")
                 self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
             raise
@@ -97,8 +98,9 @@ class Transaction:
 
         Raises:
             StorageFullError: If the disk was full at some point: nothing may be committed.
+            BusyError: If the connection was lost at some point: nothing can be committed.
         """
-        self._check_disk()
+        self._check_usable()
         if self._tally is self._stored:
             return
         writing.set_counters(
@@ -267,7 +269,9 @@ class Transaction:
         """
         importing.set_state(self._connection, import_id, state)
 
-    def _check_disk(self) -> None:
+    def _check_usable(self) -> None:
+        if self._connection.invalidated:
+            raise BusyError("The connection to the database was lost: nothing was changed. Try again")
         if DISK_WAS_FULL in self._connection.info:
             raise StorageFullError(
                 "The database's disk was full: nothing was changed. Free space, then try again"

@@ -4,6 +4,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from service.domain import Counts, DescriptorOwner, IndexChange, Work, WorkChange
 from service.errors import AlreadyExistsError, NotFoundError
-from service.store import Store
+from service.store import RemovalsForgottenError, Store
 from tests.contract.store_values import BITS, FLOATS, SCHEMES, new_reference, new_work, sha256_of
 
 Live = dict[int, bytes]
@@ -188,6 +189,30 @@ def test_removals_that_every_snapshot_has_seen_are_dropped(store: Store) -> None
     store.forget_removals({BITS.id: 5})
     assert [change.sequence for change in replay(store, BITS.id, 0)] == [6]
     assert [change.sequence for change in replay(store, FLOATS.id, 0)] == [4, 5, 6]
+
+
+def test_a_replay_that_would_miss_removals_is_refused(store: Store) -> None:
+    works = [create(store, seed, 1, 1) for seed in range(2)]
+    for work in works:
+        with store.transaction() as transaction:
+            transaction.delete_work(work.id, revision=None)
+    store.forget_removals({BITS.id: 3})
+
+    with pytest.raises(RemovalsForgottenError, match="up to 3"):
+        list(replay(store, BITS.id, 2))
+    assert [change.sequence for change in replay(store, BITS.id, 3)] == [4]
+    assert [change.sequence for change in replay(store, FLOATS.id, 2)] == [3, 4]
+    assert apply({}, replay(store, BITS.id, 0)) == {}
+    store.forget_removals({BITS.id: 3, FLOATS.id: 1})
+    assert [change.sequence for change in replay(store, BITS.id, 3)] == [4]
+
+
+def test_every_database_has_an_id_of_its_own(store: Store, store_url: str, tmp_path: Path) -> None:
+    again = Store.open(store_url, SCHEMES)
+    other = Store.open(f"sqlite:///{tmp_path / 'other.db'}", SCHEMES)
+    assert store.id == again.id != other.id
+    again.close()
+    other.close()
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:

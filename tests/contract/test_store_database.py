@@ -247,6 +247,36 @@ def test_a_lost_connection_is_replaced(postgresql_store: Store) -> None:
     assert postgresql_store.counts().works == 1
 
 
+def test_a_connection_that_is_lost_in_a_transaction_makes_the_whole_of_it_busy(
+    postgresql_store: Store,
+) -> None:
+    refused = 0
+    with pytest.raises(BusyError), postgresql_store.transaction() as transaction:
+        with transaction.savepoint():
+            transaction.create_work(new_work("first"), [])
+        with postgresql_store._database.reader.connect() as connection:
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        for number in range(3):
+            try:
+                with transaction.savepoint():
+                    transaction.create_work(new_work(str(number)), [])
+            except BusyError:
+                refused += 1
+    assert refused == 3
+    with postgresql_store.transaction() as transaction:
+        transaction.create_work(new_work("first"), [])
+    assert postgresql_store.sequence() == 1
+
+
+def test_errors_hold_no_values(store: Store) -> None:
+    with pytest.raises(Exception, match="hidden") as caught, store._database.reader.connect() as connection:
+        connection.execute(text("SELECT * FROM missing WHERE a = :a"), {"a": "a secret"})
+    assert "a secret" not in str(caught.value)
+
+
 class Plans:
     """Asks the database how it would run each statement that it is given."""
 

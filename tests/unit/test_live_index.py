@@ -329,8 +329,8 @@ def test_changes_during_a_fold_are_carried_over(tmp_path: Path, monkeypatch: pyt
     index.apply([added(2, 10, 11, 12), removed(3, 1, 10)])
     write = snapshot.write
 
-    def write_while_changing(folder: Path, scheme: Scheme, taken: snapshot.Snapshot) -> Path:
-        path = write(folder, scheme, taken)
+    def write_while_changing(folder: Path, scheme: Scheme, taken: snapshot.Snapshot, *, source: str) -> Path:
+        path = write(folder, scheme, taken, source=source)
         index.apply([removed(4, 2, 11), added(5, 20, 21), removed(6, 20), added(7, 2, 1), removed(7, 1)])
         assert index.stats().oldest_unfolded_seconds > 0
         return path
@@ -401,3 +401,70 @@ def test_searches_see_whole_changes_while_folding_and_changing(tmp_path: Path) -
     stay = [one for one in range(2 * PAIRS) if _pair_stays(one // 2)]
     for live in (index, LiveIndex.open(SCHEME, tmp_path)):
         assert found(live, *range(2 * PAIRS)) == stay
+
+
+# Another database
+
+
+def test_a_snapshot_of_another_database_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    index = LiveIndex.open(SCHEME, tmp_path, source="one")
+    index.apply([added(1, 1)])
+    index.fold()
+    assert found(LiveIndex.open(SCHEME, tmp_path, source="one"), 1) == [1]
+    with caplog.at_level(logging.WARNING):
+        other = LiveIndex.open(SCHEME, tmp_path, source="two")
+    assert "another database, one instead of two" in caplog.text
+    assert (other.sequence, found(other, 1), files(tmp_path)) == (0, [], [])
+
+
+def test_a_rebuilt_index_holds_the_replay_alone(tmp_path: Path) -> None:
+    index = LiveIndex.open(SCHEME, tmp_path)
+    index.apply([added(1, 1, 2), added(5, 3)])
+    index.fold()
+    index.apply([added(6, 4), removed(7, 1)])
+    index.rebuild(iter([[added(1, 1, 5)], [added(2, 6), removed(3, 5)]]), 4)
+    assert (index.sequence, index.snapshot_sequence, files(tmp_path)) == (4, 0, [])
+    assert found(index, 1, 2, 3, 4, 5, 6) == [1, 6]
+    index.apply([added(5, 4), removed(6, 6)])
+    assert found(index, 1, 2, 3, 4, 5, 6) == [1, 4]
+    assert index.fold() is True
+    assert found(LiveIndex.open(SCHEME, tmp_path), 1, 2, 3, 4, 5, 6) == [1, 4]
+
+
+def test_a_replay_that_fails_leaves_the_index_as_it_was(tmp_path: Path) -> None:
+    index = LiveIndex.open(SCHEME, tmp_path)
+    index.apply([added(1, 1)])
+    index.fold()
+    with pytest.raises(ValueError, match="already"):
+        index.rebuild([[added(1, 2)], [added(2, 2)]], 2)
+    assert (index.sequence, found(index, 1, 2), files(tmp_path)) == (
+        1,
+        [1],
+        ["00000000000000000001.snapshot"],
+    )
+
+
+def test_old_files_that_cannot_be_deleted_are_deleted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = LiveIndex.open(SCHEME, tmp_path)
+    index.apply([added(1, 1, 2)])
+    index.fold()
+    index.apply([removed(2, 1)])
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refused)
+        with pytest.raises(OSError, match="Input/output"):
+            index.fold()
+        with pytest.raises(OSError, match="Input/output"):
+            index.tidy()
+    assert index.snapshot_sequence == 2
+    assert CODES[1].tobytes() in _all_bytes(tmp_path)
+    index.tidy()
+    assert files(tmp_path) == ["00000000000000000002.snapshot"]
+    assert CODES[1].tobytes() not in _all_bytes(tmp_path)
+    index.tidy()
+    assert found(index, 1, 2) == [2]

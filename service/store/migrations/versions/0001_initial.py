@@ -4,6 +4,8 @@ Revision ID: 0001
 Revises:
 """
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -24,14 +26,17 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("works", sa.BigInteger, nullable=False),
         sa.Column("work_references", sa.BigInteger, nullable=False),
+        sa.Column("database_id", sa.String(32), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_counters"),
     )
-    op.bulk_insert(counters, [{"id": 1, "sequence": 0, "works": 0, "work_references": 0}])
+    zeros = {"sequence": 0, "works": 0, "work_references": 0}
+    op.bulk_insert(counters, [{"id": 1, "database_id": uuid4().hex, **zeros}])
     op.create_table(
         "schemes",
         sa.Column("id", sa.Integer),
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("next_id", sa.BigInteger, nullable=False),
+        sa.Column("forgotten_sequence", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_schemes"),
     )
     op.create_index("ux_schemes_name", "schemes", ["name"], unique=True)
