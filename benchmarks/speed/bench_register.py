@@ -6,7 +6,8 @@
 One side is `copyhound register FOLDER` against a running service, until all of it is acknowledged: durable
 and searchable. The other is a pool of as many processes as there are cores that read, decode and hash the
 same files for reference, and keep nothing. The two take turns; the pool's processes and the service are
-started before, the command line's own start counts.
+started before, the command line's own start counts. Beside the ratio of the rates stands that of the CPU that
+the two sides spend: on a machine that others use, the side with more processes gets more of it.
 """
 
 import multiprocessing
@@ -115,6 +116,9 @@ def measure(folder: Path, scratch: Path, rounds: int) -> dict[str, Any]:
         "registered": registered,
         "ratio": statistics.median(
             other.seconds / one.seconds for one, other in zip(ours, theirs, strict=True)
+        ),
+        "cpu_ratio": statistics.median(
+            sum(other.cpu.values()) / sum(one.cpu.values()) for one, other in zip(ours, theirs, strict=True)
         ),
         "bare_pictures_per_second": len(paths) / statistics.median(one.seconds for one in theirs),
         "registered_per_second": len(paths) / statistics.median(one.seconds for one in ours),
