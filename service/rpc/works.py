@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -287,7 +288,7 @@ def _target(
             _check_owner(transaction, work_id, caller)
             added, present = transaction.add_reference(work_id, reference)
             return work_pb2.UploadReferenceResponse(
-                work=convert.work_message(transaction.get_work(work_id)),
+                work=convert.work_message(replace(transaction.get_work(work_id), references=(added,))),
                 reference=convert.reference_message(added),
                 already_present=present,
             )

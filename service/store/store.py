@@ -148,10 +148,18 @@ class Store:
         with self._reading() as connection:
             return queries.references_by_id(connection, ids)
 
-    def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
-        """The references that are this very file, at most one of each work; those of old works first."""
+    def references_by_sha256(
+        self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
+    ) -> list[Reference]:
+        """The references that are this very file, at most one of each work; those of old works first.
+
+        Args:
+            sha256: Of the file.
+            owner: Only of this owner's works; None: of all.
+            limit: Most references, ≥ 1.
+        """
         with self._reading() as connection:
-            return queries.references_by_sha256(connection, sha256, limit)
+            return queries.references_by_sha256(connection, sha256, owner, limit)
 
     def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
         """The fingerprints of references, in order of scheme id; missing references are absent.
@@ -161,18 +169,21 @@ class Store:
         with self._reading() as connection:
             return queries.fingerprints_of(connection, reference_ids, self._known)
 
-    def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+    def descriptor_owners(
+        self, scheme: str, ids: npt.NDArray[np.int64], *, owner: str | None = None
+    ) -> dict[int, DescriptorOwner]:
         """Whose descriptors these are.
 
         Args:
             scheme: Scheme id, one of those that the store was opened with.
             ids: (n,) descriptor ids.
+            owner: Only of this owner's works; None: of all.
 
         Returns:
-            Descriptor id to owner; ids of deleted fingerprints are absent.
+            Descriptor id to owner; ids of deleted fingerprints, and of others' works, are absent.
         """
         with self._reading() as connection:
-            return queries.descriptor_owners(connection, self._scheme_ids[scheme], ids)
+            return queries.descriptor_owners(connection, self._scheme_ids[scheme], ids, owner)
 
     def changes_since(
         self, scheme: str, sequence: int, *, batch: int = 10_000, until: int | None = None

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ async def test_a_service_that_stops_does_not_wait_for_an_index_for_ever(
         with monkeypatch.context() as patched:
             patched.setattr(LiveIndex, "apply", failing)
             writing = asyncio.create_task(catalogue.write(adding(1)))
-            while opened.sequence() == 0:
+            while opened.sequence() == 0:  # noqa: ASYNC110 - the database gives no event
                 await asyncio.sleep(0)
             await catalogue.close()
             assert (await writing).sequence == 1
@@ -356,7 +357,7 @@ def test_it_forgets_without_a_fold_and_removals_an_hour_after_a_snapshot_saw_the
     catalogue.refresh()
     forgotten: list[str] = []
     for name in ("forget_responses", "forget_imports"):
-        monkeypatch.setattr(Store, name, lambda _, before, name=name: forgotten.append(name))
+        monkeypatch.setattr(Store, name, lambda *_, name=name: forgotten.append(name))
 
     def removals() -> int:
         return sum(len(changes) for changes in opened.changes_since(BITS.id, 0))
@@ -395,7 +396,7 @@ def test_a_long_replay_folds_when_the_index_has_grown_by_half(
     catalogue = open_catalogue(opened, tmp_path, replace(FOLDING, after_changes=20))
     assert len(catalogue.indexes[BITS.id]) == 600
     assert 3 <= len(folded) <= 6
-    assert all(later >= 1.8 * earlier for earlier, later in zip(folded, folded[1:], strict=False))
+    assert all(later >= 1.8 * earlier for earlier, later in pairwise(folded))
 
 
 def test_a_full_disk_does_not_stop_a_replay(
