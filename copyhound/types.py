@@ -165,7 +165,7 @@ class Registration:
     """A media item is registered and searchable.
 
     Attributes:
-        work: Its work, with all references.
+        work: Its work; `reference_count` counts all of its references, which need not all be listed.
         reference: The media item.
         already_present: True if the work already had this very file: nothing was added.
     """

@@ -148,6 +148,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             max_candidates=settings.max_candidates,
             metrics=metrics,
         )
+        stack.push_async_callback(matcher.close)
         importer = Importer(
             catalogue=catalogue,
             read=matcher.read,

@@ -1,11 +1,16 @@
 """Answers queries: passes values from one stage of matching to the next."""
 
 import asyncio
-from collections.abc import Sequence
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +25,8 @@ from service.matching.score import IDENTICAL_FILE, Scorer
 from service.metrics import Metrics
 from service.sandbox import Pool, ReadMedia
 from service.store import View
+
+T = TypeVar("T")
 
 _RESERVE = 0.15
 """Part of a caller's time that is kept back for deciding and answering."""
@@ -102,6 +109,12 @@ class Matcher:
         self._thresholds = thresholds
         self._max_candidates = max_candidates
         self._metrics = metrics
+        # Its own, so that long matches leave threads to everything else.
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
+
+    async def close(self) -> None:
+        """Wait for what is being matched; drop what waits."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     @property
     def review_threshold(self) -> float:
@@ -132,25 +145,39 @@ class Matcher:
             if options.deadline is not None:
                 seconds = min(seconds, (options.deadline - monotonic()) * (1 - _RESERVE))
             await self._catalogue.wait_for(options.min_sequence, seconds=seconds)
-        return await asyncio.to_thread(self._match, query, options)
+        last = _last_moment(options.deadline)
+        cancelled = threading.Event()
+
+        def in_time() -> bool:
+            return not cancelled.is_set() and monotonic() < last
+
+        try:
+            return await self._run(lambda: self._match(query, options, in_time))
+        except asyncio.CancelledError:  # nobody waits for the answer: the thread is to stop
+            cancelled.set()
+            raise
 
     async def compare(self, a: Query, b: Query) -> Comparison:
         """Relate two media items; `a` should hold the query's views."""
-        return await asyncio.to_thread(self._compare, a, b)
+        return await self._run(lambda: self._compare(a, b))
 
-    def _match(self, query: Query, options: Options) -> MatchReport:
-        last = _last_moment(options.deadline)
+    async def _run(self, function: Callable[[], T]) -> T:
+        """Run in a thread, in the caller's context: its trace and its log."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function)
+
+    def _match(self, query: Query, options: Options, in_time: Callable[[], bool]) -> MatchReport:
         sequence = self._catalogue.sequence
         with self._catalogue.store.view() as view:
-            return self._match_in(view, query, options, sequence, last)
+            return self._match_in(view, query, options, sequence, in_time)
 
     def _match_in(
-        self, view: View, query: Query, options: Options, sequence: int, last: float
+        self, view: View, query: Query, options: Options, sequence: int, in_time: Callable[[], bool]
     ) -> MatchReport:
         """Answer from one state of the store, which is at least as new as `sequence`."""
-        candidates, partial = self._candidates(view, query, options)
+        candidates, left_out = self._candidates(view, query, options, in_time)
         modality = None if query.modality is None else registry.by_name(query.modality)
-        identical = _identical(view, query)
+        identical = _identical(view, query, options.owner)
         alignments: dict[UUID, Alignment] = {}
         if modality is not None:
             with self._metrics.stage("verify"):
@@ -159,21 +186,23 @@ class Matcher:
                     dict.fromkeys([*identical, *candidates]),
                     modality,
                     view.fingerprints,
-                    lambda: monotonic() < last,
+                    in_time,
                 )
             alignments.update(verified.alignments)
             if verified.left_out:
-                partial.append(f"DEADLINE: {verified.left_out} candidates were not verified in time")
+                left_out.append(f"DEADLINE: {verified.left_out} candidates were not verified in time")
         for reference_id in identical:
             found = alignments.get(reference_id, Alignment({}))
             signals = {**found.signals, IDENTICAL_FILE: 1.0}
             alignments[reference_id] = replace(found, signals=signals, query_coverage=1.0, work_coverage=1.0)
         with self._metrics.stage("decide"):
             return self._report(
-                view, query, options, alignments=alignments, partial=partial, sequence=sequence
+                view, query, options, alignments=alignments, left_out=left_out, sequence=sequence
             )
 
-    def _candidates(self, view: View, query: Query, options: Options) -> tuple[list[UUID], list[str]]:
+    def _candidates(
+        self, view: View, query: Query, options: Options, in_time: Callable[[], bool]
+    ) -> tuple[list[UUID], list[str]]:
         """Reference ids near the query, nearest first, and what was left out."""
         if query.modality is None:
             return [], []
@@ -182,19 +211,17 @@ class Matcher:
                 query.fingerprints,
                 registry.by_name(query.modality).channels,
                 self._catalogue.search,
-                view.descriptor_owners,
+                partial(view.descriptor_owners, owner=options.owner),
                 self._max_candidates,
+                in_time=in_time,
             )
-            if options.owner is not None:
-                works = view.get_works({c.work_id for c in found.found})
-                visible = {w.id for w in works.values() if w.owner == options.owner}
-                candidates = [c.reference_id for c in found.found if c.work_id in visible]
-            else:
-                candidates = [c.reference_id for c in found.found]
-        partial = []
-        if found.truncated:
-            partial.append(f"CANDIDATES: only the nearest {self._max_candidates} candidates were verified")
-        return candidates, partial
+        left_out = []
+        if not found.complete:
+            left_out.append("DEADLINE: not all of the query was looked up in time")
+        # That many works of others lie near is nothing that an owner may learn.
+        if found.truncated or (found.crowded and options.owner is None):
+            left_out.append(f"CANDIDATES: only the nearest {self._max_candidates} candidates were verified")
+        return [candidate.reference_id for candidate in found.found], left_out
 
     def _report(
         self,
@@ -203,7 +230,7 @@ class Matcher:
         options: Options,
         *,
         alignments: dict[UUID, Alignment],
-        partial: list[str],
+        left_out: list[str],
         sequence: int,
     ) -> MatchReport:
         now = datetime.now(UTC)
@@ -212,7 +239,7 @@ class Matcher:
         matches = [
             self._match_of(works[reference.work_id], reference, alignments[reference.id])
             for reference in references.values()
-            if reference.work_id in works and options.owner in (None, works[reference.work_id].owner)
+            if reference.work_id in works
         ]
         counting = report.best_of_each_work(report.covering(matches, options.selection))
         verdict, decided = decide.decide(
@@ -225,7 +252,7 @@ class Matcher:
             verdict=verdict,
             matches=report.page(decided, options.selection),
             sequence=sequence,
-            partial_reasons=tuple(partial),
+            partial_reasons=tuple(left_out),
             modality=query.modality,
             sha256=query.sha256,
             created_at=now,
@@ -260,11 +287,11 @@ class Matcher:
         return Comparison(probability, alignment, tuple(notes))
 
 
-def _identical(view: View, query: Query) -> list[UUID]:
+def _identical(view: View, query: Query, owner: str | None) -> list[UUID]:
     """References whose file is the query's own."""
     if query.sha256 is None:
         return []
-    return [reference.id for reference in view.references_by_sha256(query.sha256)]
+    return [reference.id for reference in view.references_by_sha256(query.sha256, owner=owner)]
 
 
 def _has_views(fingerprints: Sequence[Fingerprint]) -> bool:

@@ -197,7 +197,7 @@ class Work(_message.Message):
 
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reference]:
-        """Its media. Filled by CreateWork, GetWork and UpdateWork, empty in lists."""
+        """Its media. Filled by CreateWork, GetWork and UpdateWork, empty in lists, one in UploadReference."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -582,7 +582,7 @@ class UploadReferenceResponse(_message.Message):
     """True if the work already had this very file: nothing was added."""
     @_builtins.property
     def work(self) -> Global___Work:
-        """The work, with all of its references."""
+        """The work, with this reference alone in `references`; `reference_count` counts all."""
 
     @_builtins.property
     def reference(self) -> Global___Reference:

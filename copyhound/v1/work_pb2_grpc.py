@@ -122,6 +122,7 @@ class WorkServiceServicer:
 
     def UploadReference(self, request_iterator, context):
         """Streams one reference of any size; creates its work in the same step when the header asks for it.
+        A work has at most 10,000 references.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,9 @@ class WorkServiceStub:
     DeleteWork: _grpc.UnaryUnaryMultiCallable[_work_pb2.DeleteWorkRequest, _work_pb2.DeleteWorkResponse]
     """Deletes a work and erases its fingerprints. No later query finds it."""
     UploadReference: _grpc.StreamUnaryMultiCallable[_work_pb2.UploadReferenceRequest, _work_pb2.UploadReferenceResponse]
-    """Streams one reference of any size; creates its work in the same step when the header asks for it."""
+    """Streams one reference of any size; creates its work in the same step when the header asks for it.
+    A work has at most 10,000 references.
+    """
     BatchCreateWorks: _grpc.UnaryUnaryMultiCallable[_work_pb2.BatchCreateWorksRequest, _work_pb2.BatchCreateWorksResponse]
     """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others."""
     ImportWorks: _grpc.UnaryUnaryMultiCallable[_work_pb2.ImportWorksRequest, _operations_pb2.Operation]
@@ -77,7 +79,9 @@ class WorkServiceAsyncStub(WorkServiceStub):
     DeleteWork: _aio.UnaryUnaryMultiCallable[_work_pb2.DeleteWorkRequest, _work_pb2.DeleteWorkResponse]  # type: ignore[assignment]
     """Deletes a work and erases its fingerprints. No later query finds it."""
     UploadReference: _aio.StreamUnaryMultiCallable[_work_pb2.UploadReferenceRequest, _work_pb2.UploadReferenceResponse]  # type: ignore[assignment]
-    """Streams one reference of any size; creates its work in the same step when the header asks for it."""
+    """Streams one reference of any size; creates its work in the same step when the header asks for it.
+    A work has at most 10,000 references.
+    """
     BatchCreateWorks: _aio.UnaryUnaryMultiCallable[_work_pb2.BatchCreateWorksRequest, _work_pb2.BatchCreateWorksResponse]  # type: ignore[assignment]
     """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others."""
     ImportWorks: _aio.UnaryUnaryMultiCallable[_work_pb2.ImportWorksRequest, _operations_pb2.Operation]  # type: ignore[assignment]
@@ -138,7 +142,9 @@ class WorkServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_work_pb2.UploadReferenceRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_work_pb2.UploadReferenceResponse, _abc.Awaitable[_work_pb2.UploadReferenceResponse]]:
-        """Streams one reference of any size; creates its work in the same step when the header asks for it."""
+        """Streams one reference of any size; creates its work in the same step when the header asks for it.
+        A work has at most 10,000 references.
+        """
 
     @_abc_1.abstractmethod
     def BatchCreateWorks(

@@ -20,11 +20,11 @@ One pair of unrelated pictures in a million has a view within 48 bits of PDQ, 42
 (measured on 3,100 photographs).
 """
 
-_ROWS_AT_ONCE = 64
-"""Query descriptors that are compared at a time, which bounds the memory that it takes."""
-
 _SIGNALS = {PDQ.id: "pdq", PHASH.id: "phash"}
 """What the signals of a scheme begin with."""
+
+_PAIRS = 1 << 15
+"""Pairs of descriptors compared at a time: 1 MiB of PDQ's differences."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +91,24 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
 def _compare(query: Fingerprint, work: Fingerprint) -> _Comparison:
     words = np.ascontiguousarray(query.descriptors).view(np.uint64)
     others = np.ascontiguousarray(work.descriptors).view(np.uint64)
-    distances = np.empty((len(words), len(others)), np.uint16)
-    for start in range(0, len(words), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        differing = np.bitwise_count(words[rows, np.newaxis] ^ others)
-        distances[rows] = differing.sum(axis=2, dtype=np.uint16)
+    at_once = max(1, _PAIRS // len(others))
+    if len(words) <= at_once:
+        distances = _distances(words, others)
+    else:
+        distances = np.empty((len(words), len(others)), np.uint16)
+        for start in range(0, len(words), at_once):
+            part = slice(start, start + at_once)
+            distances[part] = _distances(words[part], others)
     row, column = divmod(int(distances.argmin()), distances.shape[1])
     return _Comparison(query, work, distances, row, column)
+
+
+def _distances(words: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16]:
+    """Bits that differ, (len(words), len(others))."""
+    bits: npt.NDArray[np.uint16] = np.bitwise_count(words[:, np.newaxis] ^ others).sum(
+        axis=2, dtype=np.uint16
+    )
+    return bits
 
 
 def _animated(

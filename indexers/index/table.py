@@ -7,7 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from indexers.index.base import Hits
-from indexers.index.contract import found_in, ordered, selected
+from indexers.index.contract import found_in, joined, ordered, selected
+
+_PAIRS = 1 << 21
+"""Queries times rows searched at a time where there is a limit: if all rows are near, the hits before they
+are cut take 12 bytes each."""
+_LEAST_QUERIES = 8
+"""Fewer at a time would cost more than it saves."""
 
 
 class Rows(Protocol):
@@ -67,6 +73,13 @@ class Table:
 
     def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
         """Find neighbours as `VectorIndex.search` does; the arguments were checked."""
+        at_once = max(_LEAST_QUERIES, _PAIRS // max(1, len(self.ids)))
+        if limit is None or len(queries) <= at_once:
+            return self._search(queries, radius, limit)
+        starts = range(0, len(queries), at_once)
+        return joined([self._search(queries[i : i + at_once], radius, limit) for i in starts])
+
+    def _search(self, queries: npt.NDArray[Any], radius: float, limit: int | None) -> Hits:
         depth = limit
         while True:
             found = self.rows.search(queries, radius=radius, limit=depth)

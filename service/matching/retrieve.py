@@ -1,5 +1,6 @@
 """Retrieve: which registered media items might the query be a copy of?"""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,17 @@ from service.domain import DescriptorOwner
 Search = Callable[[Channel, npt.NDArray[Any], int], Hits]
 """(channel, queries, hits for each query) to hits within the channel's radius."""
 Owners = Callable[[str, npt.NDArray[np.int64]], Mapping[int, DescriptorOwner]]
-"""(scheme id, descriptor ids) to their owners; deleted ones are absent."""
+"""(scheme id, descriptor ids) to their owners; deleted ones, and those that the caller may not see, are
+absent."""
 
 _HITS_PER_CANDIDATE = 4
 """A reference may have several near descriptors (an animation's frames), so look for more hits than
 candidates."""
+_DEEPER = 4
+_DEEPEST = 16
+"""How often as many hits are looked for where those found belong to too few works, and at most."""
+_ROWS = 64
+"""Descriptors of the query that are searched at a time: between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +51,15 @@ class Candidates:
     Attributes:
         found: Nearest first.
         truncated: Whether there were more than were asked for.
+        crowded: Whether so many descriptors lie near the query that not all of them were looked at; they
+            may belong to works that the caller may not see.
+        complete: False if there was no time to look up all of the query.
     """
 
     found: tuple[Candidate, ...]
     truncated: bool
+    crowded: bool
+    complete: bool
 
 
 def retrieve(
@@ -56,6 +68,8 @@ def retrieve(
     search: Search,
     owners: Owners,
     limit: int,
+    *,
+    in_time: Callable[[], bool],
 ) -> Candidates:
     """Look the query's descriptors up in the index of every channel.
 
@@ -64,32 +78,101 @@ def retrieve(
         channels: How each scheme is searched.
         search: Finds neighbours.
         owners: Finds the media items that descriptors belong to.
-        limit: Most candidates, ≥ 1.
+        limit: Most candidates, ≥ 1. Where there are more, each work's nearest comes first, so that many
+            near references of one work do not hide the others.
+        in_time: Asked before every chunk of descriptors; once it says no, the rest is left out.
     """
     by_scheme = {fingerprint.scheme.id: fingerprint for fingerprint in query}
     nearest: dict[UUID, Candidate] = {}
-    truncated = False
+    truncated = crowded = False
+    complete = True
     for channel in channels:
         fingerprint = by_scheme.get(channel.scheme.id)
         if fingerprint is None:
             continue
-        telling = fingerprint.quality >= channel.min_quality
-        if not telling.any():
-            continue
-        depth = limit * _HITS_PER_CANDIDATE
-        hits = search(channel, fingerprint.descriptors[telling], depth)
-        if len(hits.ids) == 0:  # most queries: uploads that resemble nothing
-            continue
-        truncated |= bool((np.diff(hits.offsets) >= depth).any())
+        lookup = _Lookup(channel, search, owners, limit, nearest)
+        telling = np.unique(fingerprint.descriptors[fingerprint.quality >= channel.min_quality], axis=0)
+        for start in range(0, len(telling), _ROWS):
+            if not in_time():
+                complete = False
+                break
+            lookup.look_up(telling[start : start + _ROWS])
+        truncated |= lookup.truncated
+        crowded |= lookup.crowded
+    return Candidates(
+        _nearest_of_many_works(nearest, limit), truncated or len(nearest) > limit, crowded, complete
+    )
+
+
+class _Lookup:
+    """Searches one channel, and gathers whom the hits belong to."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        search: Search,
+        owners: Owners,
+        limit: int,
+        nearest: dict[UUID, Candidate],
+    ) -> None:
+        self._channel = channel
+        self._search = search
+        self._owners = owners
+        self._limit = limit
+        self._nearest = nearest
+        self._known: dict[int, DescriptorOwner | None] = {}
+        self.truncated = False
+        self.crowded = False
+
+    def look_up(self, rows: npt.NDArray[Any]) -> None:
+        """Add what is near the rows; look deeper where hits of few works may hide others."""
+        depth = self._limit * _HITS_PER_CANDIDATE
+        deepest = depth * _DEEPEST
+        while len(rows):
+            hits = self._search(self._channel, rows, depth)
+            if len(hits.ids) == 0:  # most queries: uploads that resemble nothing
+                return
+            self._gather(hits)
+            cut = np.flatnonzero(np.diff(hits.offsets) >= depth).tolist()
+            few = [row for row in cut if self._works(hits.of(row)[0]) < self._limit]
+            self.truncated |= len(few) < len(cut)
+            rows = rows[few]
+            if depth >= deepest:
+                self.crowded |= len(rows) > 0
+                return
+            depth *= _DEEPER
+
+    def _gather(self, hits: Hits) -> None:
         distances = _smallest(hits)
-        found = owners(channel.scheme.id, np.fromiter(distances, np.int64, len(distances)))
-        for descriptor_id, owner in found.items():
-            closeness = distances[descriptor_id] / channel.radius
-            known = nearest.get(owner.reference_id)
+        new = [descriptor_id for descriptor_id in distances if descriptor_id not in self._known]
+        self._known |= dict.fromkeys(new)
+        self._known |= self._owners(self._channel.scheme.id, np.array(new, np.int64))
+        for descriptor_id, distance in distances.items():
+            owner = self._known[descriptor_id]
+            if owner is None:
+                continue
+            closeness = distance / self._channel.radius
+            known = self._nearest.get(owner.reference_id)
             if known is None or closeness < known.closeness:
-                nearest[owner.reference_id] = Candidate(owner.work_id, owner.reference_id, closeness)
+                self._nearest[owner.reference_id] = Candidate(owner.work_id, owner.reference_id, closeness)
+
+    def _works(self, ids: npt.NDArray[np.int64]) -> int:
+        """How many works these descriptors belong to."""
+        found = (self._known[descriptor_id] for descriptor_id in ids.tolist())
+        return len({owner.work_id for owner in found if owner is not None})
+
+
+def _nearest_of_many_works(nearest: Mapping[UUID, Candidate], limit: int) -> tuple[Candidate, ...]:
+    """The nearest first; where not all fit, the nearest of each work, then the second of each, and so on."""
     ranked = sorted(nearest.values(), key=lambda c: (c.closeness, c.reference_id))
-    return Candidates(tuple(ranked[:limit]), truncated or len(ranked) > limit)
+    if len(ranked) <= limit:
+        return tuple(ranked)
+    before: Counter[UUID] = Counter()
+    places = []
+    for rank, candidate in enumerate(ranked):
+        places.append((before[candidate.work_id], rank))
+        before[candidate.work_id] += 1
+    return tuple(ranked[rank] for rank in sorted(rank for _, rank in sorted(places)[:limit]))
 
 
 def _smallest(hits: Hits) -> dict[int, float]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -319,7 +320,7 @@ def _target(
             _visible(transaction.get_work, work_id, caller)
             added, present = transaction.add_reference(work_id, reference)
             return work_pb2.UploadReferenceResponse(
-                work=convert.work_message(transaction.get_work(work_id)),
+                work=convert.work_message(replace(transaction.get_work(work_id), references=(added,))),
                 reference=convert.reference_message(added),
                 already_present=present,
             )

@@ -56,6 +56,9 @@ _REFERENCES_BY_SHA256 = (
     .order_by(work_references.c.work_id)
     .limit(bindparam("limit"))
 )
+_REFERENCES_OF_OWNER_BY_SHA256 = _REFERENCES_BY_SHA256.join(
+    works, works.c.id == work_references.c.work_id
+).where(works.c.owner == bindparam("owner"))
 _REFERENCE_IN_WORK = select(work_references).where(
     work_references.c.sha256 == bindparam("sha256"), work_references.c.work_id == bindparam("work_id")
 )
@@ -106,11 +109,17 @@ def work(connection: Connection, work_id: UUID) -> Work | None:
     return None if row is None else _with_references(connection, row)
 
 
+def work_alone(connection: Connection, work_id: UUID) -> Work | None:
+    """A work without its references."""
+    row = connection.execute(_WORK, {"id": work_id}).one_or_none()
+    return None if row is None else _to_work(row, None)
+
+
 def work_by_external_id(connection: Connection, owner: str, external_id: str) -> Work | None:
-    """An owner's work with its references."""
+    """An owner's work without its references."""
     key = {"owner": owner, "external_id": external_id}
     row = connection.execute(_WORK_BY_EXTERNAL_ID, key).one_or_none()
-    return None if row is None else _with_references(connection, row)
+    return None if row is None else _to_work(row, None)
 
 
 def works_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Work]:
@@ -140,10 +149,17 @@ def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID
     return {reference.id: reference for reference in _to_references(connection, rows)}
 
 
-def references_by_sha256(connection: Connection, sha256: bytes, limit: int) -> list[Reference]:
+def references_by_sha256(
+    connection: Connection, sha256: bytes, owner: str | None, limit: int
+) -> list[Reference]:
     """The references that are this very file, at most one of each work; those of old works first."""
-    rows = connection.execute(_REFERENCES_BY_SHA256, {"sha256": sha256, "limit": limit}).all()
-    return _to_references(connection, rows)
+    key = {"sha256": sha256, "limit": limit}
+    found = (
+        connection.execute(_REFERENCES_BY_SHA256, key)
+        if owner is None
+        else connection.execute(_REFERENCES_OF_OWNER_BY_SHA256, {**key, "owner": owner})
+    )
+    return _to_references(connection, found.all())
 
 
 def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:
@@ -178,9 +194,9 @@ def fingerprints_of(
 
 
 def descriptor_owners(
-    connection: Connection, scheme_id: int, ids: npt.NDArray[np.int64]
+    connection: Connection, scheme_id: int, ids: npt.NDArray[np.int64], owner: str | None
 ) -> dict[int, DescriptorOwner]:
-    """Whose descriptors these are; ids of deleted fingerprints are absent."""
+    """Whose descriptors these are; ids of deleted fingerprints, and of other owners, are absent."""
     # In two steps: joined into one, SQLite may start from all fingerprints instead of from the ids.
     wanted: list[int] = ids.tolist()
     on_sqlite = connection.dialect.name == "sqlite"
@@ -188,16 +204,17 @@ def descriptor_owners(
         _FIRST_IDS_SQLITE if on_sqlite else _FIRST_IDS_POSTGRESQL,
         {"scheme_id": scheme_id, "ids": json.dumps(wanted) if on_sqlite else wanted},
     ).all()
+    query, key = _FINGERPRINTS_AT, dict[str, Any](scheme_id=scheme_id)
+    if owner is not None:
+        query, key = _FINGERPRINTS_OF_OWNER_AT, {**key, "owner": owner}
     fingerprint_at = {
         first_id: (count, reference_id, work_id)
         for chunk in _chunks({first_id for _, first_id in nearest if first_id is not None})
-        for first_id, count, reference_id, work_id in connection.execute(
-            _FINGERPRINTS_AT, {"scheme_id": scheme_id, "first_ids": chunk}
-        )
+        for first_id, count, reference_id, work_id in connection.execute(query, {**key, "first_ids": chunk})
     }
-    owners = {}
+    owners: dict[int, DescriptorOwner] = {}
     for descriptor_id, first_id in nearest:
-        if first_id is not None:
+        if first_id in fingerprint_at:
             count, reference_id, work_id = fingerprint_at[first_id]
             if descriptor_id - first_id < count:
                 owners[descriptor_id] = DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
@@ -234,6 +251,9 @@ _FINGERPRINTS_AT = (
         fingerprints.c.scheme_id == bindparam("scheme_id"),
         fingerprints.c.first_id.in_(bindparam("first_ids", expanding=True)),
     )
+)
+_FINGERPRINTS_OF_OWNER_AT = _FINGERPRINTS_AT.join(works, works.c.id == work_references.c.work_id).where(
+    works.c.owner == bindparam("owner")
 )
 
 

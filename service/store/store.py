@@ -152,20 +152,24 @@ class Store:
         with self.view() as view:
             return view.get_references(ids)
 
-    def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
+    def references_by_sha256(
+        self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
+    ) -> list[Reference]:
         """As `View.references_by_sha256`."""
         with self.view() as view:
-            return view.references_by_sha256(sha256, limit=limit)
+            return view.references_by_sha256(sha256, owner=owner, limit=limit)
 
     def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
         """As `View.fingerprints`."""
         with self.view() as view:
             return view.fingerprints(reference_ids)
 
-    def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+    def descriptor_owners(
+        self, scheme: str, ids: npt.NDArray[np.int64], *, owner: str | None = None
+    ) -> dict[int, DescriptorOwner]:
         """As `View.descriptor_owners`."""
         with self.view() as view:
-            return view.descriptor_owners(scheme, ids)
+            return view.descriptor_owners(scheme, ids, owner=owner)
 
     def changes_since(
         self, scheme: str, sequence: int, *, batch: int = 10_000, until: int | None = None

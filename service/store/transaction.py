@@ -24,11 +24,21 @@ from service.domain import (
     Work,
     WorkChange,
 )
-from service.errors import AlreadyExistsError, BusyError, NotFoundError, StaleError, StorageFullError
+from service.errors import (
+    AlreadyExistsError,
+    BusyError,
+    InvalidRequestError,
+    NotFoundError,
+    StaleError,
+    StorageFullError,
+)
 from service.store import importing, queries, writing
 from service.store.codec import dump_labels, dump_policy
 from service.store.database import DISK_WAS_FULL
 from service.store.writing import PlacedFingerprint
+
+MAX_REFERENCES = 10_000
+"""Most references of one work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,7 @@ class Transaction:
         return replace(created, references=registered)
 
     def get_work(self, work_id: UUID) -> Work:
-        """A work with its references.
+        """A work without its references.
 
         Raises:
             NotFoundError: If there is no such work.
@@ -154,7 +164,7 @@ class Transaction:
         return self._work(work_id)
 
     def find_work(self, owner: str, external_id: str) -> Work | None:
-        """An owner's work with its references."""
+        """An owner's work without its references."""
         return queries.work_by_external_id(self._connection, owner, external_id)
 
     def add_reference(self, work_id: UUID, reference: NewReference) -> tuple[Reference, bool]:
@@ -165,12 +175,17 @@ class Transaction:
 
         Raises:
             NotFoundError: If there is no such work.
+            InvalidRequestError: If the work has `MAX_REFERENCES` references.
         """
         work = self._work(work_id)
         if reference.sha256 is not None:
             present = queries.reference_in_work(self._connection, work_id, reference.sha256)
             if present is not None:
                 return present, True
+        if work.reference_count >= MAX_REFERENCES:
+            raise InvalidRequestError(
+                "media", f"the work has {MAX_REFERENCES:,} references, the most there are; make another work"
+            )
         now = datetime.now(UTC)
         sequence = self._tally.sequence + 1
         (added,) = self._insert_references(work_id, [reference], sequence, now)
@@ -209,7 +224,7 @@ class Transaction:
         sequence = self._tally.sequence + 1
         self._set_work(work, sequence, datetime.now(UTC), **values)
         self._tally = replace(self._tally, sequence=sequence)
-        return self._work(work_id)
+        return _present(queries.work(self._connection, work_id), work_id)
 
     def delete_work(self, work_id: UUID, *, revision: int | None) -> int:
         """Erase a work with its references and fingerprints.
@@ -278,9 +293,7 @@ class Transaction:
             )
 
     def _work(self, work_id: UUID, revision: int | None = None) -> Work:
-        work = queries.work(self._connection, work_id)
-        if work is None:
-            raise NotFoundError(f"There is no work {work_id}", work=str(work_id))
+        work = _present(queries.work_alone(self._connection, work_id), work_id)
         if revision is not None and revision != work.revision:
             raise StaleError(
                 f"Work {work_id} was changed meanwhile; get it again and repeat the change",
@@ -339,6 +352,12 @@ class Transaction:
         self._tally = replace(self._tally, next_ids={**self._tally.next_ids, scheme: first_id + count})
         self._changes.append(IndexChange(sequence, scheme, first_id, count, fingerprint.descriptors))
         return PlacedFingerprint(reference_id, row.id, first_id, fingerprint)
+
+
+def _present(work: Work | None, work_id: UUID) -> Work:
+    if work is None:
+        raise NotFoundError(f"There is no work {work_id}", work=str(work_id))
+    return work
 
 
 def _distinct(references: Sequence[NewReference]) -> list[NewReference]:

@@ -31,9 +31,17 @@ class View:
         """References; missing ones are absent."""
         return queries.references_by_id(self._connection, ids)
 
-    def references_by_sha256(self, sha256: bytes, *, limit: int = 1000) -> list[Reference]:
-        """The references that are this very file, at most one of each work; those of old works first."""
-        return queries.references_by_sha256(self._connection, sha256, limit)
+    def references_by_sha256(
+        self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
+    ) -> list[Reference]:
+        """The references that are this very file, at most one of each work; those of old works first.
+
+        Args:
+            sha256: Of the file.
+            owner: Only of this owner's works; None: of all.
+            limit: Most references, ≥ 1.
+        """
+        return queries.references_by_sha256(self._connection, sha256, owner, limit)
 
     def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
         """The fingerprints of references, in order of scheme id; missing references are absent.
@@ -42,14 +50,17 @@ class View:
         """
         return queries.fingerprints_of(self._connection, reference_ids, self._known)
 
-    def descriptor_owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+    def descriptor_owners(
+        self, scheme: str, ids: npt.NDArray[np.int64], *, owner: str | None = None
+    ) -> dict[int, DescriptorOwner]:
         """Whose descriptors these are.
 
         Args:
             scheme: Scheme id, one of those that the store was opened with.
             ids: (n,) descriptor ids.
+            owner: Only of this owner's works; None: of all.
 
         Returns:
-            Descriptor id to owner; ids of deleted fingerprints are absent.
+            Descriptor id to owner; ids of deleted fingerprints, and of others' works, are absent.
         """
-        return queries.descriptor_owners(self._connection, self._scheme_ids[scheme], ids)
+        return queries.descriptor_owners(self._connection, self._scheme_ids[scheme], ids, owner)

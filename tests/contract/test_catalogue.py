@@ -117,7 +117,7 @@ async def test_a_service_that_stops_does_not_wait_for_an_index_for_ever(
         with monkeypatch.context() as patched:
             patched.setattr(LiveIndex, "apply", failing)
             writing = asyncio.create_task(catalogue.write(adding(1)))
-            while opened.sequence() == 0:  # noqa: ASYNC110 - a database has no events
+            while opened.sequence() == 0:  # noqa: ASYNC110 - the database gives no event
                 await asyncio.sleep(0)
             await catalogue.close()
             assert (await writing).sequence == 1

@@ -10,8 +10,8 @@ import pytest
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint
 from service.domain import Action, Counts, Licence, NewReference, NewWork, Policy, Work, WorkChange
-from service.errors import AlreadyExistsError, NotFoundError, StaleError
-from service.store import Store
+from service.errors import AlreadyExistsError, InvalidRequestError, NotFoundError, StaleError
+from service.store import Store, queries
 from tests.contract.store_values import BITS, FLOATS, fingerprint, new_reference, new_work, sha256_of
 
 POLICY = Policy(
@@ -172,10 +172,10 @@ def test_a_work_is_found_by_its_external_id(store: Store) -> None:
     work = create(store, new_work("P-1"), new_reference(1))
 
     with store.transaction() as transaction:
-        assert transaction.find_work("studio", "P-1") == work
+        assert transaction.find_work("studio", "P-1") == replace(work, references=None)
         assert transaction.find_work("other", "P-1") is None
         inside = transaction.create_work(new_work("P-2"), [])
-        assert transaction.find_work("studio", "P-2") == inside
+        assert transaction.find_work("studio", "P-2") == replace(inside, references=None)
 
 
 def test_a_reference_is_added(store: Store) -> None:
@@ -203,6 +203,25 @@ def test_a_file_that_is_present_is_not_added_again(store: Store) -> None:
     assert store.sequence() == 1
 
 
+def test_adding_a_reference_reads_no_other(store: Store) -> None:
+    work = create(store, new_work(), *(new_reference(seed) for seed in range(20)))
+    with store.transaction() as transaction, pytest.MonkeyPatch.context() as patched:
+        patched.delattr(queries, "_REFERENCES_OF_WORK")
+        transaction.add_reference(work.id, new_reference(20, 1))
+        assert transaction.get_work(work.id).reference_count == 21
+
+
+def test_a_work_has_so_many_references_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.transaction.MAX_REFERENCES", 2)
+    work = create(store, new_work(), new_reference(1), new_reference(2))
+    with store.transaction() as transaction:
+        _, present = transaction.add_reference(work.id, new_reference(2))
+    assert present
+    with pytest.raises(InvalidRequestError, match="the work has 2"), store.transaction() as transaction:
+        transaction.add_reference(work.id, new_reference(3))
+    assert store.get_work(work.id) == work
+
+
 def test_references_are_found_by_their_digest(store: Store) -> None:
     works = [create(store, new_work(), new_reference(seed)) for seed in (1, 2, 1)]
 
@@ -211,6 +230,20 @@ def test_references_are_found_by_their_digest(store: Store) -> None:
     assert {reference.id: reference for reference in found} == store.get_references([r.id for r in found])
     assert store.references_by_sha256(sha256_of(1), limit=1) == found[:1]
     assert store.references_by_sha256(sha256_of(3)) == []
+
+
+def test_references_and_descriptors_of_one_owner_alone(store: Store) -> None:
+    theirs = create(store, new_work(owner="other"), new_reference(1, 2))
+    mine = create(store, new_work(owner="studio"), new_reference(1, 3))
+
+    found = store.references_by_sha256(sha256_of(1), owner="studio", limit=1)
+    assert [reference.work_id for reference in found] == [mine.id]
+    assert store.references_by_sha256(sha256_of(1), owner="nobody") == []
+    ids = np.arange(-1, 9, dtype=np.int64)
+    owners = store.descriptor_owners(BITS.id, ids, owner="studio")
+    assert {key: owner.work_id for key, owner in owners.items()} == dict.fromkeys(range(2, 5), mine.id)
+    others = store.descriptor_owners(BITS.id, ids, owner="other")
+    assert {key: owner.work_id for key, owner in others.items()} == dict.fromkeys(range(2), theirs.id)
 
 
 def test_named_fields_change_and_others_stay(store: Store) -> None:

@@ -322,7 +322,9 @@ async def test_an_upload_makes_a_work_and_adds_to_it(
     assert again.reference == first.reference
     second = await works.UploadReference(upload(header(work=first.work.name), rocket))
     assert not second.already_present
-    assert [r.name for r in second.work.references] == [first.reference.name, second.reference.name]
+    assert ([*second.work.references], second.work.reference_count) == ([second.reference], 2)
+    work = await works.GetWork(work_pb2.GetWorkRequest(name=first.work.name))
+    assert [*work.references] == [first.reference, second.reference]
     answer = await found(matches, rocket)
     assert answer.matches[0].reference == second.reference.name
 

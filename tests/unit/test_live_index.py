@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -468,3 +469,16 @@ def test_old_files_that_cannot_be_deleted_are_deleted_later(
     assert CODES[1].tobytes() not in _all_bytes(tmp_path)
     index.tidy()
     assert found(index, 1, 2) == [2]
+
+
+def test_many_near_descriptors_take_little_memory_where_few_are_asked_for(tmp_path: Path) -> None:
+    index = LiveIndex.open(SCHEME, tmp_path)
+    same = np.tile(CODES[:1], (100_000, 1))
+    index.apply([Change(1, np.arange(100_000)[::-1].copy(), same)])
+    tracemalloc.start()
+    hits = index.search(np.tile(CODES[:1], (128, 1)), radius=31, limit=5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert hits.ids.tolist() == [*range(5)] * 128
+    assert np.diff(hits.offsets).tolist() == [5] * 128
+    assert peak < 200 * 1024 * 1024  # all hits at once: eight times as much

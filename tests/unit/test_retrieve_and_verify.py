@@ -1,6 +1,7 @@
 """Retrieval and verification, against indexes and owners of the test's own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +32,10 @@ def fingerprint(*rows: int, quality: float = 1.0) -> Fingerprint:
     )
 
 
+def always() -> bool:
+    return True
+
+
 class Registered:
     """A catalogue of fingerprints."""
 
@@ -39,12 +44,12 @@ class Registered:
         self.owners_by_id: dict[int, DescriptorOwner] = {}
 
     def add(self, *rows: int) -> UUID:
-        reference = uuid4()
+        work, reference = uuid4(), uuid4()
         first = len(self.owners_by_id)
         ids = np.arange(first, first + len(rows), dtype=np.int64)
         self.index.add(ids, fingerprint(*rows).descriptors)
         for position, i in enumerate(ids):
-            self.owners_by_id[int(i)] = DescriptorOwner(uuid4(), reference, position)
+            self.owners_by_id[int(i)] = DescriptorOwner(work, reference, position)
         return reference
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
@@ -63,7 +68,7 @@ def bits(count: int) -> int:
 def test_nearest_first_and_the_radius_is_inclusive() -> None:
     registered = Registered()
     at_edge, beyond, same = registered.add(bits(8)), registered.add(bits(9)), registered.add(0)
-    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 10)
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 10, in_time=always)
     assert [c.reference_id for c in found.found] == [same, at_edge]
     assert [c.closeness for c in found.found] == [0.0, 1.0]
     assert beyond not in [c.reference_id for c in found.found]
@@ -73,7 +78,9 @@ def test_nearest_first_and_the_radius_is_inclusive() -> None:
 def test_a_reference_with_many_near_descriptors_is_one_candidate() -> None:
     registered = Registered()
     film = registered.add(bits(3), bits(1), bits(2))
-    found = retrieve([fingerprint(0, bits(1))], [CHANNEL], registered.search, registered.owners, 10)
+    found = retrieve(
+        [fingerprint(0, bits(1))], [CHANNEL], registered.search, registered.owners, 10, in_time=always
+    )
     assert [(c.reference_id, c.closeness) for c in found.found] == [(film, 0.0)]
 
 
@@ -81,7 +88,7 @@ def test_descriptors_that_carry_no_information_are_not_looked_up() -> None:
     registered = Registered()
     registered.add(0)
     query = fingerprint(0, quality=0.4)
-    assert not retrieve([query], [CHANNEL], registered.search, registered.owners, 10).found
+    assert not retrieve([query], [CHANNEL], registered.search, registered.owners, 10, in_time=always).found
 
 
 def test_more_candidates_than_the_limit_are_said_to_be_left_out() -> None:
@@ -89,7 +96,7 @@ def test_more_candidates_than_the_limit_are_said_to_be_left_out() -> None:
     nearest = registered.add(0)
     for i in range(5):
         registered.add(1 << i)
-    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3)
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3, in_time=always)
     assert found.found[0].reference_id == nearest
     assert len(found.found) == 3
     assert found.truncated
@@ -99,7 +106,86 @@ def test_descriptors_of_deleted_works_are_no_candidates() -> None:
     registered = Registered()
     registered.add(0)
     registered.owners_by_id.clear()
-    assert not retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3).found
+    assert not retrieve(
+        [fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3, in_time=always
+    ).found
+
+
+def test_a_reference_with_many_equal_descriptors_hides_no_other() -> None:
+    registered = Registered()
+    film = registered.add(*[0] * 30)
+    other = registered.add(bits(2))
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 3, in_time=always)
+    assert [c.reference_id for c in found.found] == [film, other]
+    assert not found.truncated
+    assert not found.crowded
+
+
+def test_how_deep_hits_are_looked_for_is_bounded_and_said() -> None:
+    registered = Registered()
+    film = registered.add(*[0] * 200)
+    registered.add(bits(2))
+    depths: list[tuple[int, int]] = []
+
+    def search(channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        depths.append((len(queries), limit))
+        return registered.search(channel, queries, limit)
+
+    query = fingerprint(0, bits(60))
+    found = retrieve([query], [CHANNEL], search, registered.owners, 2, in_time=always)
+    assert [c.reference_id for c in found.found] == [film]
+    assert (found.truncated, found.crowded) == (False, True)
+    assert depths == [(2, 8), (1, 32), (1, 128)]
+
+
+def test_many_near_references_of_one_work_hide_no_other_work() -> None:
+    registered = Registered()
+    same = [registered.add(0) for _ in range(20)]
+    other = registered.add(bits(2))
+    work = uuid4()
+    for descriptor_id, owner in registered.owners_by_id.items():
+        if owner.reference_id in same:
+            registered.owners_by_id[descriptor_id] = replace(owner, work_id=work)
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, registered.owners, 4, in_time=always)
+    assert [c.reference_id for c in found.found] == [*sorted(same)[:3], other]
+    assert [c.closeness for c in found.found] == [0, 0, 0, 0.25]
+    assert found.truncated
+
+
+def test_what_the_caller_may_not_see_takes_no_places() -> None:
+    registered = Registered()
+    for _ in range(30):
+        registered.add(0)
+    mine = registered.add(bits(2))
+
+    def owners(scheme: str, ids: npt.NDArray[np.int64]) -> Mapping[int, DescriptorOwner]:
+        found = registered.owners(scheme, ids)
+        return {i: owner for i, owner in found.items() if owner.reference_id == mine}
+
+    found = retrieve([fingerprint(0)], [CHANNEL], registered.search, owners, 3, in_time=always)
+    assert [c.reference_id for c in found.found] == [mine]
+    assert not found.truncated
+
+
+def test_equal_descriptors_are_looked_up_once_and_in_chunks_while_there_is_time() -> None:
+    registered = Registered()
+    references = [registered.add(i << 20) for i in range(200)]
+    sizes: list[int] = []
+
+    def search(channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        sizes.append(len(queries))
+        return registered.search(channel, queries, limit)
+
+    query = fingerprint(*(i % 200 << 20 for i in range(1000)))
+    found = retrieve([query], [CHANNEL], search, registered.owners, 200, in_time=always)
+    assert {c.reference_id for c in found.found} == set(references)
+    assert sizes == [64, 64, 64, 8]
+    assert found.complete
+    answers = iter([True, True, False])
+    partly = retrieve([query], [CHANNEL], search, registered.owners, 200, in_time=lambda: next(answers))
+    assert len(sizes) == 6
+    assert not partly.complete
+    assert len(partly.found) >= 128
 
 
 class StubModality:

@@ -1,0 +1,37 @@
+"""Comparing many frames with many others, without holding all their differences at once."""
+
+import tracemalloc
+
+import numpy as np
+
+from indexers.fingerprint import Fingerprint
+from indexers.image.align import align
+from indexers.image.hashes import PDQ
+
+
+def frames(count: int, seed: int) -> Fingerprint:
+    descriptors = np.random.default_rng(seed).integers(0, 256, (count, 32), dtype=np.uint8)
+    spans = np.array([[i, i + 1] for i in range(count)], np.float64)
+    return Fingerprint(PDQ, descriptors, spans, np.ones(count, np.float32), np.zeros(count, np.uint8))
+
+
+def test_the_closest_pair_is_found_however_many_there_are() -> None:
+    query, work = frames(700, 1), frames(900, 2)
+    planted = work.descriptors.copy()
+    planted[555] = query.descriptors[666]
+    planted[555, 0] ^= 0b101
+    closest = Fingerprint(PDQ, planted, work.spans, work.quality, work.views)
+    found = align([query], [closest])
+    assert found is not None
+    assert found.signals["pdq_distance"] == 2
+    (segment,) = found.segments
+    assert [*segment.query, *segment.work] == [666, 667, 555, 556]
+
+
+def test_memory_is_bounded() -> None:
+    query, work = frames(1000, 1), frames(1000, 2)
+    tracemalloc.start()
+    align([query], [work])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 1024 * 1024  # all differences at once: 36 MB

@@ -1,0 +1,115 @@
+"""What a long match may take: threads of its own, and no longer than somebody waits."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from indexers.fingerprint import Fingerprint
+from indexers.image.hashes import PDQ
+from indexers.index import Hits
+from indexers.modality import Channel
+from service.matcher import Matcher, Options, Query
+from service.matching.decide import Thresholds
+from service.matching.report import Selection
+from service.matching.score import Scorer
+from service.metrics import Metrics
+from service.tracing import NoTracer
+
+ROWS = 1000
+DESCRIPTORS = np.random.default_rng(5).integers(0, 256, (ROWS, 32), dtype=np.uint8)
+SPANS = np.array([[i, i + 1] for i in range(ROWS)], np.float64)
+LONG = Query(
+    "image",
+    (Fingerprint(PDQ, DESCRIPTORS, SPANS, np.ones(ROWS, np.float32), np.zeros(ROWS, np.uint8)),),
+    None,
+)
+
+
+def nothing(*_: object, **__: object) -> dict[object, Any]:
+    return {}
+
+
+class StubCatalogue:
+    """Finds nothing, and says how often it was asked; can be told to wait."""
+
+    sequence = 0
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go_on = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.store = SimpleNamespace(
+            descriptor_owners=nothing, fingerprints=nothing, get_references=nothing, get_works=nothing
+        )
+
+    def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        assert channel.scheme is PDQ
+        assert limit >= 10
+        self.asked += 1
+        self.entered.release()
+        self.go_on.wait()
+        return Hits(np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+def options(deadline: float | None = None) -> Options:
+    return Options(Selection(0.5, 0, 0, 10), deadline=deadline)
+
+
+@asynccontextmanager
+async def matching(catalogue: StubCatalogue) -> AsyncIterator[Matcher]:
+    matcher = Matcher(
+        catalogue=catalogue,  # type: ignore[arg-type]
+        pool=None,  # type: ignore[arg-type]
+        scorer=Scorer.load(),
+        thresholds=Thresholds(0.5, 0.9),
+        max_candidates=10,
+        metrics=Metrics(NoTracer()),
+    )
+    try:
+        yield matcher
+    finally:
+        catalogue.go_on.set()
+        await matcher.close()
+
+
+async def test_long_matches_leave_threads_to_everything_else() -> None:
+    catalogue = StubCatalogue()
+    async with matching(catalogue) as matcher:
+        many = 64 + 2 * (os.cpu_count() or 1)  # more than asyncio's own executor has threads
+        waiting = [asyncio.create_task(matcher.match(LONG, options())) for _ in range(many)]
+        for _ in range(os.cpu_count() or 1):
+            await asyncio.to_thread(catalogue.entered.acquire)
+        assert await asyncio.to_thread(lambda: "free") == "free"
+        catalogue.go_on.set()
+        reports = await asyncio.gather(*waiting)
+    assert {report.partial_reasons for report in reports} == {()}
+
+
+async def test_a_cancelled_match_stops_its_work() -> None:
+    catalogue = StubCatalogue()
+    async with matching(catalogue) as matcher:
+        task = asyncio.create_task(matcher.match(LONG, options()))
+        await asyncio.to_thread(catalogue.entered.acquire)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        catalogue.go_on.set()
+    assert catalogue.asked == 1
+
+
+async def test_a_match_that_has_no_time_left_says_so() -> None:
+    catalogue = StubCatalogue()
+    catalogue.go_on.set()
+    async with matching(catalogue) as matcher:
+        report = await matcher.match(LONG, options(deadline=monotonic()))
+    assert catalogue.asked == 0
+    assert report.partial_reasons == ("DEADLINE: not all of the query was looked up in time",)
