@@ -27,6 +27,8 @@ _OPTIONS: Final = (
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
+_SETTLE_STEPS: Final = 20
+_SETTLE_STEP_SECONDS: Final = 0.02
 _UNREACHABLE_ATTEMPTS: Final = 10
 """About ten seconds: long enough for a server that was started a moment ago, or starts again."""
 
@@ -93,6 +95,8 @@ class Transport:
                 attempt += 1
                 error = status.from_call(failure)
                 pause = _pause(error, attempt)
+                if _is_hidden(failure) and attempt < _UNREACHABLE_ATTEMPTS:
+                    pause = 0.0
                 if pause is None or clock() + pause >= deadline:
                     raise error from failure
             await asyncio.sleep(pause)
@@ -144,9 +148,29 @@ async def stream(call: grpc.aio.StreamUnaryCall[Request, Response], requests: It
             try:
                 await call.write(request)
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                await _settle(call)
                 return await call  # the server has answered or refused already
         await call.done_writing()
         return await call
     except BaseException:
         call.cancel()
         raise
+
+
+def _is_hidden(failure: grpc.aio.AioRpcError) -> bool:
+    """Whether grpc.aio's own error stands in the place of what the server said; asking again tells.
+
+    It does where a write fails in the very moment in which the server's refusal arrives.
+    """
+    return failure.details() == "Internal error from Core"
+
+
+async def _settle(call: grpc.aio.StreamUnaryCall[Request, Response]) -> None:
+    """Wait, after a write that failed, for what the server has said.
+
+    Until that arrives, which takes a moment, grpc.aio shows an INTERNAL of its own; see `_is_hidden`.
+    """
+    for _ in range(_SETTLE_STEPS):
+        if await call.code() is not grpc.StatusCode.INTERNAL:
+            return
+        await asyncio.sleep(_SETTLE_STEP_SECONDS)

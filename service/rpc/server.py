@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Server:
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ],
         )
+        self._methods = _Methods()
+        self._server.add_generic_rpc_handlers((self._methods,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._services = (
             work_pb2.DESCRIPTOR.services_by_name["WorkService"].full_name,
@@ -85,9 +88,10 @@ class Server:
         self, *, works: WorkService, matches: MatchService, operations: OperationsService
     ) -> None:
         """Take calls, and say SERVING."""
-        work_pb2_grpc.add_WorkServiceServicer_to_server(works, self._server)
-        match_pb2_grpc.add_MatchServiceServicer_to_server(matches, self._server)
-        operations_pb2_grpc.add_OperationsServicer_to_server(operations, self._server)
+        methods: Any = self._methods  # a server, as far as these functions need one
+        work_pb2_grpc.add_WorkServiceServicer_to_server(works, methods)
+        match_pb2_grpc.add_MatchServiceServicer_to_server(matches, methods)
+        operations_pb2_grpc.add_OperationsServicer_to_server(operations, methods)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, seconds: float) -> None:
@@ -100,6 +104,25 @@ class Server:
     async def _set_health(self, status: Any) -> None:
         for service in ("", *self._services):
             await self._health.set(service, status)
+
+
+class _Methods(grpc.GenericRpcHandler):
+    """Methods that join a server which listens already; gRPC's own registration has to come before."""
+
+    def __init__(self) -> None:
+        self._services: list[grpc.GenericRpcHandler] = []
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Take a service's methods."""
+        self._services += handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Take nothing: these are the same methods once more."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Find a method; None: nobody has it, or not yet."""
+        found = (service.service(handler_call_details) for service in self._services)
+        return next((handler for handler in found if handler is not None), None)
 
 
 def credentials(

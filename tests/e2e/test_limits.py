@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from PIL import Image
 
+import copyhound
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from service.app import Running, running
 from service.settings import Settings
@@ -97,6 +98,21 @@ async def test_an_endless_stream_is_refused_once_it_passes_the_limit(settings: S
         assert error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)
         assert stream.sent < 64 * MIB
         assert (await state_of(channel)).max_media_bytes == 2 * MIB
+
+
+async def test_an_upload_that_is_refused_early_tells_the_client_why(tmp_path: Path) -> None:
+    limits = {"max_media_bytes": 2 * MIB, "max_inline_bytes": MIB}
+    async with (
+        connected(tmp_path / "hound", **limits) as (server, _),
+        copyhound.AsyncClient(f"127.0.0.1:{server.port}") as client,
+    ):
+        for content, expected in (
+            (picture() + bytes(8 * MIB), copyhound.MediaTooLargeError),
+            (b"no picture" + bytes(2 * MIB), copyhound.UnreadableMediaError),
+        ):
+            for _ in range(15):  # what was said and the end of the stream cross each other now and then
+                with pytest.raises(expected):
+                    await client.match(content)
 
 
 async def test_a_long_stream_takes_disk_and_no_memory(tmp_path: Path) -> None:
