@@ -95,8 +95,6 @@ class Transport:
                 attempt += 1
                 error = status.from_call(failure)
                 pause = _pause(error, attempt)
-                if _is_hidden(failure) and attempt < _UNREACHABLE_ATTEMPTS:
-                    pause = 0.0
                 if pause is None or clock() + pause >= deadline:
                     raise error from failure
             await asyncio.sleep(pause)
@@ -157,18 +155,11 @@ async def stream(call: grpc.aio.StreamUnaryCall[Request, Response], requests: It
         raise
 
 
-def _is_hidden(failure: grpc.aio.AioRpcError) -> bool:
-    """Whether grpc.aio's own error stands in the place of what the server said; asking again tells.
-
-    It does where a write fails in the very moment in which the server's refusal arrives.
-    """
-    return failure.details() == "Internal error from Core"
-
-
 async def _settle(call: grpc.aio.StreamUnaryCall[Request, Response]) -> None:
     """Wait, after a write that failed, for what the server has said.
 
-    Until that arrives, which takes a moment, grpc.aio shows an INTERNAL of its own; see `_is_hidden`.
+    Until that arrives, which takes a moment, grpc.aio shows an INTERNAL of its own. Where that stays,
+    `status.from_call` takes it for an unreachable server, and the call is repeated.
     """
     for _ in range(_SETTLE_STEPS):
         if await call.code() is not grpc.StatusCode.INTERNAL:
