@@ -57,13 +57,15 @@ def main() -> None:
         flags = ["--include_imports", "--include_source_info"]
         run([*flags, f"--descriptor_set_out={options.image}"])
         return
-    if not options.check:
-        shutil.rmtree(ROOT / PACKAGE, ignore_errors=True)
-        generate(ROOT)
-        return
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch))
         fresh = {p.name: p.read_bytes() for p in (Path(scratch) / PACKAGE).iterdir()}
+    if not options.check:
+        shutil.rmtree(ROOT / PACKAGE, ignore_errors=True)
+        (ROOT / PACKAGE).mkdir()
+        for name, content in fresh.items():
+            (ROOT / PACKAGE / name).write_bytes(content)
+        return
     kept = {p.name: p.read_bytes() for p in (ROOT / PACKAGE).iterdir() if p.is_file()}
     differing = sorted(n for n in fresh.keys() | kept.keys() if fresh.get(n) != kept.get(n))
     if differing:
