@@ -14,7 +14,7 @@ from copyhound.cli.output import FAILED, print_error, print_line
 from copyhound.cli.register import register
 from copyhound.cli.server import keys, serve
 from copyhound.cli.status import status
-from copyhound.errors import CopyhoundError
+from copyhound.errors import CopyhoundError, UnauthenticatedError
 
 _INTERRUPTED = 130
 """What Typer makes of SIGINT, as shells do."""
@@ -54,6 +54,9 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         print_error(f"{error.format_message().rstrip('.')}; --help shows how")
         return error.exit_code
+    except UnauthenticatedError as error:
+        print_error(f"{error}; here, --api-key or COPYHOUND_API_KEY takes it")
+        return FAILED
     except CopyhoundError as error:
         print_error(str(error))
         return FAILED

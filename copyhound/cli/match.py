@@ -23,6 +23,7 @@ from copyhound.cli.output import (
     FAILED,
     error_values,
     print_error,
+    print_failure,
     print_json,
     print_line,
     print_table,
@@ -98,8 +99,8 @@ def match(
             elif as_json and isinstance(outcome, CopyhoundError):
                 print_json({"path": path, "status": "failed", "error": error_values(outcome)})
             elif isinstance(outcome, CopyhoundError):
-                print_error(f"{path}: {outcome}")
-    if not as_json:
+                print_failure(path, outcome)
+    if answers and not as_json:
         found = [(str(path), answers[str(path)]) for path in files if str(path) in answers]
         columns = ("file", "action", "probability", "work", "where")
         print_table(columns, [row for path, answer in found for row in _rows(path, answer)])

@@ -38,6 +38,12 @@ def print_error(text: str) -> None:
     sys.stderr.write(f"copyhound: {_printable(' '.join(text.split()))}\n")
 
 
+def print_failure(place: str, error: CopyhoundError) -> None:
+    """Print one line about an item that failed."""
+    text = str(error)
+    print_error(text if text.startswith(place) else f"{place}: {text}")
+
+
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print a table; unwrapped where no terminal shows it."""
     console = Console(

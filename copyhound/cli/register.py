@@ -21,7 +21,15 @@ from copyhound.cli.connection import (
 )
 from copyhound.cli.files import HiddenCount, find_files
 from copyhound.cli.manifest import ManifestError, RowError, read_manifest
-from copyhound.cli.output import FAILED, error_values, print_error, print_json, print_line, track
+from copyhound.cli.output import (
+    FAILED,
+    error_values,
+    print_error,
+    print_failure,
+    print_json,
+    print_line,
+    track,
+)
 from copyhound.errors import CopyhoundError
 from copyhound.media import readable_name
 from copyhound.types import NewWork, Registration
@@ -108,7 +116,7 @@ def _report(new: NewWork, outcome: Registration | CopyhoundError, row: int | Non
             print_json({"status": "failed", **values, "error": error_values(outcome)})
         else:
             place = path if row is None else f"row {row}: {path}"
-            print_error(f"{place}: {outcome}")
+            print_failure(place, outcome)
         return "failed"
     word = "registered"
     if outcome.already_present:

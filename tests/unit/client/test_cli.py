@@ -216,7 +216,8 @@ def test_a_refused_key_is_one_line(
 ) -> None:
     server.failures = [make_status(code_pb2.UNAUTHENTICATED, "the key is revoked", "UNAUTHENTICATED")]
     assert register(server, folder) == 1
-    assert capsys.readouterr().err == "copyhound: the key is revoked\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "copyhound: the key is revoked; here, --api-key or COPYHOUND_API_KEY takes it"
 
 
 @pytest.mark.parametrize(
