@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
@@ -42,14 +42,16 @@ class StubCatalogue:
     """Finds nothing, and says how often it was asked; can be told to wait."""
 
     sequence = 0
+    largest_index = 0
 
     def __init__(self) -> None:
         self.asked = 0
         self.go_on = threading.Event()
         self.entered = threading.Semaphore(0)
-        self.store = SimpleNamespace(
+        view = SimpleNamespace(
             descriptor_owners=nothing, fingerprints=nothing, get_references=nothing, get_works=nothing
         )
+        self.store = SimpleNamespace(view=lambda: nullcontext(view))
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
         assert channel.scheme is PDQ
@@ -87,7 +89,7 @@ async def test_long_matches_leave_threads_to_everything_else() -> None:
         many = 64 + 2 * (os.cpu_count() or 1)  # more than asyncio's own executor has threads
         waiting = [asyncio.create_task(matcher.match(LONG, options())) for _ in range(many)]
         for _ in range(os.cpu_count() or 1):
-            await asyncio.to_thread(catalogue.entered.acquire)
+            assert await asyncio.to_thread(catalogue.entered.acquire, timeout=60)
         assert await asyncio.to_thread(lambda: "free") == "free"
         catalogue.go_on.set()
         reports = await asyncio.gather(*waiting)
@@ -98,7 +100,7 @@ async def test_a_cancelled_match_stops_its_work() -> None:
     catalogue = StubCatalogue()
     async with matching(catalogue) as matcher:
         task = asyncio.create_task(matcher.match(LONG, options()))
-        await asyncio.to_thread(catalogue.entered.acquire)
+        assert await asyncio.to_thread(catalogue.entered.acquire, timeout=60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
