@@ -40,12 +40,13 @@ def query(content: bytes) -> match_pb2.MatchRequest:
     return match_pb2.MatchRequest(media=fingerprint_pb2.Media(content=content))
 
 
-def creation(number: int, size: int = 1) -> work_pb2.CreateWorkRequest:
-    """A work by its fingerprint alone; `size`: in descriptors."""
+def creation(number: int, labels: int = 0) -> work_pb2.CreateWorkRequest:
+    """A work by its fingerprint alone; each label takes a quarter of a kilobyte."""
     digest = hashlib.sha256(str(number).encode()).digest()
-    fingerprint = fingerprint_pb2.Fingerprint(scheme="image.pdq.v1", count=size, descriptors=digest * size)
+    fingerprint = fingerprint_pb2.Fingerprint(scheme="image.pdq.v1", count=1, descriptors=digest)
+    filling = {str(i): "x" * 255 for i in range(labels)}
     return work_pb2.CreateWorkRequest(
-        work=work_pb2.Work(owner="studio", external_id=str(number)),
+        work=work_pb2.Work(owner="studio", external_id=str(number), labels=filling),
         fingerprints=[fingerprint_pb2.FingerprintSet(fingerprints=[fingerprint])],
     )
 
@@ -249,7 +250,7 @@ async def test_a_full_disk_loses_nothing_and_is_over_when_there_is_space(tmp_pat
         error = None
         for number in range(1000):
             try:
-                await works.CreateWork(creation(number, size=1000))
+                await works.CreateWork(creation(number, labels=64))
             except grpc.aio.AioRpcError as raised:
                 error = raised
                 break
