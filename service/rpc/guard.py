@@ -111,13 +111,14 @@ class Guard(grpc.aio.ServerInterceptor):
                 raise
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 code = code_of(error)
-                await context.abort_with_status(rpc_status.to_status(failure(error)))
+                refusal = rpc_status.to_status(failure(error))
             finally:
                 self._in_flight -= 1
                 self._ended.set()
                 seconds = perf_counter() - start
                 self._metrics.rpcs.labels(method, code.name).observe(seconds)
                 log.info("call", code=code.name, seconds=round(seconds, 6))
+            return await context.abort_with_status(refusal)  # counted and logged before the caller knows
 
         return guarded
 
