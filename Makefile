@@ -33,11 +33,11 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound into $(VENV): about 540 MB"
+	@echo "Installing Copyhound into $(VENV): about 700 MB"
 	$(PIP) install --editable '.[media]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound and its checks into $(VENV): about 820 MB"
+	@echo "Installing Copyhound and its checks into $(VENV): about 6 GB, nearly all of it PyTorch"
 	$(PIP) install --editable '.[dev]'
 	@touch $(VENV)/.demo $@
