@@ -20,10 +20,12 @@ import numpy.typing as npt
 from indexers.fingerprint import Metric, Scheme
 from indexers.index.base import Hits
 from indexers.index.contract import COSINE_STEP, check_new, check_query, found_in, joined, selected
-from indexers.index.table import Rows, Table
+from indexers.index.table import Descriptors, Rows, Table
 
 _RECHECKED = 1 << 22
 """Float64 numbers used at a time to recompute cosine distances: 32 MiB."""
+_SPARE = 16
+"""Float rows fetched beyond the limit, so that one pass nearly always shows that none of the rest belongs."""
 
 
 class FlatRows:
@@ -49,9 +51,30 @@ class FlatRows:
             return Hits(np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
         if limit is None or limit >= len(self.descriptors) or (self._hamming and radius * 4 <= self._dim):
             return self._within(queries, radius)  # so near, unrelated codes are not found: few hits
+        if not self._hamming:
+            return self._nearest(queries, radius, limit)
         # Whatever is as near as the limit-th neighbour is wanted; ties make `knn` itself ambiguous.
-        reach = np.minimum(self._reach(queries, limit), radius)
-        parts = [self._within(queries[i : i + 1], float(reach[i])) for i in range(len(queries))]
+        faiss.omp_set_num_threads(1)
+        bits, _ = faiss.knn_hamming(queries, self.descriptors, limit)
+        reach = np.minimum(bits[:, -1], radius)
+        return joined([self._within(queries[i : i + 1], float(reach[i])) for i in range(len(queries))])
+
+    def _nearest(self, queries: npt.NDArray[np.float32], radius: float, limit: int) -> Hits:
+        """Float rows, in one pass; a second one for a query whose farthest hits tie with what was left."""
+        faiss.omp_set_num_threads(1)
+        depth = min(limit + _SPARE, len(self.descriptors))
+        similarities, rows = faiss.knn(queries, self.descriptors, depth, faiss.METRIC_INNER_PRODUCT)
+        least = 1.0 - similarities.astype(np.float64) - self._tolerance  # no row is nearer than it says here
+        every = Hits(np.arange(0, rows.size + 1, depth), rows.ravel(), similarities.ravel())
+        hits = rechecked(self.descriptors, queries, selected(every, least.ravel() <= radius), radius)
+        parts = []
+        for number in range(len(queries)):
+            ids, distances = hits.of(number)
+            reach = radius if len(ids) < limit else float(np.partition(distances, limit - 1)[limit - 1])
+            if depth == len(self.descriptors) or least[number, -1] > reach:
+                parts.append(Hits(np.array([0, len(ids)]), ids, distances))
+            else:
+                parts.append(self._within(queries[number : number + 1], reach))
         return joined(parts)
 
     def _within(self, queries: npt.NDArray[Any], radius: float) -> Hits:
@@ -77,30 +100,28 @@ class FlatRows:
             faiss.rev_swig_ptr(result.labels, count).copy(),
             faiss.rev_swig_ptr(result.distances, count).copy(),
         )
-        return hits if self._hamming else self._rechecked(queries, hits, radius)
+        return hits if self._hamming else rechecked(self.descriptors, queries, hits, radius)
 
-    def _rechecked(self, queries: npt.NDArray[np.float32], hits: Hits, radius: float) -> Hits:
-        """The hits with distances from float64, as `exact.distances_to` gives them, and cut to the radius."""
-        distances = np.empty(len(hits.ids), np.float32)
-        query = np.repeat(np.arange(len(queries)), np.diff(hits.offsets))
-        size = max(1, _RECHECKED // self._dim)
-        for start in range(0, len(hits.ids), size):
-            part = slice(start, start + size)
-            one = queries[query[part]].astype(np.float64)
-            other = self.descriptors[hits.ids[part]].astype(np.float64)
-            distance = 1.0 - np.einsum("ij,ij->i", one, other)
-            distances[part] = (np.round(distance / COSINE_STEP) * COSINE_STEP).clip(0.0, 2.0)
-        return selected(Hits(hits.offsets, hits.ids, distances), distances <= radius)
 
-    def _reach(self, queries: npt.NDArray[Any], limit: int) -> npt.NDArray[np.float64]:
-        """A distance within which each query has its `limit` nearest rows, and hardly more."""
-        faiss.omp_set_num_threads(1)
-        if self._hamming:
-            bits, _ = faiss.knn_hamming(queries, self.descriptors, limit)
-            return bits[:, -1].astype(np.float64)
-        similarities, _ = faiss.knn(queries, self.descriptors, limit, faiss.METRIC_INNER_PRODUCT)
-        farthest: npt.NDArray[np.float64] = 1.0 - similarities[:, -1].astype(np.float64) + 2 * self._tolerance
-        return farthest
+def rechecked(descriptors: Descriptors, queries: npt.NDArray[np.float32], hits: Hits, radius: float) -> Hits:
+    """The hits with distances from float64, as `exact.distances_to` gives them, and cut to the radius.
+
+    Args:
+        descriptors: (n, dim). Rows that are no hits are not read.
+        queries: (q, dim).
+        hits: Of the queries; ids are row numbers. Their distances are not looked at.
+        radius: Largest distance of a hit, inclusive.
+    """
+    distances = np.empty(len(hits.ids), np.float32)
+    query = np.repeat(np.arange(len(queries)), np.diff(hits.offsets))
+    size = max(1, _RECHECKED // queries.shape[1])
+    for start in range(0, len(hits.ids), size):
+        part = slice(start, start + size)
+        one = queries[query[part]].astype(np.float64)
+        other = descriptors[hits.ids[part]].astype(np.float64)
+        distance = 1.0 - np.einsum("ij,ij->i", one, other)
+        distances[part] = (np.round(distance / COSINE_STEP) * COSINE_STEP).clip(0.0, 2.0)
+    return selected(Hits(hits.offsets, hits.ids, distances), distances <= radius)
 
 
 class FaissIndex:
@@ -137,7 +158,7 @@ class FaissIndex:
                 raise ValueError(f"{self.scheme.id} has one of these ids already: remove it first")
             all_ids = np.concatenate([table.ids, ids])
             order = np.argsort(all_ids)
-            rows = np.concatenate([table.rows.descriptors, descriptors])[order]
+            rows = np.concatenate([table.rows.descriptors[:], descriptors])[order]
             self._table = self._build(all_ids[order], rows)
 
     def remove(self, ids: npt.NDArray[np.int64]) -> int:

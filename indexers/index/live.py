@@ -26,13 +26,15 @@ import numpy.typing as npt
 
 from indexers.fingerprint import Scheme
 from indexers.index import snapshot
+from indexers.index.backend import Backend
 from indexers.index.base import Hits
 from indexers.index.buffer import Buffer
 from indexers.index.contract import check_new, check_query, found_in, merged
-from indexers.index.faiss import FlatRows
-from indexers.index.multi_index import HashedRows, hashable
-from indexers.index.snapshot import DamagedSnapshotError, OtherSourceError, Snapshot
-from indexers.index.table import Rows, Table
+from indexers.index.merge import Merged
+from indexers.index.multi_index import HashedRows
+from indexers.index.sealed import DamagedError
+from indexers.index.snapshot import OtherSourceError
+from indexers.index.table import Table
 
 _log = logging.getLogger(__name__)
 
@@ -96,34 +98,38 @@ class _State:
 class LiveIndex:
     """Descriptors of one scheme; searched as a `VectorIndex`, changed by `apply`.
 
-    Searches are exact, with any number of descriptors: from `approximate_from` on the base is searched
-    through tables (`multi_index.HashedRows`) that take more memory and far less time.
+    Searches of Hamming schemes are exact, with any number of descriptors: from `approximate_from` on the
+    base is searched through tables (`multi_index.HashedRows`) that take more memory and far less time.
+    Those of cosine schemes are exact below `float_approximate_from`; from there on the base is searched
+    through inverted lists (`inverted.InvertedRows`, which states its recall) that take less of both.
 
     Any method may be called from any thread. A search takes no lock and sees all of an `apply` or
     nothing. An `apply` waits for other changes, for a `fold` only for the moment in which it swaps in
     its result. The delta is searched exhaustively: fold before it passes about 100,000 rows.
     """
 
-    def __init__(
-        self, scheme: Scheme, folder: Path, start: Snapshot, *, source: str, approximate_from: int
-    ) -> None:
+    def __init__(self, backend: Backend, folder: Path, base: Table, sequence: int) -> None:
         """Start from a snapshot; `open` finds it."""
-        self.scheme = scheme
+        self.scheme = backend.scheme
+        self._backend = backend
         self._folder = folder
-        self._source = source
         self._untidy = False  # whether files may lie in the folder that hold what was removed
-        self._hashed_from = approximate_from
         self._changing = threading.Lock()
         self._folding = threading.Lock()
-        self._buffer = Buffer(scheme)
+        self._buffer = Buffer(self.scheme)
         self._delta_rows: dict[int, int] = {}  # row in the delta of each id that lives there
         self._later_since: float | None = None  # when the first change came after a fold began
-        base = Table(start.ids, self._build_rows(start.descriptors), _NONE_DEAD)
-        self._state = _State(base, self._buffer.table(_NONE_DEAD), start.sequence, start.sequence, None)
+        self._state = _State(base, self._buffer.table(_NONE_DEAD), sequence, sequence, None)
 
     @classmethod
     def open(
-        cls, scheme: Scheme, folder: Path, *, source: str = "", approximate_from: int = 4_000_000
+        cls,
+        scheme: Scheme,
+        folder: Path,
+        *,
+        source: str = "",
+        approximate_from: int = 4_000_000,
+        float_approximate_from: int = 50_000,
     ) -> "LiveIndex":
         """Load the newest snapshot of a folder that is intact; none: start empty, at sequence 0.
 
@@ -134,27 +140,30 @@ class LiveIndex:
             scheme: Of the descriptors.
             folder: Of this index alone; made if it is missing.
             source: Id of the database whose changes are applied.
-            approximate_from: From how many descriptors on the base is searched through tables.
+            approximate_from: From how many descriptors on the base of a Hamming scheme is searched through
+                tables.
+            float_approximate_from: The same for a cosine scheme, and inverted lists.
 
         Raises:
             SnapshotError: If a snapshot is of another scheme or a newer format.
             OSError: If the folder cannot be read or written.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        backend = Backend(scheme, source, approximate_from, float_approximate_from)
         for path in snapshot.snapshots(folder):
             try:
-                start = snapshot.read(path, scheme, source=source)
+                base, sequence = backend.load(path)
             except OtherSourceError as error:
                 _log.warning("%s; it is dropped, and this database replays all", error)
                 continue
-            except DamagedSnapshotError as error:
+            except DamagedError as error:
                 aside = snapshot.set_aside(path)
                 _log.warning("%s; it is now %s, and the database replays what is missing", error, aside.name)
                 continue
             snapshot.delete_others(folder, path)
-            return cls(scheme, folder, start, source=source, approximate_from=approximate_from)
+            return cls(backend, folder, base, sequence)
         snapshot.delete_others(folder, None)
-        return cls(scheme, folder, _empty(scheme), source=source, approximate_from=approximate_from)
+        return cls(backend, folder, backend.empty(), 0)
 
     @property
     def sequence(self) -> int:
@@ -221,7 +230,7 @@ class LiveIndex:
     def fold(self) -> bool:
         """Write a snapshot of all that was applied, and drop older ones with what was removed since.
 
-        Takes as long as writing all descriptors to disk (and, of a large base, building its tables).
+        Takes as long as writing all descriptors to disk (and, of a large base, building its tables or lists).
         Searches and changes go on meanwhile. If it fails, the index is as it was.
 
         Returns:
@@ -236,9 +245,7 @@ class LiveIndex:
                 self._later_since = None
             if folded.unfolded_since is None:
                 return False
-            fresh = _combined(folded)
-            snapshot.write(self._folder, self.scheme, fresh, source=self._source)
-            base = Table(fresh.ids, self._build_rows(fresh.descriptors), _NONE_DEAD)
+            base = self._backend.folded(self._folder, folded.sequence, folded.base, folded.delta)
             with self._changing:
                 self._swap_in(base, folded)
             self._untidy = True
@@ -258,7 +265,8 @@ class LiveIndex:
     def rebuild(self, changes: Iterable[Sequence[Change]], sequence: int) -> None:
         """Forget all, and hold what a replay from 0 gives: for when this index and the database differ.
 
-        Searches see what was held before until all is replayed. Other changes must wait meanwhile.
+        Searches see what was held before until all is replayed. Other changes must wait meanwhile. All is
+        in memory, and floats are compared exhaustively, until the next `fold`.
 
         Args:
             changes: All changes up to `sequence`, as `apply` takes them.
@@ -268,18 +276,12 @@ class LiveIndex:
             OSError: If the snapshots of what was held before cannot be deleted; the rest is done then.
         """
         with self._folding:
-            fresh = LiveIndex(
-                self.scheme,
-                self._folder,
-                _empty(self.scheme),
-                source=self._source,
-                approximate_from=self._hashed_from,
-            )
+            fresh = LiveIndex(self._backend, self._folder, self._backend.empty(), 0)
             for some in changes:
                 fresh.apply(some)
             fresh.advance(sequence)
-            combined = _combined(fresh._state)
-            base = Table(combined.ids, self._build_rows(combined.descriptors), _NONE_DEAD)
+            replayed = Merged(self.scheme, fresh._state.base, fresh._state.delta)
+            base = self._backend.in_memory(replayed.ids, replayed[:])
             with self._changing:
                 self._buffer = Buffer(self.scheme)
                 self._delta_rows = {}
@@ -312,11 +314,6 @@ class LiveIndex:
         snapshot.delete_others(self._folder, latest if self.snapshot_sequence else None)
         snapshot.delete_damaged(self._folder)
         self._untidy = False
-
-    def _build_rows(self, descriptors: npt.NDArray[Any]) -> Rows:
-        if len(descriptors) >= self._hashed_from and hashable(self.scheme):
-            return HashedRows(self.scheme, descriptors)
-        return FlatRows(self.scheme, descriptors)
 
     def _changed(self, state: _State, change: Change) -> _State:
         if change.descriptors is None:
@@ -383,10 +380,6 @@ def _kind(change: Change) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     return None if change.descriptors is None else (change.descriptors.shape[1:], change.descriptors.dtype)
 
 
-def _empty(scheme: Scheme) -> Snapshot:
-    return Snapshot(0, np.empty(0, np.int64), np.empty((0, scheme.columns), scheme.dtype))
-
-
 def _live_base_rows(base: Table, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Rows, rising, of those of the ids that live in a base, whose ids rise."""
     present = np.unique(ids[found_in(base.ids, ids)])
@@ -395,20 +388,5 @@ def _live_base_rows(base: Table, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.i
 
 
 def _live_rows(delta: Table) -> dict[int, int]:
-    lives = np.ones(len(delta.ids), np.bool_)
-    lives[delta.dead] = False
-    rows = np.flatnonzero(lives)
+    rows = delta.live()
     return dict(zip(delta.ids[rows].tolist(), rows.tolist(), strict=True))
-
-
-def _combined(state: _State) -> Snapshot:
-    """All that lives, sorted by id."""
-    ids, descriptors = state.base.live()
-    new_ids, new_descriptors = state.delta.live()
-    order = np.argsort(new_ids)
-    places = np.searchsorted(ids, new_ids[order])
-    return Snapshot(
-        state.sequence,
-        np.insert(ids, places, new_ids[order]),
-        np.insert(descriptors, places, new_descriptors[order], axis=0),
-    )

@@ -1,24 +1,17 @@
 """Files that hold an index as it was after one change.
 
-A file is named ``<sequence, 20 digits>.snapshot`` and holds, little-endian:
+A file is named ``<sequence, 20 digits>.snapshot``. It is `sealed`; its header names format, scheme, dim,
+metric, model_sha256, source, sequence and count, and its body is
 
-=====================  =========================================================
-8 bytes                ``CPYHOUND``
-32 bytes               SHA-256 of all that follows
-4 bytes                length of the header, unsigned
-the header             JSON: format, scheme, dim, metric, model_sha256, source, sequence, count
-8 · count bytes        ids, rising, int64
+=====================  ==================================================
+8 · count bytes        ids, rising, int64, little-endian
 count · columns items  descriptors, in the order of the ids
-=====================  =========================================================
+=====================  ==================================================
 
-A file appears under its name only when it is whole and on disk.
+What is derived from a snapshot may lie beside it under the same name with another suffix, and goes with it.
 """
 
-import contextlib
-import hashlib
-import json
-import os
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +21,17 @@ import numpy.typing as npt
 
 from indexers.errors import SnapshotError
 from indexers.fingerprint import Scheme
+from indexers.index import sealed
+from indexers.index.mapped import MappedDescriptors
+from indexers.index.table import Descriptors
 
 _MAGIC = b"CPYHOUND"
 _FORMAT = 1
 _SUFFIX = ".snapshot"
-_UNFINISHED = ".writing"
+_DERIVED = ".lists"
 _DAMAGED = ".damaged"
-
-
-class DamagedSnapshotError(SnapshotError):
-    """The file is not what was written."""
+_BLOCK_BYTES = 1 << 24
+"""Bytes of descriptors written at a time."""
 
 
 class OtherSourceError(SnapshotError):
@@ -56,7 +50,7 @@ class Snapshot:
 
     sequence: int
     ids: npt.NDArray[np.int64]
-    descriptors: npt.NDArray[Any]
+    descriptors: Descriptors
 
 
 def file_name(sequence: int) -> str:
@@ -81,50 +75,27 @@ def write(folder: Path, scheme: Scheme, snapshot: Snapshot, *, source: str) -> P
     Raises:
         OSError: If the disk is full or fails; nothing of it is left then.
     """
-    header = json.dumps(
-        _header(scheme, source, snapshot.sequence, len(snapshot.ids)), sort_keys=True
-    ).encode()
-    body: list[bytes | memoryview] = [
-        struct.pack("<I", len(header)),
-        header,
-        _bytes(snapshot.ids),
-        _bytes(snapshot.descriptors),
-    ]
-    digest = hashlib.sha256()
-    for part in body:
-        digest.update(part)
     path = folder / file_name(snapshot.sequence)
-    unfinished = path.with_suffix(_UNFINISHED)
-    try:
-        with unfinished.open("wb") as file:
-            file.writelines([_MAGIC, digest.digest(), *body])
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-    _sync(folder)
+    header = _header(scheme, source, snapshot.sequence, len(snapshot.ids))
+    sealed.write(path, _MAGIC, header, _body(scheme, snapshot))
     return path
 
 
-def read(path: Path, scheme: Scheme, *, source: str) -> Snapshot:
-    """Read a snapshot; arguments as in `write`.
+def read(path: Path, scheme: Scheme, *, source: str, mapped_from: int | None = None) -> Snapshot:
+    """Read a snapshot.
+
+    Args:
+        path: Of the file.
+        scheme: As in `write`.
+        source: As in `write`.
+        mapped_from: From how many descriptors on these stay in the file; None: never.
 
     Raises:
-        DamagedSnapshotError: If the file is not what was written.
+        DamagedError: If the file is not what was written.
         SnapshotError: If it is whole but of another scheme or a newer format.
         OtherSourceError: If it is of another database.
     """
-    with path.open("rb") as file:
-        magic, expected = file.read(len(_MAGIC)), file.read(32)
-        start = file.tell()
-        if magic != _MAGIC or hashlib.file_digest(file, "sha256").digest() != expected:
-            raise DamagedSnapshotError(f"{path} is damaged: the disk lost or changed bytes of it")
-        file.seek(start)
-        (length,) = struct.unpack("<I", file.read(4))
-        header = json.loads(file.read(length))
+    with sealed.opened(path, _MAGIC) as (header, file):
         sequence, count = header["sequence"], header["count"]
         if header != _header(scheme, header.get("source"), sequence, count):
             raise SnapshotError(
@@ -134,8 +105,28 @@ def read(path: Path, scheme: Scheme, *, source: str) -> Snapshot:
         if header["source"] != source:
             raise OtherSourceError(f"{path} is of another database, {header['source']} instead of {source}")
         ids = np.fromfile(file, np.int64, count)
+        shape = (count, scheme.columns)
+        if mapped_from is not None and count >= max(1, mapped_from):
+            return Snapshot(sequence, ids, MappedDescriptors(file, file.tell(), shape, scheme.dtype))
         descriptors = np.fromfile(file, scheme.dtype, count * scheme.columns)
-    return Snapshot(sequence, ids, descriptors.reshape(count, scheme.columns))
+    return Snapshot(sequence, ids, descriptors.reshape(shape))
+
+
+def mapped(path: Path, scheme: Scheme, count: int) -> MappedDescriptors:
+    """The descriptors of a snapshot that `write` has just written, at least one, left in the file."""
+    with path.open("rb") as file:
+        offset = path.stat().st_size - count * scheme.columns * scheme.dtype.itemsize
+        return MappedDescriptors(file, offset, (count, scheme.columns), scheme.dtype)
+
+
+def digest(path: Path) -> bytes:
+    """The SHA-256 that names what a snapshot holds, unchecked."""
+    return sealed.digest(path, _MAGIC)
+
+
+def derived(path: Path) -> Path:
+    """Where what is derived from a snapshot lies."""
+    return path.with_suffix(_DERIVED)
 
 
 def set_aside(path: Path) -> Path:
@@ -145,14 +136,15 @@ def set_aside(path: Path) -> Path:
 
 def delete_others(folder: Path, path: Path | None) -> None:
     """Delete unfinished files and all snapshots but `path`: they may hold what was removed since."""
-    _delete([*folder.glob(f"*{_UNFINISHED}"), *(other for other in snapshots(folder) if other != path)])
-    _sync(folder)
+    others = [*folder.glob(f"*{sealed.UNFINISHED}"), *snapshots(folder), *folder.glob(f"*{_DERIVED}")]
+    _delete([other for other in others if path is None or other not in (path, derived(path))])
+    sealed.sync(folder)
 
 
 def delete_damaged(folder: Path) -> None:
     """Delete what was set aside, for the same reason."""
     _delete(list(folder.glob(f"*{_DAMAGED}")))
-    _sync(folder)
+    sealed.sync(folder)
 
 
 def _header(scheme: Scheme, source: str | None, sequence: int, count: int) -> dict[str, Any]:
@@ -168,18 +160,13 @@ def _header(scheme: Scheme, source: str | None, sequence: int, count: int) -> di
     }
 
 
-def _bytes(array: npt.NDArray[Any]) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+def _body(scheme: Scheme, snapshot: Snapshot) -> Iterator[npt.NDArray[Any]]:
+    yield snapshot.ids
+    size = max(1, _BLOCK_BYTES // (scheme.columns * scheme.dtype.itemsize))
+    for start in range(0, len(snapshot.ids), size):
+        yield snapshot.descriptors[start : start + size]
 
 
 def _delete(paths: list[Path]) -> None:
     for path in paths:
         path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,11 +16,25 @@ _LEAST_QUERIES = 8
 """Fewer at a time would cost more than it saves."""
 
 
-class Rows(Protocol):
-    """An immutable array of descriptors that can be searched."""
+class Descriptors(Protocol):
+    """(n, scheme.columns) numbers, in memory or in a file."""
 
-    descriptors: npt.NDArray[Any]
-    """(n, scheme.columns)."""
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        """Rows by a slice without a step, or by an array of their numbers."""
+        ...
+
+
+class Rows(Protocol):
+    """Immutable descriptors that can be searched."""
+
+    @property
+    def descriptors(self) -> Descriptors:
+        """(n, scheme.columns)."""
+        ...
 
     @property
     def nbytes(self) -> int:
@@ -31,7 +45,10 @@ class Rows(Protocol):
         """Find the rows within `radius`, inclusive, in any order; ids are row numbers.
 
         With a limit it may leave out rows that lie farther than a query's `limit`-th nearest. It never
-        leaves out one that lies equally near: the caller decides by id.
+        leaves out one that lies equally near: the caller decides by id. It finds at least `limit` rows of
+        each query, or all within the radius.
+
+        An approximate one may miss some of the nearest, and finds farther ones instead.
         """
         ...
 
@@ -63,13 +80,11 @@ class Table:
         """The same with further rows dead: `rows`, (m,), rise, and none of them is dead yet."""
         return replace(self, dead=np.insert(self.dead, np.searchsorted(self.dead, rows), rows))
 
-    def live(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-        """Ids and descriptors of the rows that live."""
-        if len(self.dead) == 0:
-            return self.ids, self.rows.descriptors
+    def live(self) -> npt.NDArray[np.int64]:
+        """Numbers of the rows that live, rising."""
         lives = np.ones(len(self.ids), np.bool_)
         lives[self.dead] = False
-        return self.ids[lives], self.rows.descriptors[lives]
+        return np.flatnonzero(lives)
 
     def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
         """Find neighbours as `VectorIndex.search` does; the arguments were checked."""

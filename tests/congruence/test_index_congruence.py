@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from indexers.fingerprint import Metric, Scheme, SpanUnit
 from indexers.index import Hits, VectorIndex
 from indexers.index.exact import ExactIndex
-from indexers.index.faiss import FaissIndex
+from indexers.index.faiss import FaissIndex, FlatRows
+from indexers.index.inverted import InvertedRows, divided
 from indexers.index.live import Change, LiveIndex
 from indexers.index.multi_index import HashedRows
+from indexers.index.table import Rows
 
 HAMMING = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
 LONG_HAMMING = Scheme("test.longbits", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
@@ -25,9 +27,11 @@ COSINE = Scheme("test.floats", 1, 5, Metric.COSINE, SpanUnit.FRAME)
 class InMemoryLive:
     """A `LiveIndex` driven as a `VectorIndex`: each call is a change, and every second one folds."""
 
-    def __init__(self, scheme: Scheme, folder: Path, hashed_from: int) -> None:
+    def __init__(self, scheme: Scheme, folder: Path, large_from: int) -> None:
         self.scheme = scheme
-        self.live = LiveIndex.open(scheme, folder, approximate_from=hashed_from)
+        self.live = LiveIndex.open(
+            scheme, folder, approximate_from=large_from, float_approximate_from=large_from
+        )
 
     def __len__(self) -> int:
         return len(self.live)
@@ -53,7 +57,15 @@ def backends(scheme: Scheme, folder: Path) -> list[VectorIndex]:
     found: list[VectorIndex] = [FaissIndex(scheme), InMemoryLive(scheme, folder / "flat", 1 << 40)]
     if scheme.metric is Metric.HAMMING:
         found += [FaissIndex(scheme, HashedRows), InMemoryLive(scheme, folder / "hashed", 1)]
+    else:  # so few that all lists are looked at, and all rows compared
+        found += [FaissIndex(scheme, inverted), InMemoryLive(scheme, folder / "inverted", 1)]
     return found
+
+
+def inverted(scheme: Scheme, descriptors: npt.NDArray[Any]) -> Rows:
+    if len(descriptors) == 0:
+        return FlatRows(scheme, descriptors)
+    return InvertedRows(descriptors, divided(descriptors, None))
 
 
 def assert_same(expected: Hits, actual: Hits) -> None:
@@ -168,3 +180,21 @@ def test_many_float_queries_and_hits_agree() -> None:
             exact.search(rows[:40], radius=radius, limit=limit),
             flat.search(rows[:40], radius=radius, limit=limit),
         )
+
+
+def test_float_ties_beyond_the_first_pass_are_decided_by_id() -> None:
+    """More rows tie at the edge than are fetched at once; ids run against the order of the rows."""
+    rng = np.random.default_rng(6)
+    rows = clustered(COSINE, 300, rng)
+    rows[100:200] = rows[0]
+    rows[200:250] = -rows[0]
+    ids = np.arange(300)[::-1].copy()
+    exact = ExactIndex(COSINE)
+    others: list[VectorIndex] = [FaissIndex(COSINE), FaissIndex(COSINE, inverted)]
+    for index in [exact, *others]:
+        index.add(ids, rows)
+    for limit in (1, 7, 99, 101, 250, 299, 300):
+        for radius in (0.0, 0.5, 2.0):
+            expected = exact.search(rows[[0, 210, 299]], radius=radius, limit=limit)
+            for other in others:
+                assert_same(expected, other.search(rows[[0, 210, 299]], radius=radius, limit=limit))

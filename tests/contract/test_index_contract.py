@@ -12,9 +12,11 @@ from indexers.errors import FingerprintError
 from indexers.fingerprint import Metric, Scheme, SpanUnit
 from indexers.index import Hits, VectorIndex
 from indexers.index.exact import ExactIndex
-from indexers.index.faiss import FaissIndex
+from indexers.index.faiss import FaissIndex, FlatRows
+from indexers.index.inverted import InvertedRows, divided
 from indexers.index.live import Change, LiveIndex
 from indexers.index.multi_index import HashedRows
+from indexers.index.table import Rows
 
 BITS = Scheme("test.bits", 1, 32, Metric.HAMMING, SpanUnit.FRAME)
 FLOATS = Scheme("test.floats", 1, 3, Metric.COSINE, SpanUnit.FRAME)
@@ -187,6 +189,17 @@ class TestFaissIndex(Changing, ChangingFloats):
 class TestHashedIndex(Changing):
     def make(self, scheme: Scheme) -> VectorIndex:
         return FaissIndex(scheme, HashedRows)
+
+
+class TestInvertedIndex(ChangingFloats):
+    def make(self, scheme: Scheme) -> VectorIndex:
+        return FaissIndex(scheme, inverted)
+
+
+def inverted(scheme: Scheme, descriptors: npt.NDArray[Any]) -> Rows:
+    if len(descriptors) == 0:
+        return FlatRows(scheme, descriptors)
+    return InvertedRows(descriptors, divided(descriptors, None))
 
 
 class OnDisk(Searching):

@@ -1,0 +1,113 @@
+"""How the base of a live index is searched, by its metric and size."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.fingerprint import Metric, Scheme
+from indexers.index import partition, snapshot
+from indexers.index.faiss import FlatRows
+from indexers.index.inverted import InvertedRows, divided
+from indexers.index.merge import Merged
+from indexers.index.multi_index import HashedRows, hashable
+from indexers.index.partition import NO_LIST, Partition
+from indexers.index.sealed import DamagedError
+from indexers.index.snapshot import Snapshot
+from indexers.index.table import Rows, Table
+
+_log = logging.getLogger(__name__)
+_NONE_DEAD = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Builds bases, and the files that they come from.
+
+    Attributes:
+        scheme: Of the descriptors.
+        source: Id of the database whose changes they hold.
+        tables_from: From how many Hamming descriptors on they are searched through tables.
+        lists_from: From how many cosine descriptors on they are searched through inverted lists, and
+            remain in the snapshot's file.
+    """
+
+    scheme: Scheme
+    source: str
+    tables_from: int
+    lists_from: int
+
+    def empty(self) -> Table:
+        """A base without rows."""
+        return self.in_memory(np.empty(0, np.int64), np.empty((0, self.scheme.columns), self.scheme.dtype))
+
+    def in_memory(self, ids: npt.NDArray[np.int64], descriptors: npt.NDArray[Any]) -> Table:
+        """A base of these rows; ids rise."""
+        rows: Rows
+        if len(ids) >= self.tables_from and hashable(self.scheme):
+            rows = HashedRows(self.scheme, descriptors)
+        else:
+            rows = FlatRows(self.scheme, descriptors)
+        return Table(ids, rows, _NONE_DEAD)
+
+    def load(self, path: Path) -> tuple[Table, int]:
+        """The base that a snapshot holds, and its sequence number; errors as in `snapshot.read`."""
+        mapped_from = self.lists_from if self.scheme.metric is Metric.COSINE else None
+        read = snapshot.read(path, self.scheme, source=self.source, mapped_from=mapped_from)
+        if not self._inverts(len(read.ids)):
+            return self.in_memory(read.ids, read.descriptors[:]), read.sequence
+        kept = _kept(path)
+        if kept is None:
+            kept = divided(read.descriptors, None)
+            _keep(path, kept)
+        return Table(read.ids, InvertedRows(read.descriptors, kept), _NONE_DEAD), read.sequence
+
+    def folded(self, folder: Path, sequence: int, base: Table, delta: Table) -> Table:
+        """Write the snapshot of what lives in two tables, and return it as a base.
+
+        Raises:
+            OSError: If the disk is full or fails.
+        """
+        merged = Merged(self.scheme, base, delta)
+        if not self._inverts(len(merged)):
+            descriptors = merged[:]
+            fresh = Snapshot(sequence, merged.ids, descriptors)
+            snapshot.write(folder, self.scheme, fresh, source=self.source)
+            return self.in_memory(merged.ids, descriptors)
+        fresh = Snapshot(sequence, merged.ids, merged)
+        path = snapshot.write(folder, self.scheme, fresh, source=self.source)
+        mapped = snapshot.mapped(path, self.scheme, len(merged))
+        kept = divided(mapped, _carried(base.rows, merged))
+        _keep(path, kept)
+        return Table(merged.ids, InvertedRows(mapped, kept), _NONE_DEAD)
+
+    def _inverts(self, count: int) -> bool:
+        return self.scheme.metric is Metric.COSINE and count >= max(1, self.lists_from)
+
+
+def _carried(rows: Rows, merged: Merged) -> Partition | None:
+    """The partition of a base for what becomes of it."""
+    if not isinstance(rows, InvertedRows):
+        return None
+    is_old = merged.origin >= 0
+    list_of = np.full(len(merged), NO_LIST, np.uint16)
+    list_of[is_old] = rows.partition.list_of[merged.origin[is_old]]
+    return replace(rows.partition, list_of=list_of)
+
+
+def _kept(path: Path) -> Partition | None:
+    try:
+        return partition.read(path)
+    except DamagedError as error:
+        _log.warning("%s; the descriptors are divided anew", error)
+        return None
+
+
+def _keep(path: Path, made: Partition) -> None:
+    try:
+        partition.write(path, made)
+    except OSError as error:  # without it all is right, but the next start takes longer
+        _log.warning("the partition of %s could not be kept, the next start makes it anew: %s", path, error)
