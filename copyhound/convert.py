@@ -145,6 +145,9 @@ def fingerprints_to_message(fingerprints: types.FingerprintSet) -> fingerprint_p
                 spans=chain.from_iterable(fingerprint.spans),
                 quality=fingerprint.quality,
                 views=fingerprint.views,
+                regions=chain.from_iterable(
+                    (box.left, box.top, box.right, box.bottom) for box in fingerprint.regions
+                ),
             )
             for fingerprint in fingerprints.fingerprints
         ],
@@ -162,6 +165,7 @@ def options_to_message(
     min_sequence: int | None = None,
     page_size: int = 0,
     modality: str | None = None,
+    fast: bool = False,
 ) -> match_pb2.MatchOptions:
     """Return the message; the parameters are those of `types.QueryOptions`."""
     return match_pb2.MatchOptions(
@@ -173,6 +177,7 @@ def options_to_message(
         uploader_token=uploader_token,
         min_sequence=min_sequence or 0,
         page_size=page_size,
+        effort=match_pb2.EFFORT_FAST if fast else match_pb2.EFFORT_UNSPECIFIED,
     )
 
 

@@ -34,8 +34,9 @@ _BY_REASON: Final[Mapping[str, type[errors.CopyhoundError]]] = {
     "INTERNAL": errors.ServerError,
 }
 
-_LOST_STATUS: Final = "Internal error from Core"
-"""What grpcio says where a server answers while a message is being sent: its answer is lost, so ask again."""
+LOST_STATUS: Final = "Internal error from Core"
+"""What grpc.aio says where a server answers while a message is being sent, until the answer arrives; often it
+does in a moment (`transport.stream` waits for it), and where it is lost, the call is to be repeated."""
 
 # What to do next, for errors that gRPC itself or a proxy raised: these explain nothing.
 _BY_CODE: Final[Mapping[int, tuple[type[errors.CopyhoundError], str]]] = {
@@ -93,7 +94,7 @@ def from_status(status: status_pb2.Status) -> errors.CopyhoundError:
 def from_call(error: grpc.aio.AioRpcError) -> errors.CopyhoundError:
     """Turn a failed call into an error."""
     number = error.code().value[0]
-    if error.details() == _LOST_STATUS:
+    if error.details() == LOST_STATUS:
         number = code_pb2.UNAVAILABLE
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -158,10 +158,9 @@ async def stream(call: grpc.aio.StreamUnaryCall[Request, Response], requests: It
 async def _settle(call: grpc.aio.StreamUnaryCall[Request, Response]) -> None:
     """Wait, after a write that failed, for what the server has said.
 
-    Until that arrives, which takes a moment, grpc.aio shows an INTERNAL of its own. Where that stays,
-    `status.from_call` takes it for an unreachable server, and the call is repeated.
+    Where it does not arrive, `status.from_call` takes the server for unreachable, and the call is repeated.
     """
     for _ in range(_SETTLE_STEPS):
-        if await call.code() is not grpc.StatusCode.INTERNAL:
+        if await call.details() != status.LOST_STATUS:
             return
         await asyncio.sleep(_SETTLE_STEP_SECONDS)

@@ -186,7 +186,8 @@ class Fingerprint:
         count: How many descriptors.
         spans: Start and end of each, half-open, in the scheme's span unit; empty: each spans [0, 1).
         quality: Of each, 0 (carries no information) to 1; empty: 1 for all.
-        views: Code of the view that each was taken from, 0 to 7; empty: 0 for all.
+        views: Code of the view that each was taken from; empty: 0 for all.
+        regions: What part of the picture each describes; empty: the whole.
     """
 
     scheme: str
@@ -195,6 +196,7 @@ class Fingerprint:
     spans: tuple[tuple[float, float], ...] = ()
     quality: tuple[float, ...] = ()
     views: bytes = b""
+    regions: tuple["Box", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,8 @@ class Region:
         work: In the reference.
         transform: What was done to the reference's region to give the query's: ``identity``,
             ``flip_horizontal``, ``flip_vertical``, ``rotate_90``, ``rotate_180``, ``rotate_270``
-            (counter-clockwise), ``transpose`` or ``transverse``.
+            (counter-clockwise), ``transpose``, ``transverse``, ``invert``, or ``affine`` or ``perspective``
+            for any other.
     """
 
     query: Box
@@ -491,3 +494,5 @@ class QueryOptions(TypedDict, total=False):
     """Most matches to return, 1 to 1,000; 10 where it is left out."""
     modality: str | None
     """Kind of media, such as ``image``; None: detect it."""
+    fast: bool
+    """Leave out the stages that take long: a small picture inside another is mostly missed then."""

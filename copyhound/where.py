@@ -13,6 +13,9 @@ _TRANSFORMS: Final = {
     "rotate_270": "turned 90° right",
     "transpose": "mirrored and turned 90° left",
     "transverse": "mirrored and turned 90° right",
+    "invert": "as a negative",
+    "affine": "turned or slanted",
+    "perspective": "seen from the side",
 }
 
 _WHOLE_MARGIN: Final = 0.02

@@ -8,7 +8,8 @@
     │   ├── DamagedMediaError       its format is known, its bytes are broken
     │   └── MediaLimitError         reading it would take more than the limits allow
     ├── FingerprintError          descriptors do not fit their scheme
-    └── SnapshotError             an index file is damaged or of another scheme
+    ├── SnapshotError             an index file is damaged or of another scheme
+    └── ModelError                a neural network's file cannot be used
 
 Every message names what was wrong and what to do next.
 """
@@ -40,3 +41,7 @@ class FingerprintError(IndexerError, ValueError):
 
 class SnapshotError(IndexerError):
     """An index file is damaged or belongs to another scheme."""
+
+
+class ModelError(IndexerError):
+    """A neural network's file cannot be read, or is not the one that its scheme names."""

@@ -1,5 +1,6 @@
 """Schemes and fingerprints: the values that everything else passes around."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -147,3 +148,29 @@ class Fingerprint:
     def __len__(self) -> int:
         """Number of descriptors."""
         return len(self.descriptors)
+
+
+def joined(fingerprints: Iterable[Fingerprint]) -> tuple[Fingerprint, ...]:
+    """One fingerprint of each scheme, in the order of their first appearance: rows after rows.
+
+    Raises:
+        FingerprintError: If of one scheme some have regions and some have none.
+    """
+    by_scheme: dict[str, list[Fingerprint]] = {}
+    for fingerprint in fingerprints:
+        by_scheme.setdefault(fingerprint.scheme.id, []).append(fingerprint)
+    return tuple(parts[0] if len(parts) == 1 else _concatenated(parts) for parts in by_scheme.values())
+
+
+def _concatenated(parts: list[Fingerprint]) -> Fingerprint:
+    regions = [part.regions for part in parts if part.regions is not None]
+    if regions and len(regions) < len(parts):
+        raise FingerprintError(f"{parts[0].scheme.id}: some parts have regions and some have none")
+    return Fingerprint(
+        parts[0].scheme,
+        np.concatenate([part.descriptors for part in parts]),
+        np.concatenate([part.spans for part in parts]),
+        np.concatenate([part.quality for part in parts]),
+        np.concatenate([part.views for part in parts]),
+        np.concatenate(regions) if regions else None,
+    )

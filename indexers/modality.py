@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, BinaryIO, Generic, Protocol, TypeVar
+from typing import BinaryIO, Generic, Protocol, TypeVar
 
-from indexers.fingerprint import Fingerprint, Scheme, SpanUnit
+from indexers.fingerprint import Fingerprint, Scheme, SpanUnit, joined
 
 T = TypeVar("T")
 
@@ -113,20 +113,49 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
-    """How a scheme is searched for candidates.
+class Search:
+    """How a scheme's index is searched for candidates.
 
     Attributes:
-        scheme: Which index.
         radius: Largest distance at which a neighbour becomes a candidate, inclusive.
         narrow_radius: The same for catalogues so large that comparing everything would take too long.
         min_quality: Query descriptors below it are not looked up: they would match everything.
+        nearest: How many of a descriptor's neighbours become candidates, where distances alone tell copies
+            from others too badly for a radius; None: all within the radius.
     """
 
-    scheme: Scheme
     radius: float
     narrow_radius: float
     min_quality: float = 0.0
+    nearest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One of the schemes that describe a kind of media.
+
+    Attributes:
+        scheme: Which.
+        search: How it is looked up; None: it is compared with candidates and never searched.
+        views: Number of view codes, from 0: in how many ways a query is described. References have view 0
+            alone.
+        query_rows: Most descriptors that one piece (a picture, a frame) of a query has.
+        reference_rows: The same for a reference.
+    """
+
+    scheme: Scheme
+    search: Search | None
+    views: int = 1
+    query_rows: int = 1
+    reference_rows: int = 1
+
+    def views_of(self, role: Role) -> int:
+        """How many view codes, from 0, fingerprints in this role may have."""
+        return self.views if role is Role.QUERY else 1
+
+    def rows_of(self, role: Role) -> int:
+        """Most descriptors of one piece in this role."""
+        return self.query_rows if role is Role.QUERY else self.reference_rows
 
 
 class Modality(Protocol[T]):
@@ -142,10 +171,20 @@ class Modality(Protocol[T]):
     """What it reads, as users call it, such as ``JPEG``."""
     channels: tuple[Channel, ...]
     """Its schemes, and how each is searched."""
-    views: int
-    """Number of view codes, from 0: in how many ways a query is described. References have view 0 alone."""
+    stages: tuple[str, ...]
+    """Names of the stages in which a query is described, cheapest first."""
+    fast_stages: int
+    """How many of them a caller in a hurry asks for."""
     signal_units: Mapping[str, str]
     """Unit of each signal that `align` may give; empty for plain numbers."""
+
+    def prepare(self) -> None:
+        """Load what describing needs, before this process gives up opening files.
+
+        Raises:
+            ModelError: If a file that ships is missing or was changed.
+        """
+        ...
 
     def recognises(self, head: bytes) -> bool:
         """Tell from the first bytes (up to 4,096) of a file whether it is of this kind."""
@@ -161,8 +200,13 @@ class Modality(Protocol[T]):
         """
         ...
 
-    def fingerprint(self, segments: Iterable[Segment[T]], role: Role) -> list[Fingerprint]:
-        """Describe the pieces: one fingerprint for each scheme, in the order of `channels`."""
+    def fingerprint(self, segments: Iterable[Segment[T]], role: Role) -> Iterator[list[Fingerprint]]:
+        """Describe the pieces, stage by stage; of a query one may stop as soon as the answer is sure.
+
+        Yields:
+            At most one fingerprint for each scheme: for a reference all at once, for a query those of each of
+            `stages` in turn. A later stage may add descriptors to a scheme of an earlier one.
+        """
         ...
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
@@ -175,6 +219,6 @@ class Modality(Protocol[T]):
         ...
 
 
-def views_for(modality: Modality[Any], role: Role) -> int:
-    """Return how many view codes, from 0, the fingerprints of a media item in this role may have."""
-    return modality.views if role is Role.QUERY else 1
+def described(modality: Modality[T], segments: Iterable[Segment[T]], role: Role) -> tuple[Fingerprint, ...]:
+    """Describe pieces in all stages: one fingerprint of each scheme that has something to say."""
+    return joined(fingerprint for stage in modality.fingerprint(segments, role) for fingerprint in stage)

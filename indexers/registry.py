@@ -5,14 +5,14 @@ from typing import Any
 from indexers.errors import DamagedMediaError, FingerprintError, UnsupportedMediaError
 from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
-from indexers.modality import Modality
+from indexers.modality import Channel, Modality
 
 MODALITIES: tuple[Modality[Any], ...] = (ImageModality(),)
 """In the order in which they are asked whether they recognise a file."""
 
 _BY_NAME = {modality.name: modality for modality in MODALITIES}
 _OF_SCHEME = {
-    channel.scheme.id: (channel.scheme, modality) for modality in MODALITIES for channel in modality.channels
+    channel.scheme.id: (channel, modality) for modality in MODALITIES for channel in modality.channels
 }
 
 
@@ -46,11 +46,16 @@ def detect(head: bytes) -> Modality[Any]:
 
 def schemes() -> dict[str, Scheme]:
     """All schemes of all modalities, by id."""
-    return {scheme_id: known for scheme_id, (known, _) in _OF_SCHEME.items()}
+    return {scheme_id: known.scheme for scheme_id, (known, _) in _OF_SCHEME.items()}
 
 
-def scheme(scheme_id: str) -> Scheme:
-    """Return the scheme with this id, such as ``image.pdq.v1``.
+def searched() -> dict[str, Scheme]:
+    """The schemes that are looked up in indexes, by id."""
+    return {scheme_id: known.scheme for scheme_id, (known, _) in _OF_SCHEME.items() if known.search}
+
+
+def channel(scheme_id: str) -> Channel:
+    """Return the channel of the scheme with this id, such as ``image.pdq.v1``.
 
     Raises:
         FingerprintError: If there is none.
@@ -67,7 +72,7 @@ def modality_of(scheme_id: str) -> Modality[Any]:
     return _of_scheme(scheme_id)[1]
 
 
-def _of_scheme(scheme_id: str) -> tuple[Scheme, Modality[Any]]:
+def _of_scheme(scheme_id: str) -> tuple[Channel, Modality[Any]]:
     try:
         return _OF_SCHEME[scheme_id]
     except KeyError:

@@ -1,12 +1,12 @@
 """``python -m service``: run the server, and keep its keys. People use ``copyhound serve`` and ``keys``."""
 
-import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+import uvloop
 from pydantic import ValidationError
 
 from service import logs
@@ -47,7 +47,7 @@ def serve_command(
         "tls_client_ca": tls_client_ca,
         "allow_anonymous": allow_anonymous or None,
     }
-    asyncio.run(serve(_settings(data, given)))
+    uvloop.run(serve(_settings(data, given)))
 
 
 @keys.command("create")

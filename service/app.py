@@ -18,6 +18,7 @@ from indexers.errors import SnapshotError
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
 from service.imports import Importer
+from service.inquiry import Answering
 from service.matcher import Matcher
 from service.matching.decide import Thresholds
 from service.matching.score import Scorer
@@ -133,6 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             after_changes=settings.fold_after_changes,
             after_seconds=settings.fold_after_seconds,
             approximate_from=settings.approximate_from,
+            float_approximate_from=settings.float_approximate_from,
             response_hours=settings.request_id_hours,
         )
         catalogue = await asyncio.to_thread(_open_catalogue, store, settings.data / "index", folding, metrics)
@@ -140,14 +142,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(catalogue.close)
         await pool.start()
         stack.push_async_callback(pool.close)
-        matcher = Matcher(
+        answering = Answering(
             catalogue=catalogue,
-            pool=pool,
             scorer=Scorer.load(),
             thresholds=Thresholds(settings.review_threshold, settings.action_threshold),
             max_candidates=settings.max_candidates,
             metrics=metrics,
         )
+        matcher = Matcher(answering, pool)
         stack.push_async_callback(matcher.close)
         importer = Importer(
             catalogue=catalogue,
@@ -201,7 +203,7 @@ def _make_folder(folder: Path) -> None:
 def _open_catalogue(store: Store, folder: Path, folding: Folding, metrics: Metrics) -> Catalogue:
     try:
         with _explaining(f"use the folder {folder}"):
-            return Catalogue.open(store, folder, registry.schemes(), folding, metrics)
+            return Catalogue.open(store, folder, registry.searched(), folding, metrics)
     except SnapshotError as error:
         raise StartupError(str(error)) from error
 

@@ -58,13 +58,15 @@ class Folding:
     Attributes:
         after_changes: Unfolded descriptors of a scheme from which a snapshot is written.
         after_seconds: Age of the oldest unfolded change from which a snapshot is written.
-        approximate_from: Descriptors from which a snapshot is a multi-index hash.
+        approximate_from: Hamming descriptors from which a snapshot is a multi-index hash.
+        float_approximate_from: Cosine descriptors from which a snapshot is an inverted index.
         response_hours: How long request ids are remembered.
     """
 
     after_changes: int
     after_seconds: float
     approximate_from: int
+    float_approximate_from: int
     response_hours: float
 
 
@@ -109,7 +111,11 @@ class Catalogue:
         """
         indexes = {
             scheme.id: LiveIndex.open(
-                scheme, folder / scheme.id, source=store.id, approximate_from=folding.approximate_from
+                scheme,
+                folder / scheme.id,
+                source=store.id,
+                approximate_from=folding.approximate_from,
+                float_approximate_from=folding.float_approximate_from,
             )
             for scheme in schemes.values()
         }
@@ -179,9 +185,15 @@ class Catalogue:
         self._advanced = asyncio.Event()
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
-        """Search one scheme's index within its channel's radius; see `VectorIndex.search`. Blocking."""
+        """Search a channel's index within its radius; see `VectorIndex.search`. Blocking.
+
+        Raises:
+            ValueError: If the channel is one that is never searched.
+        """
+        if channel.search is None:
+            raise ValueError(f"{channel.scheme.id} is compared with candidates, never searched")
         index = self.indexes[channel.scheme.id]
-        radius = channel.narrow_radius if index.has_tables else channel.radius
+        radius = channel.search.narrow_radius if index.has_tables else channel.search.radius
         return index.search(queries, radius=radius, limit=limit)
 
     async def start(self) -> None:
@@ -377,7 +389,10 @@ class Catalogue:
         self.store.forget_responses(now - timedelta(hours=self._folding.response_hours))
         self.store.forget_imports(now - _IMPORTS_KEPT)
         self.store.forget_removals(self._seen_removals)
-        self._seen_removals = {scheme: index.snapshot_sequence for scheme, index in self.indexes.items()}
+        self._seen_removals = {
+            scheme: self.indexes[scheme].snapshot_sequence if scheme in self.indexes else self._sequence
+            for scheme in self.store.schemes
+        }
 
     def fold(self, scheme: str) -> bool:
         """Write one scheme's snapshot now. Blocking.

@@ -26,7 +26,7 @@ from service.errors import (
     ServiceError,
     StorageFullError,
 )
-from service.sandbox import ReadMedia
+from service.sandbox import ReadMedia, digest_of, vouched
 from service.store import Transaction
 
 _ROWS_AT_ONCE = 64
@@ -142,7 +142,8 @@ class Importer:
         try:
             async with self._slots:
                 with self._open(row.path) as media:
-                    read = await self._read(media, Role.REFERENCE)
+                    sha256, size = await asyncio.to_thread(digest_of, media)
+                    read = vouched(await self._read(media, Role.REFERENCE), sha256, size)
             name = PurePosixPath(row.path).name[:255]
             reference = NewReference(name, read.modality, read.sha256, read.byte_count, read.fingerprints)
             await self._catalogue.write(_registration(import_id, row, reference))

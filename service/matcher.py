@@ -1,30 +1,23 @@
-"""Answers queries: passes values from one stage of matching to the next."""
+"""Reads media and answers queries: what runs where, and for whom it stops."""
 
 import asyncio
 import contextvars
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
 from time import monotonic
 from typing import Any, BinaryIO, TypeVar
-from uuid import UUID
 
 import numpy as np
 
 from indexers import registry
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Modality, Role
-from service.catalogue import Catalogue
-from service.domain import Match, MatchReport, Reference, Work
-from service.matching import decide, report, retrieve, verify
-from service.matching.score import IDENTICAL_FILE, Scorer
-from service.metrics import Metrics
+from service.domain import MatchReport
+from service.inquiry import Answering, Inquiry, Options
+from service.matching.score import IDENTICAL_FILE
 from service.sandbox import Pool, ReadMedia
-from service.store import View
 
 T = TypeVar("T")
 
@@ -55,27 +48,6 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a query is answered.
-
-    Attributes:
-        selection: Which matches are returned.
-        uploader_token: Who uploads; empty: unknown.
-        territories: Where it would be seen; empty: everywhere.
-        min_sequence: Wait until this change is seen.
-        owner: Only works of this owner; None: all.
-        deadline: When the caller stops waiting, on the monotonic clock; None: never.
-    """
-
-    selection: report.Selection
-    uploader_token: str = ""
-    territories: tuple[str, ...] = ()
-    min_sequence: int = 0
-    owner: str | None = None
-    deadline: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """How two media items relate.
 
@@ -92,23 +64,10 @@ class Comparison:
 class Matcher:
     """Reads media and answers queries against a catalogue."""
 
-    def __init__(
-        self,
-        *,
-        catalogue: Catalogue,
-        pool: Pool,
-        scorer: Scorer,
-        thresholds: decide.Thresholds,
-        max_candidates: int,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, answering: Answering, pool: Pool) -> None:
         """Take the parts."""
-        self._catalogue = catalogue
+        self._answering = answering
         self._pool = pool
-        self._scorer = scorer
-        self._thresholds = thresholds
-        self._max_candidates = max_candidates
-        self._metrics = metrics
         # Its own, so that long matches leave threads to everything else.
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
 
@@ -119,7 +78,7 @@ class Matcher:
     @property
     def review_threshold(self) -> float:
         """Probability from which a match is returned where the caller names none."""
-        return self._thresholds.review
+        return self._answering.thresholds.review
 
     async def read(self, media: BinaryIO, role: Role, modality: str | None = None) -> ReadMedia:
         """Fingerprint a media item in the sandbox.
@@ -128,34 +87,76 @@ class Matcher:
             UnreadableMediaError: If it cannot be read.
             BusyError: If too many wait, or the service is stopping.
         """
-        with self._metrics.stage("read"):
+        with self._answering.metrics.stage("read"):
             read = await self._pool.read(media, role=role, modality=modality)
-        self._metrics.stages.labels("decode").observe(read.decode_seconds)
-        self._metrics.stages.labels("fingerprint").observe(read.fingerprint_seconds)
+        self._observe(read)
         return read
 
+    def _observe(self, read: ReadMedia) -> None:
+        stages = self._answering.metrics.stages
+        stages.labels("decode").observe(read.decode_seconds)
+        stages.labels("fingerprint").observe(read.fingerprint_seconds)
+
     async def match(self, query: Query, options: Options) -> MatchReport:
-        """Answer a query.
+        """Answer a query whose fingerprints are known.
 
         Raises:
             StaleError: If `min_sequence` is not seen in time.
         """
-        if options.min_sequence > self._catalogue.sequence:
+        inquiry = await self._begin(options, query.sha256)
+        return await self._answer(
+            inquiry, self._run(lambda: inquiry.look(query.modality, query.fingerprints, more=False))
+        )
+
+    async def match_media(
+        self, media: BinaryIO, sha256: bytes, options: Options, modality: str | None = None
+    ) -> MatchReport:
+        """Answer what a media item is a copy of: read it only as far as it takes to be sure.
+
+        Args:
+            media: The file.
+            sha256: Its digest.
+            options: How to answer.
+            modality: Kind of media; None: detect it.
+
+        Raises:
+            StaleError: If `min_sequence` is not seen in time.
+            UnreadableMediaError: If it cannot be read.
+            BusyError: If too many wait, or the service is stopping.
+        """
+        inquiry = await self._begin(options, sha256)
+        waiting_since = monotonic()
+
+        async def consider(read: ReadMedia) -> bool:
+            nonlocal waiting_since
+            self._answering.metrics.stages.labels("read").observe(monotonic() - waiting_since)
+            self._observe(read)
+            await self._run(lambda: inquiry.look(read.modality, read.fingerprints, more=read.more))
+            waiting_since = monotonic()
+            return inquiry.answer is None
+
+        return await self._answer(
+            inquiry, self._pool.read(media, role=Role.QUERY, modality=modality, consider=consider)
+        )
+
+    async def _begin(self, options: Options, sha256: bytes | None) -> Inquiry:
+        catalogue = self._answering.catalogue
+        if options.min_sequence > catalogue.sequence:
             seconds = _WAIT_SECONDS
             if options.deadline is not None:
                 seconds = min(seconds, (options.deadline - monotonic()) * (1 - _RESERVE))
-            await self._catalogue.wait_for(options.min_sequence, seconds=seconds)
-        last = _last_moment(options.deadline)
-        cancelled = threading.Event()
+            await catalogue.wait_for(options.min_sequence, seconds=seconds)
+        return Inquiry(self._answering, options, sha256, _last_moment(options.deadline))
 
-        def in_time() -> bool:
-            return not cancelled.is_set() and monotonic() < last
-
+    async def _answer(self, inquiry: Inquiry, looking: Awaitable[object]) -> MatchReport:
         try:
-            return await self._run(lambda: self._match(query, options, in_time))
+            await looking
         except asyncio.CancelledError:  # nobody waits for the answer: the thread is to stop
-            cancelled.set()
+            inquiry.cancel()
             raise
+        if inquiry.answer is None:
+            raise AssertionError("the last stage answers")
+        return inquiry.answer
 
     async def compare(self, a: Query, b: Query) -> Comparison:
         """Relate two media items; `a` should hold the query's views."""
@@ -165,112 +166,6 @@ class Matcher:
         """Run in a thread, in the caller's context: its trace and its log."""
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function)
-
-    def _match(self, query: Query, options: Options, in_time: Callable[[], bool]) -> MatchReport:
-        sequence = self._catalogue.sequence
-        with self._catalogue.store.view() as view:
-            return self._match_in(view, query, options, sequence, in_time)
-
-    def _match_in(
-        self, view: View, query: Query, options: Options, sequence: int, in_time: Callable[[], bool]
-    ) -> MatchReport:
-        """Answer from one state of the store, which is at least as new as `sequence`."""
-        candidates, left_out = self._candidates(view, query, options, in_time)
-        modality = None if query.modality is None else registry.by_name(query.modality)
-        identical = _identical(view, query, options.owner)
-        alignments: dict[UUID, Alignment] = {}
-        if modality is not None:
-            with self._metrics.stage("verify"):
-                verified = verify.verify(
-                    query.fingerprints,
-                    dict.fromkeys([*identical, *candidates]),
-                    modality,
-                    view.fingerprints,
-                    in_time,
-                )
-            alignments.update(verified.alignments)
-            if verified.left_out:
-                left_out.append(f"DEADLINE: {verified.left_out} candidates were not verified in time")
-        for reference_id in identical:
-            found = alignments.get(reference_id, Alignment({}))
-            signals = {**found.signals, IDENTICAL_FILE: 1.0}
-            alignments[reference_id] = replace(found, signals=signals, query_coverage=1.0, work_coverage=1.0)
-        with self._metrics.stage("decide"):
-            return self._report(
-                view, query, options, alignments=alignments, left_out=left_out, sequence=sequence
-            )
-
-    def _candidates(
-        self, view: View, query: Query, options: Options, in_time: Callable[[], bool]
-    ) -> tuple[list[UUID], list[str]]:
-        """Reference ids near the query, nearest first, and what was left out."""
-        if query.modality is None:
-            return [], []
-        with self._metrics.stage("retrieve"):
-            found = retrieve.retrieve(
-                query.fingerprints,
-                registry.by_name(query.modality).channels,
-                self._catalogue.search,
-                partial(view.descriptor_owners, owner=options.owner),
-                self._max_candidates,
-                in_time=in_time,
-            )
-        left_out = []
-        if not found.complete:
-            left_out.append("DEADLINE: not all of the query was looked up in time")
-        # That many works of others lie near is nothing that an owner may learn.
-        if found.truncated or (found.crowded and options.owner is None):
-            left_out.append(f"CANDIDATES: only the nearest {self._max_candidates} candidates were verified")
-        return [candidate.reference_id for candidate in found.found], left_out
-
-    def _report(
-        self,
-        view: View,
-        query: Query,
-        options: Options,
-        *,
-        alignments: dict[UUID, Alignment],
-        left_out: list[str],
-        sequence: int,
-    ) -> MatchReport:
-        now = datetime.now(UTC)
-        references = view.get_references(alignments.keys())
-        works = view.get_works({reference.work_id for reference in references.values()})
-        matches = [
-            self._match_of(works[reference.work_id], reference, alignments[reference.id])
-            for reference in references.values()
-            if reference.work_id in works
-        ]
-        counting = report.best_of_each_work(report.covering(matches, options.selection))
-        verdict, decided = decide.decide(
-            counting,
-            self._thresholds,
-            decide.Upload(options.uploader_token, options.territories, now),
-            f"{decide.POLICY_REVISION}/{self._scorer.revision}",
-        )
-        return MatchReport(
-            verdict=verdict,
-            matches=report.page(decided, options.selection),
-            sequence=sequence,
-            partial_reasons=tuple(left_out),
-            modality=query.modality,
-            sha256=query.sha256,
-            created_at=now,
-        )
-
-    def _match_of(self, work: Work, reference: Reference, alignment: Alignment) -> Match:
-        return Match(
-            work=work,
-            reference=reference,
-            probability=self._scorer.probability(
-                reference.modality, alignment.signals, self._catalogue.largest_index
-            ),
-            signals=alignment.signals,
-            segments=alignment.segments,
-            regions=alignment.regions,
-            query_coverage=alignment.query_coverage,
-            work_coverage=alignment.work_coverage,
-        )
 
     def _compare(self, a: Query, b: Query) -> Comparison:
         notes = []
@@ -283,15 +178,8 @@ class Matcher:
             alignment = replace(found, signals={**found.signals, IDENTICAL_FILE: 1.0})
         if alignment is None:
             return Comparison(0.0, None, (*notes, "The two have no fingerprint scheme in common."))
-        probability = self._scorer.probability(modality.name, alignment.signals, registered=1)
+        probability = self._answering.scorer.probability(modality.name, alignment.signals, registered=1)
         return Comparison(probability, alignment, tuple(notes))
-
-
-def _identical(view: View, query: Query, owner: str | None) -> list[UUID]:
-    """References whose file is the query's own."""
-    if query.sha256 is None:
-        return []
-    return [reference.id for reference in view.references_by_sha256(query.sha256, owner=owner)]
 
 
 def _has_views(fingerprints: Sequence[Fingerprint]) -> bool:

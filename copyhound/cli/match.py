@@ -59,6 +59,9 @@ def match(
     uploader: Annotated[
         str, typer.Option("--uploader", metavar="TOKEN", help="Who uploads; compared with licences.")
     ] = "",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Leave out the stages that take long; small parts are missed.")
+    ] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
@@ -89,6 +92,7 @@ def match(
             min_sequence=min_sequence,
             territories=territory or (),
             uploader_token=uploader,
+            fast=fast,
         )
         for source, outcome in track(outcomes, len(files), "matching"):
             path = str(source)

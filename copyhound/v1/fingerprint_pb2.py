@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63opyhound/v1/fingerprint.proto\x12\x0c\x63opyhound.v1\x1a\x1fgoogle/api/field_behavior.proto\"\x94\x01\n\x0b\x46ingerprint\x12\x14\n\x06scheme\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x63ount\x18\x02 \x01(\rB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scriptors\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x13\n\x05spans\x18\x04 \x03(\x01\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07quality\x18\x05 \x03(\x02\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05views\x18\x06 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"]\n\x0e\x46ingerprintSet\x12\x35\n\x0c\x66ingerprints\x18\x01 \x03(\x0b\x32\x19.copyhound.v1.FingerprintB\x04\xe2\x41\x01\x02\x12\x14\n\x06sha256\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"6\n\x05Media\x12\x15\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66ilename\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01*8\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODALITY_IMAGE\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63opyhound/v1/fingerprint.proto\x12\x0c\x63opyhound.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xab\x01\n\x0b\x46ingerprint\x12\x14\n\x06scheme\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x63ount\x18\x02 \x01(\rB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scriptors\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x13\n\x05spans\x18\x04 \x03(\x01\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07quality\x18\x05 \x03(\x02\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05views\x18\x06 \x01(\x0c\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07regions\x18\x07 \x03(\x02\x42\x04\xe2\x41\x01\x01\"]\n\x0e\x46ingerprintSet\x12\x35\n\x0c\x66ingerprints\x18\x01 \x03(\x0b\x32\x19.copyhound.v1.FingerprintB\x04\xe2\x41\x01\x02\x12\x14\n\x06sha256\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x01\"6\n\x05Media\x12\x15\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66ilename\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01*8\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODALITY_IMAGE\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINGERPRINT'].fields_by_name['quality']._serialized_options = b'\342A\001\001'
   _globals['_FINGERPRINT'].fields_by_name['views']._loaded_options = None
   _globals['_FINGERPRINT'].fields_by_name['views']._serialized_options = b'\342A\001\001'
+  _globals['_FINGERPRINT'].fields_by_name['regions']._loaded_options = None
+  _globals['_FINGERPRINT'].fields_by_name['regions']._serialized_options = b'\342A\001\001'
   _globals['_FINGERPRINTSET'].fields_by_name['fingerprints']._loaded_options = None
   _globals['_FINGERPRINTSET'].fields_by_name['fingerprints']._serialized_options = b'\342A\001\002'
   _globals['_FINGERPRINTSET'].fields_by_name['sha256']._loaded_options = None
@@ -52,12 +54,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEDIA'].fields_by_name['content']._serialized_options = b'\342A\001\002'
   _globals['_MEDIA'].fields_by_name['filename']._loaded_options = None
   _globals['_MEDIA'].fields_by_name['filename']._serialized_options = b'\342A\001\001'
-  _globals['_MODALITY']._serialized_start=383
-  _globals['_MODALITY']._serialized_end=439
+  _globals['_MODALITY']._serialized_start=406
+  _globals['_MODALITY']._serialized_end=462
   _globals['_FINGERPRINT']._serialized_start=82
-  _globals['_FINGERPRINT']._serialized_end=230
-  _globals['_FINGERPRINTSET']._serialized_start=232
-  _globals['_FINGERPRINTSET']._serialized_end=325
-  _globals['_MEDIA']._serialized_start=327
-  _globals['_MEDIA']._serialized_end=381
+  _globals['_FINGERPRINT']._serialized_end=253
+  _globals['_FINGERPRINTSET']._serialized_start=255
+  _globals['_FINGERPRINTSET']._serialized_end=348
+  _globals['_MEDIA']._serialized_start=350
+  _globals['_MEDIA']._serialized_end=404
 # @@protoc_insertion_point(module_scope)

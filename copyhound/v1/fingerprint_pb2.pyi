@@ -51,12 +51,13 @@ class Fingerprint(_message.Message):
     SPANS_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     VIEWS_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
     scheme: _builtins.str
     """Scheme id, such as `image.pdq.v1`. GetIndexState lists the schemes that the server knows."""
     count: _builtins.int
-    """Number of descriptors, 1 to 64 for each view: one for a still, up to 64 for an animated picture. A query
-    of pictures has up to 8 views, 512 descriptors in all. A reference has one view, and may not hold one
-    descriptor twice for the same span.
+    """Number of descriptors. The guide on fingerprints says how many each scheme allows for one picture; an
+    animated one has up to 64 times as many. A reference may not hold one descriptor twice for the same span,
+    unless they describe different regions.
     """
     descriptors: _builtins.bytes
     """`count` descriptors one after another. Hamming schemes: dim/8 bytes each, most significant bit
@@ -64,8 +65,8 @@ class Fingerprint(_message.Message):
     """
     views: _builtins.bytes
     """Code of the view that each descriptor was taken from, one byte each: 0 is the media as it is,
-    1 to 7 its flips and right-angle turns (see the guide on fingerprints); other codes are refused. References,
-    and side b of CompareMedia, have view 0 alone. Empty: 0 for all.
+    1 to 7 its flips and right-angle turns, 8 its negative (see the guide on fingerprints); other codes are
+    refused. References, and side b of CompareMedia, have view 0 alone. Empty: 0 for all.
     """
     @_builtins.property
     def spans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -77,6 +78,12 @@ class Fingerprint(_message.Message):
     def quality(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Quality of each descriptor, 0 (carries no information) to 1. Empty: 1 for all."""
 
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The region of the picture that each descriptor describes, `4 * count` numbers: left, top, right and bottom
+        in fractions of its width and height. Empty: each describes the whole.
+        """
+
     def __init__(
         self,
         *,
@@ -86,10 +93,11 @@ class Fingerprint(_message.Message):
         spans: _abc.Iterable[_builtins.float] | None = ...,
         quality: _abc.Iterable[_builtins.float] | None = ...,
         views: _builtins.bytes = ...,
+        regions: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "descriptors", b"descriptors", "quality", b"quality", "scheme", b"scheme", "spans", b"spans", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "descriptors", b"descriptors", "quality", b"quality", "regions", b"regions", "scheme", b"scheme", "spans", b"spans", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

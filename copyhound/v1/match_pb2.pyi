@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
@@ -21,6 +22,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Effort:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EffortEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Effort.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EFFORT_UNSPECIFIED: _Effort.ValueType  # 0
+    """As EFFORT_THOROUGH."""
+    EFFORT_FAST: _Effort.ValueType  # 1
+    """The cheap stages alone: whole copies, also cropped or framed ones, are found; small pictures inside others
+    mostly not.
+    """
+    EFFORT_THOROUGH: _Effort.ValueType  # 2
+    """All stages, until the answer is sure."""
+
+class Effort(_Effort, metaclass=_EffortEnumTypeWrapper):
+    """How far a query is looked into."""
+
+EFFORT_UNSPECIFIED: Effort.ValueType  # 0
+"""As EFFORT_THOROUGH."""
+EFFORT_FAST: Effort.ValueType  # 1
+"""The cheap stages alone: whole copies, also cropped or framed ones, are found; small pictures inside others
+mostly not.
+"""
+EFFORT_THOROUGH: Effort.ValueType  # 2
+"""All stages, until the answer is sure."""
+Global___Effort: _TypeAlias = Effort  # noqa: Y015
 
 @_typing.final
 class MatchOptions(_message.Message):
@@ -36,6 +65,7 @@ class MatchOptions(_message.Message):
     UPLOADER_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_SEQUENCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    EFFORT_FIELD_NUMBER: _builtins.int
     modality: _fingerprint_pb2.Modality.ValueType
     """Kind of media. Unspecified: detect it. Fingerprints must be of the kind that is named."""
     min_probability: _builtins.float
@@ -53,6 +83,8 @@ class MatchOptions(_message.Message):
     """Wait until the index has seen at least this change; ABORTED if it cannot in time. 0: no wait."""
     page_size: _builtins.int
     """Most matches to return, 1 to 1,000; 0: 10. Larger numbers count as 1,000."""
+    effort: Global___Effort.ValueType
+    """How far the query is looked into. A query by fingerprints or digest is looked into as far as these reach."""
     @_builtins.property
     def territories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where the upload would be seen: ISO 3166-1 alpha-2 codes. Empty: everywhere."""
@@ -68,10 +100,11 @@ class MatchOptions(_message.Message):
         uploader_token: _builtins.str = ...,
         min_sequence: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        effort: Global___Effort.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "min_probability", b"min_probability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "min_probability", b"min_probability", "min_query_coverage", b"min_query_coverage", "min_sequence", b"min_sequence", "min_work_coverage", b"min_work_coverage", "modality", b"modality", "page_size", b"page_size", "territories", b"territories", "uploader_token", b"uploader_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability", "effort", b"effort", "min_probability", b"min_probability", "min_query_coverage", b"min_query_coverage", "min_sequence", b"min_sequence", "min_work_coverage", b"min_work_coverage", "modality", b"modality", "page_size", b"page_size", "territories", b"territories", "uploader_token", b"uploader_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_probability: _TypeAlias = _typing.Literal["min_probability"]  # noqa: Y015
     _WhichOneofArgType__min_probability: _TypeAlias = _typing.Literal["_min_probability", b"_min_probability"]  # noqa: Y015
@@ -303,7 +336,8 @@ class RegionPair(_message.Message):
     transform: _builtins.str
     """What was done to the reference's region to give the query's: `identity`, `flip_horizontal`,
     `flip_vertical`, `rotate_90`, `rotate_180`, `rotate_270` (counter-clockwise), `transpose`,
-    `transverse`.
+    `transverse`, `invert` (a negative), `affine` (turned by another angle, sheared) or `perspective` (seen from
+    the side).
     """
     @_builtins.property
     def query(self) -> Global___Box:
@@ -762,7 +796,7 @@ class IndexState(_message.Message):
         span_unit: _builtins.str
         """Unit of spans: `frame`, `second` or `character`."""
         descriptor_count: _builtins.int
-        """Descriptors that can be found."""
+        """Descriptors that can be found. 0 for a scheme that candidates are compared by and that is never searched."""
         delta_count: _builtins.int
         """Of these, in the delta that the next snapshot folds in."""
         tombstone_count: _builtins.int

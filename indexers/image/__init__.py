@@ -1,15 +1,25 @@
-"""Pictures, still and animated: decoding, perceptual hashes, alignment."""
+"""Pictures, still and animated: decoding, fingerprints, alignment."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import BinaryIO
 
+import cv2
+
 from indexers.fingerprint import Fingerprint
-from indexers.image import align, decode, hashes
+from indexers.image import align, decode, describe, embed, hashes, local
 from indexers.image.decode import Picture
-from indexers.modality import Alignment, Channel, MediaLimits, Role, Segment
+from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
 
 __all__ = ["ImageModality"]
+
+_VIEWS = len(hashes.TRANSFORMS)
+
+
+@cache
+def _network() -> describe.Network:
+    return describe.Network.load()
 
 
 class ImageModality:
@@ -22,15 +32,41 @@ class ImageModality:
         # scoring has something to weigh: among a million unrelated pictures, 7 come within 64 bits of a
         # query in one of its views, 58 within 76. In catalogues searched through tables, which are fast to 31
         # bits alone, Meta's rule decides who becomes a candidate too.
-        Channel(hashes.PDQ, radius=64, narrow_radius=31, min_quality=0.5),
+        Channel(hashes.PDQ, Search(64, 31, min_quality=0.5), views=_VIEWS, query_rows=_VIEWS),
         # 42 of a million come within 8 bits, 175 within 10: too many to act on, so that scoring trusts pHash
         # little. Below 4 grey levels of contrast, saving as JPEG alone moves more bits than this.
-        Channel(hashes.PHASH, radius=8, narrow_radius=8, min_quality=0.25),
+        Channel(hashes.PHASH, Search(8, 8, min_quality=0.25), views=_VIEWS, query_rows=_VIEWS),
+        # How alike two unrelated pictures look to the CNN depends on what they show: the nearest few are
+        # looked at, however near. Beyond this radius no copy was ever confirmed by local features.
+        Channel(embed.CNN, Search(0.8, 0.8, nearest=10), query_rows=1 + describe.WINDOWS),
+        # A keypoint that points two ways gives two rows.
+        Channel(
+            local.LOCAL,
+            None,
+            query_rows=2 * local.KEYPOINTS[Role.QUERY],
+            reference_rows=local.KEYPOINTS[Role.REFERENCE],
+        ),
     )
-    views = len(hashes.TRANSFORMS)
+    stages: tuple[str, ...] = describe.STAGES
+    fast_stages = 2
     signal_units: Mapping[str, str] = MappingProxyType(
-        {"pdq_distance": "bits", "pdq_quality": "", "phash_distance": "bits", "phash_quality": ""}
+        {
+            "pdq_distance": "bits",
+            "pdq_quality": "",
+            "phash_distance": "bits",
+            "phash_quality": "",
+            "cnn_similarity": "",
+            "cnn_quality": "",
+            "local_inliers": "keypoints",
+            "local_spread": "cells",
+            "local_agreement": "",
+        }
     )
+
+    def prepare(self) -> None:
+        """Load the CNN, and keep OpenCV to one thread."""
+        cv2.setNumThreads(1)
+        _network()
 
     def recognises(self, head: bytes) -> bool:
         """Tell from the first bytes whether a file is a picture; see `decode.sniff`."""
@@ -40,9 +76,9 @@ class ImageModality:
         """Yield the frames; see `decode.decode`."""
         return decode.decode(source, limits)
 
-    def fingerprint(self, segments: Iterable[Segment[Picture]], role: Role) -> list[Fingerprint]:
-        """Hash the frames; see `hashes.fingerprint`."""
-        return hashes.fingerprint(segments, role)
+    def fingerprint(self, segments: Iterable[Segment[Picture]], role: Role) -> Iterator[list[Fingerprint]]:
+        """Describe the frames; see `describe.describe`."""
+        return describe.describe(segments, role, _network())
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""

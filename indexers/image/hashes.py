@@ -1,9 +1,10 @@
 """Perceptual hashes of pictures: PDQ and pHash, of a picture as it is and of its flips and turns.
 
-Flips and right-angle turns are found from the query's side. The query is hashed in eight views, the reference
-in one: a search scans as much as with eight views of each reference, the index takes an eighth of the memory,
-and registering costs an eighth of the hashing. Both hashes get their views from one transform of the picture:
-a flip changes the signs of a DCT's odd coefficients, a turn also transposes them.
+Flips, right-angle turns and negatives are found from the query's side. The query is hashed in nine views, the
+reference in one: a search scans as much as with nine views of each reference, the index takes a ninth of the
+memory, and registering costs a ninth of the hashing. Both hashes get their views from one transform of the
+picture: a flip changes the signs of a DCT's odd coefficients, a turn also transposes them, and a negative has
+all signs changed.
 
 View codes name what was done to the reference to give the query (`TRANSFORMS`). The descriptor of view k is
 therefore taken from the query with transform k undone: it equals the reference's where k is right.
@@ -39,7 +40,7 @@ Bits are packed in the order of its hexadecimal form. Quality is the standard de
 coefficients describe, in grey levels, over `PHASH_FULL_CONTRAST` and at most 1: a flat picture has 0.
 """
 
-TRANSFORMS = (
+TURNS = (
     "identity",
     "flip_horizontal",
     "flip_vertical",
@@ -49,7 +50,10 @@ TRANSFORMS = (
     "transpose",
     "transverse",
 )
-"""View codes: what was done to the reference to give the query. Turns are counter-clockwise."""
+"""Flips and right-angle turns; turns are counter-clockwise."""
+
+TRANSFORMS = (*TURNS, "invert")
+"""View codes: what was done to the reference to give the query; to invert is to make a negative."""
 
 PHASH_FULL_CONTRAST = 16.0
 """Grey levels of low-frequency contrast from which a pHash is as stable as it gets."""
@@ -72,11 +76,11 @@ def fingerprint(segments: Iterable[Segment[Picture]], role: Role) -> list[Finger
     """
     pdq_rows, phash_rows, pdq_quality, phash_quality, spans = [], [], [], [], []
     for segment in segments:
-        square = _square(segment.data)
-        row, quality = pdq_views(square, role)
+        pixels = square(segment.data)
+        row, quality = pdq_views(pixels, role)
         pdq_rows.append(row)
         pdq_quality.append(quality)
-        row, quality = phash_views(square, role)
+        row, quality = phash_views(pixels, role)
         phash_rows.append(row)
         phash_quality.append(quality)
         spans.append((segment.start, segment.end))
@@ -93,7 +97,7 @@ def fingerprint(segments: Iterable[Segment[Picture]], role: Role) -> list[Finger
     ]
 
 
-def _square(picture: Picture) -> Image.Image:
+def square(picture: Picture) -> Image.Image:
     """Luma (ITU-R 601) of the picture, squeezed or stretched to what is hashed."""
     luma = Image.fromarray(picture).convert("L")
     return luma.resize((pdq.SIDE, pdq.SIDE), Image.Resampling.BILINEAR)
@@ -130,13 +134,16 @@ def _views(
         role: What the picture is hashed for.
 
     Returns:
-        (1, n, n) or (8, n, n).
+        (1, n, n) or (9, n, n).
     """
     if role is Role.REFERENCE:
         return coefficients[np.newaxis]
     odd = (-1.0) ** (lowest + np.arange(len(coefficients), dtype=coefficients.dtype))
     flip_x, flip_y = odd[np.newaxis, :], odd[:, np.newaxis]
     turned = coefficients.T
+    negative = -coefficients
+    if lowest == 0:  # the mean, which is positive in a negative too
+        negative[0, 0] = coefficients[0, 0]
     return np.stack(
         [
             coefficients,
@@ -147,6 +154,7 @@ def _views(
             turned * flip_y,
             turned,
             turned * flip_x * flip_y,
+            negative,
         ]
     )
 

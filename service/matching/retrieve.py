@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,10 @@ import numpy.typing as npt
 
 from indexers.fingerprint import Fingerprint
 from indexers.index import Hits
-from indexers.modality import Channel
+from indexers.modality import Channel, Search
 from service.domain import DescriptorOwner
 
-Search = Callable[[Channel, npt.NDArray[Any], int], Hits]
+Find = Callable[[Channel, npt.NDArray[Any], int], Hits]
 """(channel, queries, hits for each query) to hits within the channel's radius."""
 Owners = Callable[[str, npt.NDArray[np.int64]], Mapping[int, DescriptorOwner]]
 """(scheme id, descriptor ids) to their owners; deleted ones, and those that the caller may not see, are
@@ -26,6 +27,9 @@ candidates."""
 _DEEPER = 4
 _DEEPEST = 16
 """How often as many hits are looked for where those found belong to too few works, and at most."""
+_FEW_WORKS = 3
+"""Works that a descriptor's nearest neighbours should belong to at least, so that a work that holds one
+picture many times does not hide the others."""
 _ROWS = 64
 """Descriptors of the query that are searched at a time: between two looks at the clock."""
 
@@ -65,7 +69,7 @@ class Candidates:
 def retrieve(
     query: Sequence[Fingerprint],
     channels: Iterable[Channel],
-    search: Search,
+    find: Find,
     owners: Owners,
     limit: int,
     *,
@@ -76,7 +80,7 @@ def retrieve(
     Args:
         query: The query's fingerprints, with all views.
         channels: How each scheme is searched.
-        search: Finds neighbours.
+        find: Finds neighbours.
         owners: Finds the media items that descriptors belong to.
         limit: Most candidates, ≥ 1. Where there are more, each work's nearest comes first, so that many
             near references of one work do not hide the others.
@@ -88,10 +92,13 @@ def retrieve(
     complete = True
     for channel in channels:
         fingerprint = by_scheme.get(channel.scheme.id)
-        if fingerprint is None:
+        if fingerprint is None or channel.search is None:
             continue
-        lookup = _Lookup(channel, search, owners, limit, nearest)
-        telling = np.unique(fingerprint.descriptors[fingerprint.quality >= channel.min_quality], axis=0)
+        lookup = _Lookup(
+            channel.search, partial(find, channel), partial(owners, channel.scheme.id), limit, nearest
+        )
+        telling = fingerprint.descriptors[fingerprint.quality >= channel.search.min_quality]
+        telling = np.unique(telling, axis=0)
         for start in range(0, len(telling), _ROWS):
             if not in_time():
                 complete = False
@@ -109,16 +116,18 @@ class _Lookup:
 
     def __init__(
         self,
-        channel: Channel,
         search: Search,
-        owners: Owners,
+        find: Callable[[npt.NDArray[Any], int], Hits],
+        owners: Callable[[npt.NDArray[np.int64]], Mapping[int, DescriptorOwner]],
         limit: int,
         nearest: dict[UUID, Candidate],
     ) -> None:
-        self._channel = channel
         self._search = search
+        self._find = find
         self._owners = owners
-        self._limit = limit
+        # Where only the nearest count, deeper ones matter if these belong to hardly more than one work.
+        self._depth = search.nearest or limit * _HITS_PER_CANDIDATE
+        self._works_wanted = limit if search.nearest is None else _FEW_WORKS
         self._nearest = nearest
         self._known: dict[int, DescriptorOwner | None] = {}
         self.truncated = False
@@ -126,16 +135,16 @@ class _Lookup:
 
     def look_up(self, rows: npt.NDArray[Any]) -> None:
         """Add what is near the rows; look deeper where hits of few works may hide others."""
-        depth = self._limit * _HITS_PER_CANDIDATE
-        deepest = depth * _DEEPEST
+        depth, deepest = self._depth, self._depth * _DEEPEST
         while len(rows):
-            hits = self._search(self._channel, rows, depth)
+            hits = self._find(rows, depth)
             if len(hits.ids) == 0:  # most queries: uploads that resemble nothing
                 return
             self._gather(hits)
             cut = np.flatnonzero(np.diff(hits.offsets) >= depth).tolist()
-            few = [row for row in cut if self._works(hits.of(row)[0]) < self._limit]
-            self.truncated |= len(few) < len(cut)
+            few = [row for row in cut if self._works(hits.of(row)[0]) < self._works_wanted]
+            if self._search.nearest is None:
+                self.truncated |= len(few) < len(cut)
             rows = rows[few]
             if depth >= deepest:
                 self.crowded |= len(rows) > 0
@@ -146,12 +155,12 @@ class _Lookup:
         distances = _smallest(hits)
         new = [descriptor_id for descriptor_id in distances if descriptor_id not in self._known]
         self._known |= dict.fromkeys(new)
-        self._known |= self._owners(self._channel.scheme.id, np.array(new, np.int64))
+        self._known |= self._owners(np.array(new, np.int64))
         for descriptor_id, distance in distances.items():
             owner = self._known[descriptor_id]
             if owner is None:
                 continue
-            closeness = distance / self._channel.radius
+            closeness = distance / self._search.radius
             known = self._nearest.get(owner.reference_id)
             if known is None or closeness < known.closeness:
                 self._nearest[owner.reference_id] = Candidate(owner.work_id, owner.reference_id, closeness)

@@ -2,10 +2,10 @@
 
 The model is a logistic regression for each set of signals that may be at hand, fitted on development
 pictures by ``benchmarks/quality/fit_score.py``, which also writes the coefficients' file and says what the
-probability is calibrated for. Weights are constrained to be monotone: neither a larger distance nor a smaller
-quality ever raises the probability.
+probability is calibrated for. Every term adds to the odds of a copy, or nothing: no signal that speaks more
+clearly for a copy ever lowers the probability.
 
-How sure a distance is depends on how much is registered: among ten times as many pictures, ten times as many
+How sure a signal is depends on how much is registered: among ten times as many pictures, ten times as many
 lie equally near by chance. The coefficients hold for the catalogue that they were fitted for; for another one
 the odds move by the ratio of the sizes.
 """
@@ -27,26 +27,50 @@ become fewer with chance."""
 
 
 @dataclass(frozen=True, slots=True)
-class LogisticModel:
-    """P = 1 / (1 + exp(-(intercept + shift + Σ weight · min(signal, cap)))).
+class Term:
+    """What one signal adds to the log odds: nothing up to `start`, all of `weight` from `end` on.
 
     Attributes:
-        intercept: Log odds where all signals are 0.
-        weights: By signal; all of these signals must be at hand.
-        caps: By signal: larger values count as this one, since beyond it pairs are unrelated anyway.
+        signal: Its name.
+        start: Where it begins to speak for a copy.
+        end: Where it has said all; below `start` for signals of which less is more, such as distances.
+        weight: ≥ 0.
+    """
+
+    signal: str
+    start: float
+    end: float
+    weight: float
+
+    def of(self, value: float) -> float:
+        """Log odds that this value of the signal adds, 0 to `weight`."""
+        return self.weight * self.progress(value)
+
+    def progress(self, value: float) -> float:
+        """How far the value has come from `start` to `end`, 0..1."""
+        return min(max((value - self.start) / (self.end - self.start), 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LogisticModel:
+    """P = 1 / (1 + exp(-(intercept + shift + Σ terms))).
+
+    Attributes:
+        intercept: Log odds where nothing speaks for a copy.
+        terms: All of their signals must be at hand.
     """
 
     intercept: float
-    weights: Mapping[str, float]
-    caps: Mapping[str, float]
+    terms: tuple[Term, ...]
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """What must be at hand."""
+        return frozenset(term.signal for term in self.terms)
 
     def probability(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
         """Probability, 0..1, from signals that hold at least the model's own; `shift` moves the log odds."""
-        log_odds = (
-            shift
-            + self.intercept
-            + sum(weight * min(signals[name], self.caps[name]) for name, weight in self.weights.items())
-        )
+        log_odds = shift + self.intercept + sum(term.of(signals[term.signal]) for term in self.terms)
         return 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, log_odds))))
 
 
@@ -69,10 +93,11 @@ class Scorer:
         data = json.loads(files("service.matching").joinpath("coefficients.json").read_text())
         return cls(
             data["revision"],
-            data["fitted"]["catalogue"],
+            data["catalogue"],
             {
                 modality: tuple(
-                    LogisticModel(model["intercept"], model["weights"], model["caps"]) for model in models
+                    LogisticModel(model["intercept"], tuple(Term(**term) for term in model["terms"]))
+                    for model in models
                 )
                 for modality, models in data["models"].items()
             },
@@ -93,6 +118,6 @@ class Scorer:
             return 1.0
         shift = math.log(self.catalogue / max(registered, _SMALLEST_CATALOGUE))
         for model in self.models.get(modality, ()):
-            if model.weights.keys() <= signals.keys():
+            if model.signals <= signals.keys():
                 return model.probability(signals, shift)
         return 0.0

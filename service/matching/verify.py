@@ -1,19 +1,29 @@
 """Verify: how does the query relate to each candidate, and where?"""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Modality
 
-Fingerprints = Callable[[Sequence[UUID]], Mapping[UUID, Sequence[Fingerprint]]]
-"""Reference ids to their stored fingerprints; deleted ones are absent."""
-
 _CHUNK = 32
 """Candidates between two looks at the clock."""
+_DETAILED = 6
+"""Candidates compared by all that is known of them; the others, at a fraction of the cost, by what is
+searched alone."""
+
+
+class Fingerprints(Protocol):
+    """Loads stored fingerprints."""
+
+    def __call__(
+        self, reference_ids: Sequence[UUID], /, *, schemes: Collection[str]
+    ) -> Mapping[UUID, Sequence[Fingerprint]]:
+        """Reference ids to their fingerprints of these schemes; deleted ones are absent."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +52,20 @@ def verify(
         query: The query's fingerprints, with all views.
         reference_ids: The candidates, most promising first.
         modality: Aligns.
-        fingerprints: Loads stored fingerprints.
+        fingerprints: Loads stored fingerprints, of the candidates that lie nearest all, of the others those
+            that are searched.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
     """
+    of_query = {fingerprint.scheme.id for fingerprint in query}
+    searched = {channel.scheme.id for channel in modality.channels if channel.search} & of_query
     remaining = iter(reference_ids)
     alignments: dict[UUID, Alignment] = {}
-    while chunk := list(islice(remaining, _CHUNK)):
+    size, schemes = _DETAILED, of_query
+    while chunk := list(islice(remaining, size)):
         if not in_time():
             return Verified(alignments, len(chunk) + sum(1 for _ in remaining))
-        stored = fingerprints(chunk)
+        stored = fingerprints(chunk, schemes=schemes)
+        size, schemes = _CHUNK, searched
         for reference_id in chunk:
             if reference_id not in stored:
                 continue

@@ -17,7 +17,7 @@ from copyhound.v1 import fingerprint_pb2, match_pb2, work_pb2
 from indexers import registry
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric
-from indexers.modality import AlignedRegion, AlignedSegment, Box, MediaLimits, Role, views_for
+from indexers.modality import AlignedRegion, AlignedSegment, Box, MediaLimits, Role
 from service.domain import (
     Action,
     Licence,
@@ -36,7 +36,7 @@ from service.matcher import Comparison, Query
 MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_PAGE = 1_000
 _MAX_FRAMES = MediaLimits().max_frames
-"""Most descriptors of one view in a fingerprint."""
+"""Most pictures, or frames, that a fingerprint describes."""
 _MAX_TERRITORIES = 250
 """There are 249 ISO 3166-1 alpha-2 codes."""
 _SHOWN_CHARACTERS = 100
@@ -330,13 +330,13 @@ def reference_message(reference: Reference) -> work_pb2.Reference:
 def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Role) -> Fingerprint:
     """A fingerprint, checked against its scheme, and against what one in this role may hold."""
     known = registry.schemes()
-    scheme = known.get(message.scheme)
-    if scheme is None:
+    if message.scheme not in known:
         raise InvalidRequestError(
             f"{field}.scheme", f"“{_shown(message.scheme)}” is not known; use one of {', '.join(known)}"
         )
-    views = views_for(registry.modality_of(scheme.id), role)
-    n, most = message.count, views * _MAX_FRAMES
+    channel = registry.channel(message.scheme)
+    scheme, views = channel.scheme, channel.views_of(role)
+    n, most = message.count, channel.rows_of(role) * _MAX_FRAMES
     if not 1 <= n <= most:
         raise InvalidRequestError(f"{field}.count", f"must be 1 to {most} for a {role}, not {n}")
     row_bytes = scheme.columns * scheme.dtype.itemsize
@@ -349,6 +349,7 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Rol
         ("spans", len(message.spans), 2 * n),
         ("quality", len(message.quality), n),
         ("views", len(message.views), n),
+        ("regions", len(message.regions), 4 * n),
     ):
         if length not in (0, wanted):
             raise InvalidRequestError(f"{field}.{name}", f"must be empty or {wanted} long, not {length}")
@@ -363,6 +364,7 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Rol
             spans=np.array(message.spans or [0.0, 1.0] * n, np.float64).reshape(n, 2),
             quality=np.array(message.quality or [1.0] * n, np.float32),
             views=np.frombuffer(message.views or bytes(n), np.uint8).copy(),
+            regions=np.array(message.regions, np.float32).reshape(n, 4) if message.regions else None,
         )
     except FingerprintError as error:
         raise InvalidRequestError(field, str(error)) from error
@@ -373,24 +375,14 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Rol
 
 def _check_distinct(fingerprint: Fingerprint, field: str) -> None:
     """Refuse what describes the same moment in the same way twice: it would only crowd out others."""
-    rows = zip(fingerprint.descriptors, fingerprint.spans, strict=True)
-    if len({descriptor.tobytes() + span.tobytes() for descriptor, span in rows}) < len(fingerprint):
+    parts = [fingerprint.descriptors, fingerprint.spans]
+    if fingerprint.regions is not None:
+        parts.append(fingerprint.regions)
+    rows = {b"".join(one.tobytes() for one in row) for row in zip(*parts, strict=True)}
+    if len(rows) < len(fingerprint):
         raise InvalidRequestError(
             f"{field}.descriptors", "one span has the same descriptor twice; send it once"
         )
-
-
-def fingerprint_message(fingerprint: Fingerprint) -> fingerprint_pb2.Fingerprint:
-    """A fingerprint; `read_fingerprint` gives it back."""
-    wire = "u1" if fingerprint.scheme.metric is Metric.HAMMING else "<f4"
-    return fingerprint_pb2.Fingerprint(
-        scheme=fingerprint.scheme.id,
-        count=len(fingerprint),
-        descriptors=fingerprint.descriptors.astype(wire).tobytes(),
-        spans=fingerprint.spans.ravel().tolist(),
-        quality=fingerprint.quality.tolist(),
-        views=fingerprint.views.tobytes(),
-    )
 
 
 def read_fingerprints(

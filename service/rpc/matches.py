@@ -8,8 +8,10 @@ from google.rpc import status_pb2
 
 from copyhound.v1 import match_pb2, match_pb2_grpc
 from indexers.modality import Role
+from service.domain import MatchReport
 from service.errors import InvalidRequestError
-from service.matcher import Comparison, Matcher, Options, Query
+from service.inquiry import Options
+from service.matcher import Comparison, Matcher, Query
 from service.matching.report import Selection
 from service.matching.score import IDENTICAL_FILE
 from service.rpc import batches, convert
@@ -17,7 +19,7 @@ from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context, deadline_of
 from service.rpc.media import MediaReader
 from service.rpc.state import StateReader
-from service.rpc.uploads import Spooler, first_message
+from service.rpc.uploads import Spooler, Upload, first_message
 from service.rpc.works import check_head
 from service.store import Store
 
@@ -79,10 +81,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         options = self._options(header.options, caller, deadline_of(context))
         modality = convert.read_modality(header.options.modality, "header.options.modality")
         upload = await self._spooler.receive(request_iterator, caller, check_head)
-        with upload.media:
-            read = upload.vouched(await self._matcher.read(upload.media, Role.QUERY, modality))
-        report = await self._matcher.match(Query.of(read), options)
-        return convert.report_message(report, request_id)
+        return convert.report_message(await self._match_upload(upload, options, modality), request_id)
 
     async def CompareMedia(
         self, request: match_pb2.CompareMediaRequest, context: Context
@@ -113,22 +112,27 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
     ) -> match_pb2.MatchResponse:
         request_id = _bind_request_id(request.request_id)
         options = self._options(request.options, caller, deadline)
-        query = await self._query(request, caller)
-        return convert.report_message(await self._matcher.match(query, options), request_id)
+        return convert.report_message(await self._report(request, options, caller), request_id)
 
-    async def _query(self, request: match_pb2.MatchRequest, caller: Caller) -> Query:
+    async def _report(self, request: match_pb2.MatchRequest, options: Options, caller: Caller) -> MatchReport:
         modality = convert.read_modality(request.options.modality, "options.modality")
         match request.WhichOneof("query"):
             case "media":
                 convert.read_text(request.media.filename, "media.filename", 255)
-                return Query.of(await self._media.read(request.media, Role.QUERY, modality, "media", caller))
+                upload = await self._media.take(request.media, "media", caller)
+                return await self._match_upload(upload, options, modality)
             case "fingerprints":
-                return convert.read_fingerprints(request.fingerprints, "fingerprints", Role.QUERY, modality)
+                query = convert.read_fingerprints(request.fingerprints, "fingerprints", Role.QUERY, modality)
+                return await self._matcher.match(query, options)
             case "sha256":
                 digest = convert.read_digest(request.sha256, "sha256")
                 if digest is not None:
-                    return Query(None, (), digest)
+                    return await self._matcher.match(Query(None, (), digest), options)
         raise InvalidRequestError("query", "send media, fingerprints or a sha256")
+
+    async def _match_upload(self, upload: Upload, options: Options, modality: str | None) -> MatchReport:
+        with upload.media:
+            return await self._matcher.match_media(upload.media, upload.sha256, options, modality)
 
     def _options(self, message: match_pb2.MatchOptions, caller: Caller, deadline: float | None) -> Options:
         if message.min_sequence < 0:
@@ -152,6 +156,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
             min_sequence=message.min_sequence,
             owner=caller.owner,
             deadline=deadline,
+            fast=message.effort == match_pb2.EFFORT_FAST,
         )
 
     async def _side(

@@ -3,14 +3,14 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from copyhound.v1 import fingerprint_pb2
 from indexers.modality import Role
 from service.errors import InvalidRequestError, MediaTooLargeError
 from service.matcher import Matcher
 from service.rpc.access import Caller
+from service.rpc.uploads import Upload
 from service.sandbox import ReadMedia, spool
 
 T = TypeVar("T")
@@ -45,6 +45,18 @@ class MediaReader:
                 max_inline_bytes=str(self.max_bytes),
             )
 
+    async def take(self, item: fingerprint_pb2.Media, field: str, caller: Caller) -> Upload:
+        """Put one item into a file, which the caller closes; the caller's quota pays for its bytes.
+
+        Raises:
+            InvalidRequestError: If it is empty.
+        """
+        content = item.content  # each look at the field copies it
+        if not content:
+            raise InvalidRequestError(f"{field}.content", "is empty: send the whole file")
+        caller.charge(media_bytes=len(content))
+        return await unblocked(len(content), lambda: _spooled(content))
+
     async def read(
         self,
         item: fingerprint_pb2.Media,
@@ -53,23 +65,16 @@ class MediaReader:
         field: str,
         caller: Caller,
     ) -> ReadMedia:
-        """Fingerprint one item; the caller's quota pays for its bytes.
+        """Fingerprint one item, with all that there is to say of it.
 
         Raises:
             InvalidRequestError: If it is empty.
             UnreadableMediaError: If it cannot be read.
         """
-        content = item.content  # each look at the field copies it
-        if not content:
-            raise InvalidRequestError(f"{field}.content", "is empty: send the whole file")
-        caller.charge(media_bytes=len(content))
-        sha256, file = await unblocked(len(content), lambda: _prepare(content))
-        with file:
-            read = await self._matcher.read(file, role, modality)
-        # The worker has read the file, which may have taken it over: what can be known without it, is.
-        return replace(read, sha256=sha256, byte_count=len(content))
+        upload = await self.take(item, field, caller)
+        with upload.media:
+            return upload.vouched(await self._matcher.read(upload.media, role, modality))
 
 
-def _prepare(content: bytes) -> tuple[bytes, BinaryIO]:
-    """The content's SHA-256, and a file that holds it."""
-    return hashlib.sha256(content).digest(), spool(content)
+def _spooled(content: bytes) -> Upload:
+    return Upload(spool(content), hashlib.sha256(content).digest(), len(content))

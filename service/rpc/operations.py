@@ -15,7 +15,7 @@ from service.domain import Import, ImportRow, ImportState, RowState
 from service.errors import NotFoundError
 from service.imports import Importer
 from service.rpc import convert, pages
-from service.rpc.access import Caller, current_caller
+from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
 from service.rpc.errors import row_status
 
@@ -88,10 +88,12 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):  # type: ignore
         return empty_pb2.Empty()
 
     def _visible(self, name: str, caller: Caller) -> Import:
-        found = self._catalogue.store.get_import(convert.read_operation_name(name, "name"))
-        if not caller.sees_all_imports and found.key_id != caller.id:
-            raise NotFoundError(f"there is no operation {name}", name=name)
-        return found
+        import_id = convert.read_operation_name(name, "name")
+        with contextlib.suppress(NotFoundError):
+            found = self._catalogue.store.get_import(import_id)
+            if caller.sees_all_imports or found.key_id == caller.id:
+                return found
+        raise not_found("operation", name)
 
     def _operation(self, name: str, caller: Caller) -> operations_pb2.Operation:
         found = self._visible(name, caller)

@@ -33,21 +33,22 @@ class StateReader:
         schemes = []
         for modality in registry.MODALITIES:
             for channel in modality.channels:
-                stats = self._catalogue.indexes[channel.scheme.id].stats()
-                schemes.append(
-                    match_pb2.IndexState.SchemeState(
-                        scheme=channel.scheme.id,
-                        modality=convert.modality_code(modality.name),
-                        dim=channel.scheme.dim,
-                        metric=channel.scheme.metric.value,
-                        span_unit=channel.scheme.span_unit.value,
-                        descriptor_count=stats.descriptors,
-                        delta_count=stats.delta,
-                        tombstone_count=stats.tombstones,
-                        snapshot_sequence=stats.snapshot_sequence,
-                        resident_bytes=stats.resident_bytes,
-                    )
+                state = match_pb2.IndexState.SchemeState(
+                    scheme=channel.scheme.id,
+                    modality=convert.modality_code(modality.name),
+                    dim=channel.scheme.dim,
+                    metric=channel.scheme.metric.value,
+                    span_unit=channel.scheme.span_unit.value,
                 )
+                index = self._catalogue.indexes.get(channel.scheme.id)
+                if index is not None:
+                    stats = index.stats()
+                    state.descriptor_count = stats.descriptors
+                    state.delta_count = stats.delta
+                    state.tombstone_count = stats.tombstones
+                    state.snapshot_sequence = stats.snapshot_sequence
+                    state.resident_bytes = stats.resident_bytes
+                schemes.append(state)
         return match_pb2.IndexState(
             sequence=self._catalogue.sequence,
             committed_sequence=self._catalogue.store.sequence(),

@@ -4,14 +4,14 @@ import errno
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, TypeVar
 
 from service.errors import InvalidRequestError, MediaTooLargeError, StorageFullError
 from service.rpc.access import Caller
 from service.rpc.convert import MAX_CHUNK_BYTES
-from service.sandbox import ReadMedia
+from service.sandbox import ReadMedia, vouched
 
 _HEAD_BYTES = 4096
 
@@ -47,11 +47,8 @@ class Upload:
     byte_count: int
 
     def vouched(self, read: ReadMedia) -> ReadMedia:
-        """What a worker found, with the digest and size that the service itself took.
-
-        The worker has read the file, which may have taken it over.
-        """
-        return replace(read, sha256=self.sha256, byte_count=self.byte_count)
+        """What a worker found in it, with the digest and size that were taken here."""
+        return vouched(read, self.sha256, self.byte_count)
 
 
 async def first_message(messages: AsyncIterator[M]) -> M:

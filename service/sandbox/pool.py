@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, BinaryIO
 
 from indexers.modality import MediaLimits, Role
@@ -27,6 +27,11 @@ def _cores() -> int:
 
 def _ignore(_cause: str) -> None:
     """Take no notice of a death."""
+
+
+async def _all_stages(_read: ReadMedia) -> bool:
+    """Want to know more, whatever was found."""
+    return True
 
 
 class Pool:
@@ -96,7 +101,14 @@ class Pool:
         """Number of items that wait for their turn."""
         return self._waiting
 
-    async def read(self, media: BinaryIO, *, role: Role, modality: str | None = None) -> ReadMedia:
+    async def read(
+        self,
+        media: BinaryIO,
+        *,
+        role: Role,
+        modality: str | None = None,
+        consider: Callable[[ReadMedia], Awaitable[bool]] = _all_stages,
+    ) -> ReadMedia:
         """Read a media item in the next worker that is free.
 
         If the caller is cancelled, a waiting item leaves the queue; one that is being read gets a second
@@ -107,6 +119,11 @@ class Pool:
                 beginning and cannot change it; its position here does not move.
             role: What the fingerprints are for.
             modality: Kind of media; None: detect it.
+            consider: Given what each stage found, tells whether the next one is wanted. The worker waits for
+                it. What it raises ends the reading.
+
+        Returns:
+            What all stages found that were read.
 
         Raises:
             UnreadableMediaError: If the item cannot be read; `reason` says why.
@@ -119,7 +136,7 @@ class Pool:
             self._idle.put_nowait(worker)
             raise
         request = wire.Request(role, modality, self._limits)
-        task = asyncio.create_task(self._read_in(worker, request, descriptor))
+        task = asyncio.create_task(self._read_in(worker, request, descriptor, consider))
         self._reading.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -158,11 +175,15 @@ class Pool:
             self._replace(worker, died=True)
         raise BusyError("the server is stopping: try another one, or again later")
 
-    async def _read_in(self, worker: WorkerProcess, request: wire.Request, descriptor: int) -> ReadMedia:
-        timer = asyncio.get_running_loop().call_later(self._seconds, worker.kill, TIMEOUT)
+    async def _read_in(
+        self,
+        worker: WorkerProcess,
+        request: wire.Request,
+        descriptor: int,
+        consider: Callable[[ReadMedia], Awaitable[bool]],
+    ) -> ReadMedia:
         try:
-            text, payload = await worker.ask(wire.pack_request(request), descriptor)
-            answer = wire.unpack_answer(text, payload, request)
+            answer = await self._stages(worker, request, descriptor, consider)
         except WorkerDiedError as death:
             self._on_death(death.cause)
             _keep(self._starting, self._start_worker())
@@ -171,15 +192,56 @@ class Pool:
             worker.kill("wire")
             self._replace(worker, died=True)
             raise self._error("wire") from error
+        except BaseException:  # what `consider` raised
+            self._release(worker)
+            raise
+        self._release(worker)
+        if isinstance(answer, wire.Refusal):
+            raise UnreadableMediaError(answer.reason, answer.message)
+        return answer
+
+    async def _stages(
+        self,
+        worker: WorkerProcess,
+        request: wire.Request,
+        descriptor: int,
+        consider: Callable[[ReadMedia], Awaitable[bool]],
+    ) -> ReadMedia | wire.Refusal:
+        """Ask for stage after stage; each may take the time that an item may."""
+        asked = worker.ask(wire.pack_request(request), descriptor)
+        read: ReadMedia | None = None
+        stage = 1
+        while True:
+            answer = await self._answer(worker, request, stage, asked)
+            if isinstance(answer, wire.Refusal):
+                return answer
+            read = answer if read is None else read.followed_by(answer)
+            wanted = False
+            try:
+                wanted = await consider(answer) and answer.more
+            finally:
+                if answer.more and not wanted:
+                    await worker.dismiss()
+            if not wanted:
+                return read
+            asked = worker.ask_on()
+            stage += 1
+
+    async def _answer(
+        self, worker: WorkerProcess, request: wire.Request, stage: int, asked: Awaitable[tuple[bytes, bytes]]
+    ) -> ReadMedia | wire.Refusal:
+        timer = asyncio.get_running_loop().call_later(self._seconds, worker.kill, TIMEOUT)
+        try:
+            return wire.unpack_answer(*await asked, request, stage)
         finally:
             timer.cancel()
+
+    def _release(self, worker: WorkerProcess) -> None:
+        """Let it take the next item, or replace it for its age."""
         if worker.served < _ITEMS_PER_WORKER:
             self._idle.put_nowait(worker)
         else:
             self._replace(worker, died=False)
-        if isinstance(answer, wire.Refusal):
-            raise UnreadableMediaError(answer.reason, answer.message)
-        return answer
 
     def _error(self, cause: str) -> UnreadableMediaError:
         if cause in {TIMEOUT, "SIGXCPU"}:

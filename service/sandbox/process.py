@@ -51,7 +51,7 @@ class WorkerProcess:
         self._channel = channel
         self._cause: str | None = None
         self.served = 0
-        """Items that it has answered."""
+        """Items that it has taken."""
 
     @classmethod
     async def start(cls, *, memory_mb: int, seconds: float) -> "WorkerProcess":
@@ -97,6 +97,7 @@ class WorkerProcess:
             WorkerDiedError: If there will be no answer.
             WireError: If the answer has a length that none may have.
         """
+        self.served += 1
         try:
             # One request at a time, far smaller than a socket's buffer: this never blocks.
             socket.send_fds(self._channel, [request], [descriptor])
@@ -104,9 +105,31 @@ class WorkerProcess:
             raise WorkerDiedError(await self.stop()) from error
         finally:
             os.close(descriptor)
-        answer = await self._receive()
-        self.served += 1
-        return answer
+        return await self._receive()
+
+    async def ask_on(self) -> tuple[bytes, bytes]:
+        """Let it go on with the next stage of the item; return header and payload of the answer.
+
+        Raises:
+            WorkerDiedError: If there will be no answer.
+            WireError: If the answer has a length that none may have.
+        """
+        await self._tell(wire.GO_ON)
+        return await self._receive()
+
+    async def dismiss(self) -> None:
+        """Tell it that the item needs no further stage.
+
+        Raises:
+            WorkerDiedError: If it has ended.
+        """
+        await self._tell(wire.ENOUGH)
+
+    async def _tell(self, word: bytes) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._channel, word)
+        except OSError as error:
+            raise WorkerDiedError(await self.stop()) from error
 
     async def _receive(self) -> tuple[bytes, bytes]:
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from indexers import registry
 from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
-from indexers.fingerprint import Fingerprint
-from indexers.modality import MediaLimits, Role, views_for
+from indexers.fingerprint import Fingerprint, joined
+from indexers.modality import MediaLimits, Role
 
 PREFIX = struct.Struct("<II")
 """Length of the JSON header and of the payload that follows it."""
@@ -31,6 +31,10 @@ MAX_MESSAGE_CHARACTERS = 1000
 
 READY = b"\x01"
 """What a worker sends once, when it can take requests."""
+GO_ON = b"\x01"
+"""What the service says after a stage that is not the last: describe the next."""
+ENOUGH = b"\x00"
+"""The same: the answer is sure."""
 
 Header: TypeAlias = dict[str, Any]
 
@@ -85,15 +89,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadMedia:
-    """What a worker found in a media item.
+    """What a worker found in a media item, in one stage of describing it or in several.
 
     Attributes:
         modality: Such as ``image``.
-        fingerprints: One for each scheme of the modality, in the order of its channels.
+        fingerprints: At most one for each scheme of the modality.
         sha256: Digest of the file, 32 bytes.
         byte_count: Size of the file.
         decode_seconds: CPU seconds that the digest and decoding took.
         fingerprint_seconds: CPU seconds that fingerprinting took.
+        more: Whether there is another stage.
     """
 
     modality: str
@@ -102,6 +107,17 @@ class ReadMedia:
     byte_count: int
     decode_seconds: float
     fingerprint_seconds: float
+    more: bool = False
+
+    def followed_by(self, later: "ReadMedia") -> "ReadMedia":
+        """This stage and the next as one."""
+        return replace(
+            self,
+            fingerprints=joined((*self.fingerprints, *later.fingerprints)),
+            decode_seconds=self.decode_seconds + later.decode_seconds,
+            fingerprint_seconds=self.fingerprint_seconds + later.fingerprint_seconds,
+            more=later.more,
+        )
 
 
 def pack(header: Header, payload: Sequence[bytes] = ()) -> bytes:
@@ -149,6 +165,7 @@ def pack_media(media: ReadMedia) -> bytes:
         "byte_count": media.byte_count,
         "decode_seconds": media.decode_seconds,
         "fingerprint_seconds": media.fingerprint_seconds,
+        "more": media.more,
         "fingerprints": [
             {"scheme": f.scheme.id, "count": len(f), "regions": f.regions is not None}
             for f in media.fingerprints
@@ -163,8 +180,8 @@ def _arrays(fingerprint: Fingerprint) -> list[npt.NDArray[Any]]:
     return arrays if fingerprint.regions is None else [*arrays, fingerprint.regions]
 
 
-def unpack_answer(text: bytes, payload: bytes, request: Request) -> ReadMedia | Refusal:
-    """Read a worker's answer to a request.
+def unpack_answer(text: bytes, payload: bytes, request: Request, stage: int = 1) -> ReadMedia | Refusal:
+    """Read a worker's answer to a request, the first or that of a later stage.
 
     Raises:
         WireError: If anything about it is not as it must be.
@@ -173,7 +190,7 @@ def unpack_answer(text: bytes, payload: bytes, request: Request) -> ReadMedia | 
         header = json.loads(text)
         if "reason" in header:
             return Refusal(Failure(header["reason"]), str(header["message"])[:MAX_MESSAGE_CHARACTERS])
-        return _media(header, memoryview(payload), request)
+        return _media(header, memoryview(payload), request, stage)
     except (
         ValueError,
         KeyError,
@@ -184,20 +201,25 @@ def unpack_answer(text: bytes, payload: bytes, request: Request) -> ReadMedia | 
         raise WireError(f"an answer that makes no sense: {error}") from error
 
 
-def _media(header: Header, payload: memoryview, request: Request) -> ReadMedia:
+def _media(header: Header, payload: memoryview, request: Request, stage: int) -> ReadMedia:
     modality = registry.by_name(header["modality"])
     if request.modality not in (None, modality.name):
         raise WireError(f"{modality.name} where {request.modality} was asked for")
-    views = views_for(modality, request.role)
     fingerprints = []
     at = 0
     for described in header["fingerprints"]:
         fingerprint, at = _fingerprint(described, payload, at)
         fingerprints.append(fingerprint)
-    if [f.scheme for f in fingerprints] != [channel.scheme for channel in modality.channels]:
-        raise WireError("other schemes than the modality has")
-    if any(f.views.max() >= views or len(f) > views * request.limits.max_frames for f in fingerprints):
-        raise WireError("more views or frames than were asked for")
+    channels = {channel.scheme: channel for channel in modality.channels}
+    if (stage == 1 and not fingerprints) or len({f.scheme for f in fingerprints}) < len(fingerprints):
+        raise WireError("not one fingerprint for each scheme")  # a later stage may have nothing to add
+    for fingerprint in fingerprints:
+        channel = channels.get(fingerprint.scheme)
+        if channel is None:
+            raise WireError("another scheme than the modality has")
+        most = channel.rows_of(request.role) * request.limits.max_frames
+        if fingerprint.views.max() >= channel.views_of(request.role) or len(fingerprint) > most:
+            raise WireError("more views or descriptors than were asked for")
     if at != len(payload):
         raise WireError("bytes that nothing describes")
     return ReadMedia(
@@ -207,12 +229,13 @@ def _media(header: Header, payload: memoryview, request: Request) -> ReadMedia:
         byte_count=int(_number(header["byte_count"])),
         decode_seconds=_number(header["decode_seconds"]),
         fingerprint_seconds=_number(header["fingerprint_seconds"]),
+        more=header["more"] is True and request.role is Role.QUERY and stage < len(modality.stages),
     )
 
 
 def _fingerprint(described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
     """Read a fingerprint that starts at `at`; return it and where the next one starts."""
-    scheme = registry.scheme(described["scheme"])
+    scheme = registry.channel(described["scheme"]).scheme
     count = int(_number(described["count"]))
     shapes: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
         (scheme.dtype, (count, scheme.columns)),

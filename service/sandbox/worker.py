@@ -20,11 +20,16 @@ from PIL import AvifImagePlugin, Image
 
 from indexers import registry
 from indexers.errors import MediaError
+from indexers.modality import Role
 from service.sandbox import confine, wire
 
 T = TypeVar("T")
 
 _HEAD_BYTES = 4096
+
+_cpu_seconds = time.thread_time
+"""Of the one thread that reads. Once a process has a limit on its CPU time, as `confine` sets, Linux counts
+what all of its threads took in whole ticks of some milliseconds."""
 
 
 def main(arguments: list[str]) -> None:
@@ -44,8 +49,7 @@ def main(arguments: list[str]) -> None:
         request, descriptor = received
         confine.limit_cpu(seconds)
         with os.fdopen(descriptor, "rb") as media:
-            answer = _answer(media, request)
-        channel.sendall(answer)
+            _serve(channel, media, request)
 
 
 def _warm_up() -> None:
@@ -53,6 +57,8 @@ def _warm_up() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     heif_options.DECODE_THREADS = 1
     Image.init()
+    for modality in registry.MODALITIES:
+        modality.prepare()
 
 
 def _receive(channel: socket.socket) -> tuple[wire.Request, int] | None:
@@ -64,32 +70,40 @@ def _receive(channel: socket.socket) -> tuple[wire.Request, int] | None:
     return wire.unpack_request(channel.recv(length, socket.MSG_WAITALL)), descriptors[0]
 
 
-def _answer(media: BufferedReader, request: wire.Request) -> bytes:
+def _serve(channel: socket.socket, media: BufferedReader, request: wire.Request) -> None:
+    """Answer a request, stage by stage, as long as the service wants to know more."""
     try:
-        return wire.pack_media(_read(media, request))
+        for read in _stages(media, request):
+            channel.sendall(wire.pack_media(read))
+            if read.more and channel.recv(1) != wire.GO_ON:
+                return
     except (MediaError, MemoryError) as error:
-        return wire.pack_refusal(error)
+        channel.sendall(wire.pack_refusal(error))
 
 
-def _read(media: BufferedReader, request: wire.Request) -> wire.ReadMedia:
-    started = time.process_time()
+def _stages(media: BufferedReader, request: wire.Request) -> Iterator[wire.ReadMedia]:
+    started = _cpu_seconds()
     sha256 = hashlib.file_digest(media, "sha256").digest()
     byte_count = media.tell()
     media.seek(0)
     head = media.read(_HEAD_BYTES)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
-    reading = time.process_time() - started
+    decoding = _cpu_seconds() - started
     segments = _Clocked(modality.decode(media, request.limits))
-    fingerprints = modality.fingerprint(segments, request.role)
-    decoding = reading + segments.seconds
-    return wire.ReadMedia(
-        modality=modality.name,
-        fingerprints=tuple(fingerprints),
-        sha256=sha256,
-        byte_count=byte_count,
-        decode_seconds=decoding,
-        fingerprint_seconds=time.process_time() - started - decoding,
-    )
+    last = len(modality.stages) if request.role is Role.QUERY else 1
+    stages = modality.fingerprint(segments, request.role)
+    for number, fingerprints in enumerate(stages, 1):
+        decoding += segments.seconds
+        yield wire.ReadMedia(
+            modality=modality.name,
+            fingerprints=tuple(fingerprints),
+            sha256=sha256,
+            byte_count=byte_count,
+            decode_seconds=decoding,
+            fingerprint_seconds=_cpu_seconds() - started - decoding,
+            more=number < last,
+        )
+        started, decoding, segments.seconds = _cpu_seconds(), 0.0, 0.0
 
 
 class _Clocked(Iterator[T]):
@@ -100,11 +114,11 @@ class _Clocked(Iterator[T]):
         self.seconds = 0.0
 
     def __next__(self) -> T:
-        started = time.process_time()
+        started = _cpu_seconds()
         try:
             return next(self._items)
         finally:
-            self.seconds += time.process_time() - started
+            self.seconds += _cpu_seconds() - started
 
 
 if __name__ == "__main__":

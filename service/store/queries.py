@@ -2,9 +2,9 @@
 
 import heapq
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -12,13 +12,14 @@ import numpy.typing as npt
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
-    Row,
     Select,
     Table,
     TableValuedAlias,
     Text,
+    and_,
     bindparam,
     column,
     func,
@@ -32,10 +33,11 @@ from service.domain import Counts, DescriptorOwner, IndexChange, Reference, Work
 from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
 from service.store.schema import counters, fingerprints, removals, schemes, work_references, works
 
-T = TypeVar("T")
+_SIZES = (1, 4, 16, 64, 256, 1000)
+"""Numbers of ids that statements take; databases limit the number of parameters."""
 
-_CHUNK = 1000
-"""Most ids in one statement; databases limit the number of parameters."""
+_SEPARATOR = "\n"
+"""Between the names of a reference's schemes."""
 
 BEFORE_ALL = UUID(int=0)
 """An id that is smaller than every UUIDv7."""
@@ -44,41 +46,76 @@ _COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_refere
 _DATABASE_ID = select(counters.c.database_id)
 _FORGOTTEN = select(schemes.c.forgotten_sequence).where(schemes.c.id == bindparam("scheme_id"))
 _WORK = select(works).where(works.c.id == bindparam("id"))
-_WORKS_BY_ID = select(works).where(works.c.id.in_(bindparam("ids", expanding=True)))
 _WORK_BY_EXTERNAL_ID = select(works).where(
     works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
 )
-_REFERENCES_BY_ID = select(work_references).where(work_references.c.id.in_(bindparam("ids", expanding=True)))
-_REFERENCES_OF_WORK = select(work_references).where(work_references.c.work_id == bindparam("work_id"))
+_SCHEMES_OF_REFERENCE = (
+    select(func.aggregate_strings(schemes.c.name, _SEPARATOR))
+    .select_from(fingerprints.join(schemes, schemes.c.id == fingerprints.c.scheme_id))
+    .where(fingerprints.c.reference_id == work_references.c.id)
+    .scalar_subquery()
+)
+_REFERENCES = select(work_references, _SCHEMES_OF_REFERENCE.label("schemes"))
+_REFERENCE_COLUMNS = len(_REFERENCES.selected_columns)
+_REFERENCES_OF_WORK = _REFERENCES.where(work_references.c.work_id == bindparam("work_id"))
 _REFERENCES_BY_SHA256 = (
-    select(work_references)
-    .where(work_references.c.sha256 == bindparam("sha256"))
+    _REFERENCES.where(work_references.c.sha256 == bindparam("sha256"))
     .order_by(work_references.c.work_id)
     .limit(bindparam("limit"))
 )
 _REFERENCES_OF_OWNER_BY_SHA256 = _REFERENCES_BY_SHA256.join(
     works, works.c.id == work_references.c.work_id
 ).where(works.c.owner == bindparam("owner"))
-_REFERENCE_IN_WORK = select(work_references).where(
+_REFERENCE_IN_WORK = _REFERENCES.where(
     work_references.c.sha256 == bindparam("sha256"), work_references.c.work_id == bindparam("work_id")
 )
-_SCHEMES_OF = (
-    select(fingerprints.c.reference_id, schemes.c.name)
-    .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
-    .where(fingerprints.c.reference_id.in_(bindparam("ids", expanding=True)))
+
+
+class _ByIds:
+    """A query for the rows with some ids, as one statement for each of a few numbers of ids.
+
+    SQLAlchemy renders an expanding IN anew each time, which costs more than to run it. Where there are
+    fewer ids than a statement takes, the last one fills it up.
+    """
+
+    def __init__(self, query: Select[Any], ids: Column[UUID]) -> None:
+        self._statements = {
+            size: query.where(ids.in_([bindparam(f"id_{i}", type_=ids.type) for i in range(size)]))
+            for size in _SIZES
+        }
+
+    def rows(
+        self, connection: Connection, ids: Collection[UUID], **others: object
+    ) -> Iterator[Sequence[Any]]:
+        """The rows with these ids, in no particular order; `others` are the query's own parameters."""
+        wanted = list(ids)
+        for start in range(0, len(wanted), _SIZES[-1]):
+            chunk = wanted[start : start + _SIZES[-1]]
+            size = next(size for size in _SIZES if size >= len(chunk))
+            chunk += chunk[-1:] * (size - len(chunk))
+            key = {f"id_{i}": one for i, one in enumerate(chunk)}
+            yield from connection.execute(self._statements[size], {**others, **key})
+
+
+_WORKS_BY_ID = _ByIds(select(works), works.c.id)
+_REFERENCES_BY_ID = _ByIds(_REFERENCES, work_references.c.id)
+_REGISTERED_BY_ID = _ByIds(
+    _REFERENCES.join(works, works.c.id == work_references.c.work_id).add_columns(*works.c),
+    work_references.c.id,
 )
-_FINGERPRINTS_OF = (
+_SCHEMES_AT_ONCE = 8
+_FINGERPRINTS_OF = _ByIds(
     select(
         fingerprints.c.reference_id,
-        schemes.c.name,
+        fingerprints.c.scheme_id,
         fingerprints.c.count,
         fingerprints.c.descriptors,
         fingerprints.c.spans,
         fingerprints.c.quality,
         fingerprints.c.regions,
-    )
-    .join(schemes, schemes.c.id == fingerprints.c.scheme_id)
-    .where(fingerprints.c.reference_id.in_(bindparam("ids", expanding=True)))
+        # Plus nothing, so that databases start from the references: SQLite would walk through whole schemes.
+    ).where((fingerprints.c.scheme_id + 0).in_([bindparam(f"scheme_{i}") for i in range(_SCHEMES_AT_ONCE)])),
+    fingerprints.c.reference_id,
 )
 
 
@@ -124,11 +161,7 @@ def work_by_external_id(connection: Connection, owner: str, external_id: str) ->
 
 def works_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Work]:
     """Works without their references; missing ones are absent."""
-    return {
-        row.id: _to_work(row, None)
-        for chunk in _chunks(ids)
-        for row in connection.execute(_WORKS_BY_ID, {"ids": chunk})
-    }
+    return {row[0]: _to_work(row, None) for row in _WORKS_BY_ID.rows(connection, ids)}
 
 
 def list_works(
@@ -145,8 +178,19 @@ def list_works(
 
 def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Reference]:
     """References; missing ones are absent."""
-    rows = [row for chunk in _chunks(ids) for row in connection.execute(_REFERENCES_BY_ID, {"ids": chunk})]
-    return {reference.id: reference for reference in _to_references(connection, rows)}
+    return {row[0]: _to_reference(row) for row in _REFERENCES_BY_ID.rows(connection, ids)}
+
+
+def registered_by_id(connection: Connection, ids: Collection[UUID]) -> list[tuple[Reference, Work]]:
+    """References, each with its work without references; missing ones are absent."""
+    found: list[tuple[Reference, Work]] = []
+    known: dict[UUID, Work] = {}
+    for row in _REGISTERED_BY_ID.rows(connection, ids):
+        reference, stored = _to_reference(row[:_REFERENCE_COLUMNS]), row[_REFERENCE_COLUMNS:]
+        work = known.get(reference.work_id) or _to_work(stored, None)
+        known[reference.work_id] = work
+        found.append((reference, work))
+    return found
 
 
 def references_by_sha256(
@@ -159,34 +203,43 @@ def references_by_sha256(
         if owner is None
         else connection.execute(_REFERENCES_OF_OWNER_BY_SHA256, {**key, "owner": owner})
     )
-    return _to_references(connection, found.all())
+    return [_to_reference(row) for row in found]
 
 
 def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:
     """The reference of a work that is this very file."""
-    rows = connection.execute(_REFERENCE_IN_WORK, {"work_id": work_id, "sha256": sha256}).all()
-    return next(iter(_to_references(connection, rows)), None)
+    row = connection.execute(_REFERENCE_IN_WORK, {"work_id": work_id, "sha256": sha256}).one_or_none()
+    return None if row is None else _to_reference(row)
 
 
 def fingerprints_of(
-    connection: Connection, reference_ids: Collection[UUID], known: Mapping[str, Scheme]
+    connection: Connection, reference_ids: Collection[UUID], known: Mapping[int, Scheme]
 ) -> dict[UUID, tuple[Fingerprint, ...]]:
-    """The fingerprints of references under known schemes, by scheme; missing references are absent."""
+    """The fingerprints of references, by scheme; missing references are absent.
+
+    Args:
+        connection: Where to read.
+        reference_ids: Which references.
+        known: The schemes wanted, by their rows.
+    """
     found: dict[UUID, list[Fingerprint]] = {}
-    for chunk in _chunks(reference_ids):
-        for reference_id, scheme, count, descriptors, spans, quality, regions in connection.execute(
-            _FINGERPRINTS_OF, {"ids": chunk}
+    wanted = list(known)
+    for start in range(0, len(wanted), _SCHEMES_AT_ONCE):
+        some = wanted[start : start + _SCHEMES_AT_ONCE]
+        some += some[-1:] * (_SCHEMES_AT_ONCE - len(some))
+        key = {f"scheme_{i}": row for i, row in enumerate(some)}
+        for reference_id, scheme_id, count, descriptors, spans, quality, regions in _FINGERPRINTS_OF.rows(
+            connection, reference_ids, **key
         ):
-            if scheme in known:
-                fingerprint = load_fingerprint(
-                    known[scheme],
-                    count,
-                    descriptors=descriptors,
-                    spans=spans,
-                    quality=quality,
-                    regions=regions,
-                )
-                found.setdefault(reference_id, []).append(fingerprint)
+            fingerprint = load_fingerprint(
+                known[scheme_id],
+                count,
+                descriptors=descriptors,
+                spans=spans,
+                quality=quality,
+                regions=regions,
+            )
+            found.setdefault(reference_id, []).append(fingerprint)
     return {
         reference_id: tuple(sorted(items, key=lambda item: item.scheme.id))
         for reference_id, items in found.items()
@@ -197,63 +250,56 @@ def descriptor_owners(
     connection: Connection, scheme_id: int, ids: npt.NDArray[np.int64], owner: str | None
 ) -> dict[int, DescriptorOwner]:
     """Whose descriptors these are; ids of deleted fingerprints, and of other owners, are absent."""
-    # In two steps: joined into one, SQLite may start from all fingerprints instead of from the ids.
     wanted: list[int] = ids.tolist()
     on_sqlite = connection.dialect.name == "sqlite"
-    nearest = connection.execute(
-        _FIRST_IDS_SQLITE if on_sqlite else _FIRST_IDS_POSTGRESQL,
-        {"scheme_id": scheme_id, "ids": json.dumps(wanted) if on_sqlite else wanted},
-    ).all()
-    query, key = _FINGERPRINTS_AT, dict[str, Any](scheme_id=scheme_id)
-    if owner is not None:
-        query, key = _FINGERPRINTS_OF_OWNER_AT, {**key, "owner": owner}
-    fingerprint_at = {
-        first_id: (count, reference_id, work_id)
-        for chunk in _chunks({first_id for _, first_id in nearest if first_id is not None})
-        for first_id, count, reference_id, work_id in connection.execute(query, {**key, "first_ids": chunk})
+    key = {"scheme_id": scheme_id, "ids": json.dumps(wanted) if on_sqlite else wanted, "owner": owner}
+    queries = _OWNERS_SQLITE if on_sqlite else _OWNERS_POSTGRESQL
+    return {
+        descriptor_id: DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
+        for descriptor_id, first_id, count, reference_id, work_id in connection.execute(
+            queries[owner is not None], key
+        )
+        if work_id is not None and descriptor_id - first_id < count
     }
-    owners: dict[int, DescriptorOwner] = {}
-    for descriptor_id, first_id in nearest:
-        if first_id in fingerprint_at:
-            count, reference_id, work_id = fingerprint_at[first_id]
-            if descriptor_id - first_id < count:
-                owners[descriptor_id] = DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
-    return owners
 
 
-def _first_ids_query(wanted: TableValuedAlias) -> Select[Any]:
-    """Each id can belong to the fingerprint with the largest first id up to it alone."""
+def _owners_query(wanted: TableValuedAlias, *, of_owner: bool) -> Select[Any]:
+    """Whose the wanted ids are: each can belong to the fingerprint with the largest first id up to it alone.
+
+    The outer joins keep databases from starting with all fingerprints, or all works, instead of the ids.
+    """
+    earlier = fingerprints.alias("earlier")
     first_id = (
-        select(func.max(fingerprints.c.first_id))
-        .where(fingerprints.c.scheme_id == bindparam("scheme_id"), fingerprints.c.first_id <= wanted.c.value)
+        select(func.max(earlier.c.first_id))
+        .where(earlier.c.scheme_id == bindparam("scheme_id"), earlier.c.first_id <= wanted.c.value)
         .scalar_subquery()
     )
-    return select(wanted.c.value, first_id)
+    found = wanted.outerjoin(
+        fingerprints,
+        and_(fingerprints.c.scheme_id == bindparam("scheme_id"), fingerprints.c.first_id == first_id),
+    ).outerjoin(work_references, work_references.c.id == fingerprints.c.reference_id)
+    work_id: ColumnElement[UUID] = work_references.c.work_id
+    if of_owner:
+        found = found.outerjoin(
+            works, and_(works.c.id == work_references.c.work_id, works.c.owner == bindparam("owner"))
+        )
+        work_id = works.c.id
+    return select(
+        wanted.c.value, fingerprints.c.first_id, fingerprints.c.count, fingerprints.c.reference_id, work_id
+    ).select_from(found)
 
 
-_FIRST_IDS_SQLITE = _first_ids_query(
-    func.json_each(bindparam("ids", type_=Text)).table_valued(column("value", BigInteger), name="wanted")
+_WANTED_SQLITE = func.json_each(bindparam("ids", type_=Text)).table_valued(
+    column("value", BigInteger), name="wanted"
 )
-_FIRST_IDS_POSTGRESQL = _first_ids_query(
+_WANTED_POSTGRESQL = (
     func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
     .table_valued(column("value", BigInteger), name="wanted")
     .render_derived()
 )
-_FINGERPRINTS_AT = (
-    select(
-        fingerprints.c.first_id,
-        fingerprints.c.count,
-        fingerprints.c.reference_id,
-        work_references.c.work_id,
-    )
-    .join(work_references, work_references.c.id == fingerprints.c.reference_id)
-    .where(
-        fingerprints.c.scheme_id == bindparam("scheme_id"),
-        fingerprints.c.first_id.in_(bindparam("first_ids", expanding=True)),
-    )
-)
-_FINGERPRINTS_OF_OWNER_AT = _FINGERPRINTS_AT.join(works, works.c.id == work_references.c.work_id).where(
-    works.c.owner == bindparam("owner")
+_OWNERS_SQLITE, _OWNERS_POSTGRESQL = (
+    {of_owner: _owners_query(wanted, of_owner=of_owner) for of_owner in (False, True)}
+    for wanted in (_WANTED_SQLITE, _WANTED_POSTGRESQL)
 )
 
 
@@ -313,54 +359,46 @@ def changes(
     return found
 
 
-def _with_references(connection: Connection, row: Row[Any]) -> Work:
-    references = _to_references(
-        connection, connection.execute(_REFERENCES_OF_WORK, {"work_id": row.id}).all()
+def _with_references(connection: Connection, row: Sequence[Any]) -> Work:
+    found = connection.execute(_REFERENCES_OF_WORK, {"work_id": row[0]})
+    references = sorted(
+        (_to_reference(reference) for reference in found),
+        key=lambda reference: (reference.sequence, reference.id),
     )
-    references.sort(key=lambda reference: (reference.sequence, reference.id))
     return _to_work(row, tuple(references))
 
 
-def _to_work(row: Row[Any], references: tuple[Reference, ...] | None) -> Work:
+def _to_work(row: Sequence[Any], references: tuple[Reference, ...] | None) -> Work:
+    """A work from the columns of `works`."""
+    work_id, owner, external_id, title, labels, policy = row[:6]
+    reference_count, revision, created_at, updated_at, number = row[6:]
     return Work(
-        id=row.id,
-        owner=row.owner,
-        external_id=row.external_id,
-        title=row.title,
-        labels=load_labels(row.labels),
-        policy=load_policy(row.policy),
+        id=work_id,
+        owner=owner,
+        external_id=external_id,
+        title=title,
+        labels=load_labels(labels),
+        policy=load_policy(policy),
         references=references,
-        reference_count=row.reference_count,
-        revision=row.revision,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        sequence=row.sequence,
+        reference_count=reference_count,
+        revision=revision,
+        created_at=created_at,
+        updated_at=updated_at,
+        sequence=number,
     )
 
 
-def _to_references(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reference]:
-    """References with the names of their schemes, in the order of the rows."""
-    names: dict[UUID, list[str]] = {row.id: [] for row in rows}
-    for chunk in _chunks(names):
-        for reference_id, name in connection.execute(_SCHEMES_OF, {"ids": chunk}):
-            names[reference_id].append(name)
-    return [
-        Reference(
-            id=row.id,
-            work_id=row.work_id,
-            filename=row.filename,
-            modality=row.modality,
-            sha256=row.sha256,
-            byte_count=row.byte_count,
-            schemes=tuple(sorted(names[row.id])),
-            created_at=row.created_at,
-            sequence=row.sequence,
-        )
-        for row in rows
-    ]
-
-
-def _chunks(ids: Iterable[T]) -> Iterator[list[T]]:
-    everything = list(ids)
-    for start in range(0, len(everything), _CHUNK):
-        yield everything[start : start + _CHUNK]
+def _to_reference(row: Sequence[Any]) -> Reference:
+    """A reference from the columns of `_REFERENCES`."""
+    reference_id, work_id, filename, modality, sha256, byte_count, created_at, number, names = row
+    return Reference(
+        id=reference_id,
+        work_id=work_id,
+        filename=filename,
+        modality=modality,
+        sha256=sha256,
+        byte_count=byte_count,
+        schemes=tuple(sorted(names.split(_SEPARATOR))) if names else (),
+        created_at=created_at,
+        sequence=number,
+    )

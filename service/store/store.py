@@ -98,6 +98,11 @@ class Store:
             yield transaction
             transaction.finish()
 
+    @property
+    def schemes(self) -> Collection[str]:
+        """Ids of the schemes that this version knows."""
+        return self._known.keys()
+
     @contextmanager
     def view(self) -> Iterator[View]:
         """Read several times from one committed state; one read after the other costs more."""

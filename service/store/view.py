@@ -31,6 +31,10 @@ class View:
         """References; missing ones are absent."""
         return queries.references_by_id(self._connection, ids)
 
+    def get_registered(self, reference_ids: Collection[UUID]) -> list[tuple[Reference, Work]]:
+        """References, each with its work, which is without references; missing ones are absent."""
+        return queries.registered_by_id(self._connection, reference_ids)
+
     def references_by_sha256(
         self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
     ) -> list[Reference]:
@@ -43,12 +47,18 @@ class View:
         """
         return queries.references_by_sha256(self._connection, sha256, owner, limit)
 
-    def fingerprints(self, reference_ids: Collection[UUID]) -> dict[UUID, tuple[Fingerprint, ...]]:
+    def fingerprints(
+        self, reference_ids: Collection[UUID], *, schemes: Collection[str] | None = None
+    ) -> dict[UUID, tuple[Fingerprint, ...]]:
         """The fingerprints of references, in order of scheme id; missing references are absent.
 
-        Fingerprints of schemes that this version does not know are left out.
+        Args:
+            reference_ids: Which references.
+            schemes: Of these schemes alone; None: of all that this version knows.
         """
-        return queries.fingerprints_of(self._connection, reference_ids, self._known)
+        wanted = self._known if schemes is None else {scheme: self._known[scheme] for scheme in schemes}
+        by_row = {self._scheme_ids[scheme]: known for scheme, known in wanted.items()}
+        return queries.fingerprints_of(self._connection, reference_ids, by_row)
 
     def descriptor_owners(
         self, scheme: str, ids: npt.NDArray[np.int64], *, owner: str | None = None

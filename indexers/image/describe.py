@@ -1,0 +1,106 @@
+"""What is said of a picture, stage by stage, from hashes of the whole to descriptors of its parts.
+
+1. ``hashes`` of every frame: near copies of the whole, also mirrored, turned or inverted.
+2. ``whole``: CNN descriptors of the whole picture and of what a frame or a caption leaves of it, and local
+   features: what was changed more, and where.
+3. ``windows``: CNN descriptors of the parts in which another picture may lie.
+
+A reference is hashed, gets one CNN descriptor and its local features. Of animations, the last two describe
+some frames only (`QUERY_FRAMES`, `REFERENCE_FRAMES`), spread evenly.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.fingerprint import Fingerprint
+from indexers.image import background, hashes, local
+from indexers.image.background import Background
+from indexers.image.decode import Picture
+from indexers.image.embed import Descriptors, Embedder, OnnxEmbedder
+from indexers.image.windows import Windows
+from indexers.modality import WHOLE, Box, Role, Segment
+
+STAGES: Final = ("hashes", "whole", "windows")
+QUERY_FRAMES: Final = 3
+"""Frames of an animated query that the dear stages look at."""
+REFERENCE_FRAMES: Final = 8
+"""Frames of an animated reference that are described by more than hashes."""
+WINDOWS: Final = 6
+"""Parts of a query's picture that are described by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The CNN, and what tells how common a picture looks to it."""
+
+    embedder: Embedder
+    background: Background
+
+    @classmethod
+    def load(cls) -> Self:
+        """Load what ships with the package.
+
+        Raises:
+            ModelError: If a file is missing or was changed.
+        """
+        return cls(OnnxEmbedder(), background.load())
+
+    def quality(self, descriptors: Descriptors) -> npt.NDArray[np.float32]:
+        """How little pictures at large resemble each of these, (n, dim), 0..1: (n,)."""
+        return (1.0 - self.background.similarity(descriptors)).clip(0.0, 1.0)
+
+
+def describe(
+    segments: Iterable[Segment[Picture]], role: Role, network: Network
+) -> Iterator[list[Fingerprint]]:
+    """Describe frames; see `indexers.modality.Modality.fingerprint`."""
+    frames = list(segments)
+    hashed = hashes.fingerprint(frames, role)
+    if role is Role.REFERENCE:
+        some = _spread(frames, REFERENCE_FRAMES)
+        yield [*hashed, *_embedded(some, [[WHOLE]] * len(some), network), *local.fingerprint(some, role)]
+        return
+    yield hashed
+    some = _spread(frames, QUERY_FRAMES)
+    parts = [Windows.of(frame.data) for frame in some]
+    wholes = [[WHOLE] if one.trimmed is None else [WHOLE, one.trimmed] for one in parts]
+    yield [*_embedded(some, wholes, network), *local.fingerprint(some, role)]
+    yield _embedded(some, [one.others(WINDOWS) for one in parts], network)
+
+
+def _spread(frames: Sequence[Segment[Picture]], most: int) -> list[Segment[Picture]]:
+    """At most so many frames, from the first to the last."""
+    places = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int))
+    return [frames[place] for place in places]
+
+
+def _embedded(
+    frames: Sequence[Segment[Picture]], boxes: Sequence[Sequence[Box]], network: Network
+) -> list[Fingerprint]:
+    """CNN descriptors of regions of frames; no fingerprint if there are none."""
+    regions = [(frame, box) for frame, some in zip(frames, boxes, strict=True) for box in some]
+    if not regions:
+        return []
+    descriptors = network.embedder.embed([_cut(frame.data, box) for frame, box in regions])
+    return [
+        Fingerprint(
+            network.embedder.scheme,
+            descriptors,
+            np.array([(frame.start, frame.end) for frame, _ in regions], np.float64),
+            network.quality(descriptors),
+            np.zeros(len(regions), np.uint8),
+            np.array([(box.left, box.top, box.right, box.bottom) for _, box in regions], np.float32),
+        )
+    ]
+
+
+def _cut(picture: Picture, box: Box) -> Picture:
+    """The part of a picture that lies in a box: at least one pixel."""
+    height, width = picture.shape[:2]
+    left, top = int(box.left * width), int(box.top * height)
+    right, bottom = max(left + 1, round(box.right * width)), max(top + 1, round(box.bottom * height))
+    return picture[top:bottom, left:right]

@@ -1,0 +1,238 @@
+"""One query under way: what was found so far, stage by stage, until it is sure or all was looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from indexers import registry
+from indexers.fingerprint import Fingerprint, joined
+from indexers.modality import Alignment, Modality
+from service.catalogue import Catalogue
+from service.domain import Match, MatchReport, Reference, Work
+from service.matching import decide, report, retrieve, verify
+from service.matching.score import IDENTICAL_FILE, Scorer
+from service.metrics import Metrics
+from service.store import View
+
+_SURE = 0.99
+"""Probability from which on a match of the whole query ends it: later stages would find the same."""
+_WHOLE = 0.9
+"""Part of the query that such a match covers; what else could be in the rest is looked for."""
+_NEXT_STAGE = 2.0
+"""A stage may take so many times as long as all before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a query is answered.
+
+    Attributes:
+        selection: Which matches are returned.
+        uploader_token: Who uploads; empty: unknown.
+        territories: Where it would be seen; empty: everywhere.
+        min_sequence: Wait until this change is seen.
+        owner: Only works of this owner; None: all.
+        deadline: When the caller stops waiting, on the monotonic clock; None: never.
+        fast: Whether to leave out the stages that take long.
+    """
+
+    selection: report.Selection
+    uploader_token: str = ""
+    territories: tuple[str, ...] = ()
+    min_sequence: int = 0
+    owner: str | None = None
+    deadline: float | None = None
+    fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What every query is answered with.
+
+    Attributes:
+        thresholds: From which probability on something is asked for.
+        max_candidates: Most references that a stage verifies.
+    """
+
+    catalogue: Catalogue
+    scorer: Scorer
+    thresholds: decide.Thresholds
+    max_candidates: int
+    metrics: Metrics
+
+
+class Inquiry:
+    """A query under way. For one thread at a time; blocking."""
+
+    def __init__(
+        self, answering: Answering, options: Options, sha256: bytes | None, last_moment: float
+    ) -> None:
+        """Begin.
+
+        Args:
+            answering: What to answer with.
+            options: How to answer.
+            sha256: Digest of the query's file, where known.
+            last_moment: When verification has to end so that the answer arrives in time, on the monotonic
+                clock.
+        """
+        self._with = answering
+        self._options = options
+        self._sha256 = sha256
+        self._last_moment = last_moment
+        self._started = monotonic()
+        self._modality: Modality[Any] | None = None
+        self._query: tuple[Fingerprint, ...] = ()
+        self._stage = 0
+        self._sequence: int | None = None
+        self._closeness: dict[UUID, float] = {}
+        self._alignments: dict[UUID, Alignment] = {}
+        self._left_out: dict[str, None] = {}
+        self._cancelled = False
+        self.answer: MatchReport | None = None
+        """What the caller gets, once that is known."""
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer: stop soon. From any thread."""
+        self._cancelled = True
+
+    def look(self, modality: str | None, fingerprints: Sequence[Fingerprint], *, more: bool) -> None:
+        """Look up what a stage found; answer if that settles it, or if there is no other stage.
+
+        Args:
+            modality: Kind of media; None where only a digest is known.
+            fingerprints: What the stage added.
+            more: Whether there is another stage.
+        """
+        catalogue = self._with.catalogue
+        sequence = catalogue.sequence
+        # All of the answer has seen what its first look saw.
+        self._sequence = sequence if self._sequence is None else self._sequence
+        self._stage += 1
+        with catalogue.store.view() as view:
+            if modality is not None:
+                self._modality = registry.by_name(modality)
+                self._query = joined((*self._query, *fingerprints))
+                self._verify(view, self._modality, self._candidates(view, self._modality, fingerprints))
+            if self._stage == 1:
+                self._add_identical(view)
+            if not (more and self._goes_on()):
+                with self._with.metrics.stage("decide"):
+                    self.answer = self._report(view)
+
+    def _in_time(self) -> bool:
+        return not self._cancelled and monotonic() < self._last_moment
+
+    def _candidates(
+        self, view: View, modality: Modality[Any], fingerprints: Sequence[Fingerprint]
+    ) -> list[UUID]:
+        """References near what the stage added, nearest first, that no earlier stage brought as near."""
+        with self._with.metrics.stage("retrieve"):
+            found = retrieve.retrieve(
+                fingerprints,
+                modality.channels,
+                self._with.catalogue.search,
+                partial(view.descriptor_owners, owner=self._options.owner),
+                self._with.max_candidates,
+                in_time=self._in_time,
+            )
+        if not found.complete:
+            self._leave_out("DEADLINE: not all of the query was looked up in time")
+        # That many works of others lie near is nothing that an owner may learn.
+        if found.truncated or (found.crowded and self._options.owner is None):
+            self._leave_out(
+                f"CANDIDATES: only the nearest {self._with.max_candidates} candidates were verified"
+            )
+        nearer = []
+        for candidate in found.found:
+            if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
+                self._closeness[candidate.reference_id] = candidate.closeness
+                nearer.append(candidate.reference_id)
+        return nearer
+
+    def _verify(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
+        with self._with.metrics.stage("verify"):
+            verified = verify.verify(self._query, candidates, modality, view.fingerprints, self._in_time)
+        self._alignments.update(verified.alignments)
+        if verified.left_out:
+            self._leave_out("DEADLINE: not all candidates were verified in time")
+
+    def _add_identical(self, view: View) -> None:
+        """Count references whose file is the query's own as copies for certain."""
+        if self._sha256 is None:
+            return
+        identical = [r.id for r in view.references_by_sha256(self._sha256, owner=self._options.owner)]
+        unverified = [one for one in identical if one not in self._alignments]
+        if self._modality is not None and unverified:
+            self._verify(view, self._modality, unverified)
+        for reference_id in identical:
+            found = self._alignments.get(reference_id, Alignment({}))
+            signals = {**found.signals, IDENTICAL_FILE: 1.0}
+            self._alignments[reference_id] = replace(
+                found, signals=signals, query_coverage=1.0, work_coverage=1.0
+            )
+
+    def _goes_on(self) -> bool:
+        """Whether another stage is worth its time, and has time."""
+        modality = self._modality
+        if modality is None or self._cancelled or self._settled(modality.name):
+            return False
+        if self._options.fast and self._stage >= modality.fast_stages:
+            return False
+        now = monotonic()
+        if now + _NEXT_STAGE * (now - self._started) > self._last_moment:
+            self._leave_out(f"DEADLINE: no time for {', '.join(modality.stages[self._stage :])}")
+            return False
+        return True
+
+    def _settled(self, modality: str) -> bool:
+        return any(
+            alignment.query_coverage >= _WHOLE and self._probability(modality, alignment) >= _SURE
+            for alignment in self._alignments.values()
+        )
+
+    def _probability(self, modality: str, alignment: Alignment) -> float:
+        registered = self._with.catalogue.largest_index
+        return self._with.scorer.probability(modality, alignment.signals, registered)
+
+    def _leave_out(self, what: str) -> None:
+        self._left_out[what] = None
+
+    def _report(self, view: View) -> MatchReport:
+        now = datetime.now(UTC)
+        options, thresholds, scorer = self._options, self._with.thresholds, self._with.scorer
+        registered = view.get_registered(self._alignments.keys())
+        matches = [self._match_of(work, reference) for reference, work in registered]
+        counting = report.best_of_each_work(report.covering(matches, options.selection))
+        verdict, decided = decide.decide(
+            counting,
+            thresholds,
+            decide.Upload(options.uploader_token, options.territories, now),
+            f"{decide.POLICY_REVISION}/{scorer.revision}",
+        )
+        return MatchReport(
+            verdict=verdict,
+            matches=report.page(decided, options.selection),
+            sequence=self._sequence or 0,
+            partial_reasons=tuple(self._left_out),
+            modality=None if self._modality is None else self._modality.name,
+            sha256=self._sha256,
+            created_at=now,
+        )
+
+    def _match_of(self, work: Work, reference: Reference) -> Match:
+        alignment = self._alignments[reference.id]
+        return Match(
+            work=work,
+            reference=reference,
+            probability=self._probability(reference.modality, alignment),
+            signals=alignment.signals,
+            segments=alignment.segments,
+            regions=alignment.regions,
+            query_coverage=alignment.query_coverage,
+            work_coverage=alignment.work_coverage,
+        )
