@@ -34,6 +34,7 @@ from benchmarks.quality.attacks import ATTACKS, Hand
 from benchmarks.quality.media import Medium
 from benchmarks.quality.metrics import Answers, Asked, Found, System
 from benchmarks.quality.plain import PLAIN
+from benchmarks.speed.planted import plant
 from service import logs
 from service.app import running
 from service.matching.score import Scorer
@@ -110,10 +111,19 @@ def plain_plan(seed: int, count: int) -> Plan:
     return Plan(references, [(Asked(name, None, kind), content) for name, kind, content in made(count)])
 
 
-async def ask_service(plan: Plan) -> Answers:
-    """Register and ask, through the service as it ships and its client."""
+async def ask_service(plan: Plan, *, fast: bool = False, distractors: int = 0) -> Answers:
+    """Register and ask, through the service as it ships and its client.
+
+    Args:
+        plan: What is registered and asked.
+        fast: Ask for fast answers.
+        distractors: So many works more, of random fingerprints.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(data=Path(folder) / "hound", listen="127.0.0.1:0", allow_anonymous=True)
+        data = Path(folder) / "hound"
+        if distractors:
+            plant(data, distractors, embedded=True)
+        settings = Settings(data=data, listen="127.0.0.1:0", allow_anonymous=True)
         async with (
             running(settings) as service,
             copyhound.AsyncClient(f"127.0.0.1:{service.port}") as client,
@@ -126,7 +136,7 @@ async def ask_service(plan: Plan) -> Answers:
 
             async def ask(content: bytes) -> list[Found]:
                 async with slots:
-                    answer = await client.match(content, min_probability=0.0, page_size=100)
+                    answer = await client.match(content, min_probability=0.0, page_size=100, fast=fast)
                 return [Found(match.external_id or "", match.probability) for match in answer.matches]
 
             await asyncio.gather(*(register(*one) for one in plan.references.items()))
@@ -134,11 +144,17 @@ async def ask_service(plan: Plan) -> Answers:
     return [(asked, some) for (asked, _), some in zip(plan.queries, found, strict=True)]
 
 
-def systems(plan: Plan) -> list[System]:
+def systems(plan: Plan, distractors: int = 0) -> list[System]:
     """Ask the service, then the peers whose packages are installed."""
     settings = Settings(data=Path())
     thresholds = {"review": settings.review_threshold, "action": settings.action_threshold}
-    asked = [System(OURS, asyncio.run(ask_service(plan)), thresholds)]
+    asked = [
+        System(OURS, asyncio.run(ask_service(plan)), thresholds),
+        System(f"{OURS}, fast", asyncio.run(ask_service(plan, fast=True)), thresholds),
+    ]
+    if distractors:
+        answers = asyncio.run(ask_service(plan, distractors=distractors))
+        asked.append(System(f"{OURS}, {distractors:,} more works", answers, thresholds))
     if peers.missing():
         print(
             f"Meta's PDQ is left out: {', '.join(peers.missing())} is not installed; pip install '.[bench]'"
@@ -149,9 +165,9 @@ def systems(plan: Plan) -> list[System]:
     return asked
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, distractors: int) -> dict[str, Any]:
     """Ask all systems, and measure their answers."""
-    asked = systems(plan)
+    asked = systems(plan, distractors)
     ours = asked[0]
     return {
         "references": len(plan.references),
@@ -159,7 +175,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "unrelated_queries": sum(query.target is None for query, _ in plan.queries),
         "systems": {
             system.name: {
-                **asdict(metrics.rank(system.answers)),
+                **asdict(metrics.rank(system.answers, len(plan.references))),
                 "at": {
                     name: asdict(metrics.at(system.answers, one)) for name, one in system.thresholds.items()
                 },
@@ -205,11 +221,11 @@ def main() -> int:
     parser.add_argument("--per-attack", type=int, default=30, help="copies made by each attack")
     parser.add_argument("--per-kind", type=int, default=50, help="pictures of each kind that looks alike")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--distractors", type=int, default=0, help="ask also among so many more works")
     parser.add_argument("--smoke", action="store_true", help="few pictures, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
-    logs.configure(json_lines=False)
-    logging.getLogger().setLevel(logging.WARNING)
+    logs.configure(json_lines=False, level=logging.WARNING)
     collection = media.load(options.media) if options.media else media.shipped()
     per_attack, per_kind = (2, 3) if options.smoke else (options.per_attack, options.per_kind)
     results = {
@@ -221,7 +237,7 @@ def main() -> int:
             "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "pillow", "imagehash")},
         },
-        "images": measure(plan(collection.media, options.seed, per_attack)),
+        "images": measure(plan(collection.media, options.seed, per_attack), options.distractors),
         "plain": measure_plain(plain_plan(options.seed, per_kind), per_kind),
     }
     print(tables.document(results))

@@ -1,6 +1,10 @@
 """Fit the coefficients of the picture score on development pictures.
 
-    python -m benchmarks.quality.fit_score --media DIR --media DIR --write
+    python -m benchmarks.quality.fit_score --media DIR --media DIR --signals hashes --write
+    python -m benchmarks.quality.fit_score --media DIR --write
+
+Each run fits the models of one kind and leaves the others as they are: those of hashes alone, which take
+thousands of pictures in minutes, or those with the CNN, which must not have been trained on the pictures.
 
 The probability is meant for a candidate of a large catalogue: of `CATALOGUE` registered pictures, and of
 queries of which `PRIOR` are copies. A pair at given signals is then a copy with
@@ -10,48 +14,59 @@ queries of which `PRIOR` are copies. A pair at given signals is then a copy with
 where f₁ and f₀ are the densities of these signals among copies and among unrelated pairs. Logistic regression
 estimates just this if the copies weigh PRIOR together and the unrelated pairs CATALOGUE. Copies are of all
 kinds in `attacks`; unrelated pairs are all pairs of queries and references, attacked and framed ones and
-pictures that look alike by nature among them.
+pictures that look alike by nature among them. Pictures of one collection have more in common than others: the
+same floor, the same program's windows. However large a catalogue is, a picture has a few such relatives, not
+a share of it: pairs of one collection count as often as the sample holds them.
 
-Only pairs up to `FIT_UP_TO` are fitted, where unrelated ones thin out and the thresholds come to lie. Far
-ones are thousands of times as many, and the logarithm of f₀ bends: they would tilt the line where it matters.
-Beyond, the line goes on, which makes the probability vanish as it should.
+Each signal says something between two values alone (`TERMS`): beyond them it counts as the nearer one. Only
+pairs in which one of the model's signals says anything are fitted: the others are thousands of times as many,
+and would tilt the line where it matters.
 
-The weights are kept monotone: a signal whose weight comes out with the wrong sign gets none.
+All weights are kept positive: a term whose weight comes out negative is left out.
 """
 
 import argparse
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.quality import media, pairs
 from benchmarks.quality.pairs import SIGNALS, Pairs
-from service.matching.score import LogisticModel
+from service.matching.score import LogisticModel, Term
+
+Span: TypeAlias = tuple[str, float, float]
 
 CATALOGUE: Final = 1e6
 """Registered pictures that a query is compared with."""
 PRIOR: Final = 0.1
 """Part of the queries that are copies of one of them."""
-NEAR: Final = (64, 8)
-"""PDQ and pHash distances, bits, up to which (of either) the service retrieves candidates."""
-FIT_UP_TO: Final = {"pdq_distance": 52.0, "phash_distance": 8.0}
-"""Distances, bits, up to which pairs are fitted, by the first signal of a model."""
-CAPS: Final = {"pdq_distance": 128.0, "phash_distance": 32.0, "pdq_quality": 1.0, "phash_quality": 1.0}
-"""From where on a signal says nothing more: unrelated pairs lie at half of the bits on average."""
-SETS: Final = (SIGNALS, ("pdq_distance", "pdq_quality"), ("phash_distance", "phash_quality"))
-"""Signals at hand, richest first: a query may bring fingerprints of one scheme alone."""
+PDQ: Final = (("pdq_distance", 64, 36), ("pdq_distance", 36, 0), ("pdq_quality", 0.2, 1))
+PHASH: Final = (("phash_distance", 10, 0), ("phash_quality", 0, 1))
+CNN: Final = (("cnn_similarity", 0.3, 0.6), ("cnn_similarity", 0.6, 0.95), ("cnn_quality", 0.2, 0.8))
+LOCAL: Final = (
+    ("local_inliers", 4, 10),
+    ("local_spread", 3, 10),
+    ("local_agreement", 0.05, 0.45),
+    ("local_agreement", 0.45, 0.85),
+)
+RICH: Final = (PDQ + PHASH + CNN + LOCAL, PDQ + PHASH + CNN, CNN + LOCAL, CNN)
+HASHES: Final = (PDQ + PHASH, PDQ, PHASH)
+TERMS: Final = {"all": RICH, "hashes": HASHES}
+"""Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
+at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
-_STRENGTH: Final = 1e3
-"""Inverse of the regularisation: nearly none, but for separable samples."""
+_STRENGTH: Final = 100.0
+"""Inverse of the regularisation: little, but for separable samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,39 +85,53 @@ class Rates:
     false_per_million: float
 
 
-def fit(sample: Pairs, signals: Sequence[str], *, catalogue: float, prior: float) -> LogisticModel:
-    """Fit one model to pairs.
+def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float) -> LogisticModel:
+    """Fit one model to the pairs that have its signals.
 
     Args:
         sample: Pairs.
-        signals: The model's, of `SIGNALS`. One that comes out with the wrong sign gets weight 0.
+        spans: The model's terms without their weights. One whose weight comes out negative is left out.
         catalogue: Registered pictures to be calibrated for.
         prior: Part of the queries that are copies, 0..1.
     """
-    fitted = sample.signals[:, SIGNALS.index(signals[0])] <= FIT_UP_TO[signals[0]]
+    columns = progress(sample, spans)
+    fitted = np.isfinite(columns).all(axis=1)
+    evidence = [number for number, span in enumerate(spans) if not span[0].endswith("_quality")]
+    fitted &= (columns[:, evidence] > 0).any(axis=1)
     copies = sample.copies[fitted]
-    weights = np.where(copies, prior, catalogue) * sample.weights[fitted]
-    used = list(signals)
+    rivals = np.where(sample.alike[fitted], min(catalogue, sample.references), catalogue)
+    weights = np.where(copies, prior, rivals) * sample.weights[fitted]
+    weights *= np.count_nonzero(copies) / weights[copies].sum()
+    used = list(range(len(spans)))
     while True:
-        columns = sample.signals[fitted][:, [SIGNALS.index(name) for name in used]]
-        scale = columns.std(axis=0) + 1e-9
         model = LogisticRegression(C=_STRENGTH, max_iter=10_000, tol=1e-8)
-        model.fit(columns / scale, copies, sample_weight=weights / weights.mean())
-        found = dict(zip(used, (model.coef_[0] / scale).tolist(), strict=True))
-        wrong = [name for name, weight in found.items() if (weight > 0) is name.endswith("_distance")]
+        model.fit(columns[fitted][:, used], copies, sample_weight=weights)
+        found = dict(zip(used, model.coef_[0].tolist(), strict=True))
+        wrong = [number for number, weight in found.items() if weight < 0]
         if not wrong:
             break
-        used = [name for name in used if name not in wrong]
-    rounded = {name: round(found.get(name, 0.0), 4) for name in signals}
-    return LogisticModel(
-        round(float(model.intercept_[0]), 3), rounded, {name: CAPS[name] for name in signals}
-    )
+        used.remove(min(wrong, key=found.__getitem__))
+    terms = tuple(Term(*span, round(found.get(number, 0.0), 3)) for number, span in enumerate(spans))
+    return LogisticModel(round(float(model.intercept_[0]), 3), terms)
+
+
+def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
+    """How far each term's signal has come, (pairs, terms), 0..1; NaN where there is no such signal."""
+    values = sample.signals[:, [SIGNALS.index(name) for name, _, _ in spans]]
+    starts, ends = (np.array([span[place] for span in spans], np.float64) for place in (1, 2))
+    clipped: npt.NDArray[np.float64] = ((values - starts) / (ends - starts)).clip(0.0, 1.0)
+    return clipped
 
 
 def rates(sample: Pairs, model: LogisticModel, thresholds: Sequence[float]) -> list[Rates]:
     """Measure a model on pairs."""
+    needed = [SIGNALS.index(name) for name in model.signals]
+    at_hand = np.all(np.isfinite(sample.signals[:, needed]), axis=1)
     probabilities = np.array(
-        [model.probability(dict(zip(SIGNALS, row, strict=True))) for row in sample.signals.tolist()]
+        [
+            model.probability(dict(zip(SIGNALS, row, strict=True))) if there else 0.0
+            for row, there in zip(sample.signals.tolist(), at_hand.tolist(), strict=True)
+        ]
     )
     found = []
     for threshold in thresholds:
@@ -113,16 +142,31 @@ def rates(sample: Pairs, model: LogisticModel, thresholds: Sequence[float]) -> l
     return found
 
 
-def document(models: Sequence[LogisticModel], fitted: Mapping[str, Any], date: str) -> str:
-    """The coefficients' file, with what they were fitted on; its revision changes when they do."""
-    by_modality = {
-        "image": [
-            {"intercept": model.intercept, "weights": dict(model.weights), "caps": dict(model.caps)}
-            for model in models
-        ]
+def document(
+    before: Mapping[str, Any],
+    signals: str,
+    models: Sequence[LogisticModel],
+    fitted: Mapping[str, Any],
+    date: str,
+) -> str:
+    """The coefficients' file with new models of one kind, and what they were fitted on.
+
+    Its revision changes when they do.
+    """
+    kept = {kind: before["fitted"][kind] for kind in TERMS if kind in before["fitted"]}
+    values = [
+        {"intercept": model.intercept, "terms": [asdict(term) for term in model.terms]} for model in models
+    ]
+    by_kind = {kind: one["models"] for kind, one in kept.items()} | {signals: values}
+    every = [model for kind in TERMS for model in by_kind.get(kind, ())]
+    digest = hashlib.sha256(json.dumps(every).encode()).hexdigest()
+    content = {
+        "revision": f"{date}-{digest[:8]}",
+        "catalogue": CATALOGUE,
+        "prior": PRIOR,
+        "fitted": kept | {signals: {**fitted, "models": values}},
+        "models": {"image": every},
     }
-    digest = hashlib.sha256(json.dumps(by_modality).encode()).hexdigest()
-    content = {"revision": f"{date}-{digest[:8]}", "fitted": fitted, "models": by_modality}
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -132,30 +176,32 @@ def main() -> None:
     parser.add_argument("--media", type=Path, action="append", help="folder of pictures; may be repeated")
     parser.add_argument("--per-attack", type=int, default=30, help="copies made by each attack")
     parser.add_argument("--seed", type=int, default=_SEED)
-    parser.add_argument("--write", action="store_true", help=f"replace {COEFFICIENTS}")
+    parser.add_argument("--signals", choices=tuple(TERMS), default="all", help="which models to fit")
+    parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
     collection = media.load(options.media) if options.media else media.shipped()
-    sample = pairs.make(collection.media, options.seed, options.per_attack, NEAR)
-    models = [fit(sample, signals, catalogue=CATALOGUE, prior=PRIOR) for signals in SETS]
+    sample = pairs.make(
+        collection.media, options.seed, options.per_attack, hashes_only=options.signals == "hashes"
+    )
+    models = [fit(sample, spans, catalogue=CATALOGUE, prior=PRIOR) for spans in TERMS[options.signals]]
     fitted = {
         "sources": collection.sources,
         "seed": options.seed,
         "copies_per_attack": options.per_attack,
         "unrelated_pairs": sample.unrelated,
-        "catalogue": CATALOGUE,
-        "prior": PRIOR,
     }
     for model in models:
-        print(f"{model.intercept} {model.weights}")
+        print(model)
         for one in rates(sample, model, (0.5, 0.9)):
             print(
                 f"  from {one.probability}: {one.recall:.3f} of the copies, {one.false_pairs} of "
                 f"{sample.unrelated:,} unrelated pairs ({one.false_per_million:.3f} a million)"
             )
     if options.write:
-        COEFFICIENTS.write_text(
-            document(models, fitted, datetime.now(UTC).date().isoformat()), encoding="utf-8"
-        )
+        before = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
+        date = datetime.now(UTC).date().isoformat()
+        text = document(before, options.signals, models, fitted, date)
+        COEFFICIENTS.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

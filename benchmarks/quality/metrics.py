@@ -56,11 +56,16 @@ class Ranking:
         micro_ap: Area under precision over recall, of all pairs in one ranking; ties count as their worst.
         recall_at_precision_90: Largest recall at which nine of ten pairs are right.
         recall_at_1_percent_alarms: Recall from the score on that 1 % of the unrelated queries reach.
+        recall_at_1_in_a_million: Recall from the score on that one of a million unrelated pairs (of a query
+            and a registered picture) reaches.
+        by_attack_at_1_percent_alarms: Recall at 1 % alarms, by attack.
     """
 
     micro_ap: float
     recall_at_precision_90: float
     recall_at_1_percent_alarms: float
+    recall_at_1_in_a_million: float
+    by_attack_at_1_percent_alarms: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,8 @@ def _pairs(answers: Answers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bo
     return np.array(scores, np.float64), np.array(right, np.bool_)
 
 
-def rank(answers: Answers) -> Ranking:
-    """Measure a ranking."""
+def rank(answers: Answers, references: int) -> Ranking:
+    """Measure a ranking of so many registered pictures."""
     copies = sum(asked.target is not None for asked, _ in answers)
     scores, right = _pairs(answers)
     order = np.argsort(-scores, kind="stable")
@@ -130,10 +135,20 @@ def rank(answers: Answers) -> Ranking:
         reverse=True,
     )
     limit = unrelated[len(unrelated) // 100] if unrelated else -np.inf
+    wrong = np.sort(scores[~right])[::-1]
+    allowed = len(answers) * references // 1_000_000
+    rare = wrong[allowed] if len(wrong) > allowed else -np.inf
+    by_attack: dict[str, list[bool]] = {}
+    for asked, found in answers:
+        if asked.target is not None:
+            hit = any(one.target == asked.target and one.score > limit for one in found)
+            by_attack.setdefault(asked.attack, []).append(hit)
     return Ranking(
         micro_ap=float((np.diff(recall, prepend=0.0) * precision).sum()),
         recall_at_precision_90=float(recall[precision >= 0.9].max(initial=0.0)),
         recall_at_1_percent_alarms=float((right & (scores > limit)).sum() / copies),
+        recall_at_1_in_a_million=float((right & (scores > rare)).sum() / copies),
+        by_attack_at_1_percent_alarms={name: float(np.mean(hits)) for name, hits in by_attack.items()},
     )
 
 

@@ -5,8 +5,9 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,30 @@ import numpy.typing as npt
 from benchmarks.quality.attacks import ATTACKS, Hand
 from benchmarks.quality.media import Medium, Picture
 from benchmarks.quality.plain import PLAIN
-from indexers.image import decode, hashes
-from indexers.modality import MediaLimits, Role
+from indexers import registry
+from indexers.fingerprint import Fingerprint, Scheme
+from indexers.image import hashes
+from indexers.image.embed import CNN
+from indexers.image.hashes import PDQ, PHASH
+from indexers.modality import MediaLimits, Role, described
 
-SIGNALS: Final = ("pdq_distance", "phash_distance", "pdq_quality", "phash_quality")
+SIGNALS: Final = (
+    "pdq_distance",
+    "pdq_quality",
+    "phash_distance",
+    "phash_quality",
+    "cnn_similarity",
+    "cnn_quality",
+    "local_inliers",
+    "local_spread",
+    "local_agreement",
+)
 """Columns of `Pairs.signals`, as `indexers.image.align` names and measures them."""
+
+NEAR: Final = {PDQ: 64, PHASH: 8}
+"""Distances, bits, up to which (of either) the service looks at a pair."""
+NEAREST: Final = 10
+"""The pairs with the most similar CNN descriptors are looked at too."""
 
 _PLAIN_SHARE: Final = 0.05
 """Part of the references, and of the unrelated queries, that are of the kinds in `plain`."""
@@ -26,11 +46,15 @@ _PLAIN_COMMON: Final = 0.01
 """Part of a catalogue, and of what it is asked, that such pictures are taken for; they weigh accordingly."""
 _FRAMED_SHARE: Final = 0.05
 """Part of the references that are registered in a frame or beneath a text."""
-_SAME: Final = 0.9
-"""Correlation of thumbnails from which two files are taken for copies of one picture."""
-_THUMBNAIL: Final = 32
+_SAME: Final = 31
+"""Bits of PDQ up to which two files are taken for copies of one picture."""
 
-_FRAMES: Final = [name for name, attack in ATTACKS.items() if attack.family in {"frames", "overlays"}]
+_FRAMES: Final = [
+    name
+    for name, attack in ATTACKS.items()
+    if attack.family in {"frames", "overlays"} and name not in {"overlay_picture", "blend"}
+]
+"""What references are framed by: nothing that shows another picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +79,35 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hashed:
-    """A picture's hashes.
+class Shown:
+    """A picture's fingerprints.
 
     Attributes:
         source: Which picture it shows, for all that show the same.
-        pdq: (views, 4).
-        phash: (views, 1).
-        pdq_quality: 0..1.
-        phash_quality: 0..1.
-        thumbnail: Of the picture before any attack, of mean 0 and length 1.
+        name: Of its file, for people.
+        change: Name of the attack or kind; empty: as it is.
+        role: What it was described for.
+        fingerprints: Of all stages.
+        original: PDQ hashes of the picture before any attack, in all views, (views, 4).
         weight: How often there are such pictures, relative to how often the sample holds them.
     """
 
     source: int
-    pdq: npt.NDArray[np.uint64]
-    phash: npt.NDArray[np.uint64]
-    pdq_quality: float
-    phash_quality: float
-    thumbnail: npt.NDArray[np.float32]
+    name: str
+    change: str
+    role: Role
+    fingerprints: tuple[Fingerprint, ...]
+    original: npt.NDArray[np.uint64]
     weight: float = 1.0
+
+    @property
+    def collection(self) -> str:
+        """What it has more in common with than with pictures at large."""
+        return self.name.rpartition("/")[0]
+
+    def rows(self, scheme: Scheme) -> npt.NDArray[Any]:
+        """The descriptors of one scheme."""
+        return next(one.descriptors for one in self.fingerprints if one.scheme == scheme)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,33 +115,42 @@ class Pairs:
     """Pairs near enough to be looked at, out of many more.
 
     Attributes:
-        signals: (n, 4), columns `SIGNALS`.
+        signals: (n, 9), columns `SIGNALS`; NaN where there is no such signal.
         copies: (n,) bool: whether the query was made from the reference.
         weights: (n,): of all copies that were made they add up to 1, and of all unrelated pairs that there
             are, near or not.
+        attacks: (n,): What was done to the query.
+        names: (n, 2): The query's file and the reference's.
+        alike: (n,) bool: whether both files are of one collection: a folder.
+        references: How many references there are.
         unrelated: How many unrelated pairs there are.
     """
 
     signals: npt.NDArray[np.float64]
     copies: npt.NDArray[np.bool_]
     weights: npt.NDArray[np.float64]
+    attacks: npt.NDArray[np.str_]
+    names: npt.NDArray[np.str_]
+    alike: npt.NDArray[np.bool_]
+    references: int
     unrelated: int
 
 
-def make(media: Sequence[Medium], seed: int, per_attack: int, near: tuple[float, float]) -> Pairs:
+def make(media: Sequence[Medium], seed: int, per_attack: int, *, hashes_only: bool) -> Pairs:
     """Register most of the pictures, attack some of them, and compare every query with every reference.
 
     Args:
         media: Pictures; three in five become references, the others are strangers.
         seed: Of the draw and of all attacks.
         per_attack: How many copies are made by each attack.
-        near: PDQ and pHash distances up to which (of either) a pair is looked at, bits.
+        hashes_only: Leave out what takes long.
     """
+    describe = partial(_describe, hashes_only=hashes_only)
     with ProcessPoolExecutor() as processes:
-        hashed = list(processes.map(_hash, _jobs(media, seed, per_attack), chunksize=20))
-    references = [one for one in hashed if len(one.pdq) == 1]
-    queries = [one for one in hashed if len(one.pdq) > 1]
-    return compare(queries, references, near)
+        shown = list(processes.map(describe, _jobs(media, seed, per_attack), chunksize=8))
+    references = [one for one in shown if one.role is Role.REFERENCE]
+    queries = [one for one in shown if one.role is Role.QUERY]
+    return compare(queries, references)
 
 
 def _jobs(media: Sequence[Medium], seed: int, per_attack: int) -> Iterator[Job]:
@@ -136,7 +178,7 @@ def _jobs(media: Sequence[Medium], seed: int, per_attack: int) -> Iterator[Job]:
     yield from plain(round(len(strangers) * _PLAIN_SHARE), Role.QUERY, 1_000_001)
 
 
-def _hash(job: Job) -> Hashed:
+def _describe(job: Job, *, hashes_only: bool) -> Shown:
     rng = random.Random(job.seed)
     if job.medium is None:
         original = PLAIN[job.change](rng)
@@ -146,15 +188,18 @@ def _hash(job: Job) -> Hashed:
         if job.change:
             hand = Hand(rng, (other.picture() for other in cycle(job.backdrops)))
             content = ATTACKS[job.change](original, hand)
-    segment = next(decode.decode(io.BytesIO(content), MediaLimits()))
-    pdq, phash = hashes.fingerprint([segment], job.role)
-    return Hashed(
+    image = registry.by_name("image")
+    segments = list(image.decode(io.BytesIO(content), MediaLimits()))
+    views, _ = hashes.pdq_views(hashes.square(np.asarray(original)), Role.QUERY)
+    return Shown(
         job.source,
-        np.ascontiguousarray(pdq.descriptors).view(np.uint64),
-        np.ascontiguousarray(phash.descriptors).view(np.uint64),
-        float(pdq.quality[0]),
-        float(phash.quality[0]),
-        _thumbnail(original),
+        "" if job.medium is None else job.medium.name,
+        job.change,
+        job.role,
+        tuple(hashes.fingerprint(segments, job.role))
+        if hashes_only
+        else described(image, segments, job.role),
+        views.view(np.uint64),
         1.0 if job.medium else _PLAIN_COMMON / _PLAIN_SHARE,
     )
 
@@ -165,46 +210,60 @@ def _png(picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def _thumbnail(picture: Picture) -> npt.NDArray[np.float32]:
-    """Colours at 32 × 32 points, of mean 0 and length 1."""
-    pixels = np.asarray(picture.resize((_THUMBNAIL, _THUMBNAIL)), np.float32).ravel()
-    pixels -= pixels.mean()
-    pixels /= max(float(np.linalg.norm(pixels)), 1e-6)
-    return pixels
+def compare(queries: Sequence[Shown], references: Sequence[Shown]) -> Pairs:
+    """Compare every query with every reference; keep what the service would look at, and all copies.
 
-
-def compare(queries: Sequence[Hashed], references: Sequence[Hashed], near: tuple[float, float]) -> Pairs:
-    """Compare every query with every reference; keep what is near.
-
-    A near pair of different files whose sources look the same, colours included, is left out: collections
-    hold pictures twice, and what is no copy must not be learnt from them.
+    A pair of different files that show the same picture, by Meta's rule for PDQ in any view, is left out:
+    collections hold pictures twice, and what is no copy must not be learnt from them. That is not done with
+    those that look alike by nature (`plain`).
     """
-    pdq = np.concatenate([one.pdq for one in references])
-    phash = np.concatenate([one.phash for one in references])
-    qualities = np.array([[one.pdq_quality, one.phash_quality] for one in references])
+    hashed = {
+        scheme: np.concatenate([one.rows(scheme) for one in references]).view(np.uint64) for scheme in NEAR
+    }
+    embeds = any(one.scheme == CNN for one in references[0].fingerprints)
+    embedded = np.concatenate([one.rows(CNN) for one in references]) if embeds else None
     sources = np.array([one.source for one in references])
-    thumbnails = np.stack([one.thumbnail for one in references])
+    originals = np.concatenate([one.original[:1] for one in references])
+    collected = np.array([bool(one.name) for one in references])
     common = np.array([one.weight for one in references])
-    signals, copies, weights = [], [], []
+    image = registry.by_name("image")
+    rows, copies, weights, attacks, names, related = [], [], [], [], [], []
     unrelated, made, total = 0, 0, 0.0
     for query in queries:
-        far = _distances(query.pdq, pdq), _distances(query.phash, phash)
         same = sources == query.source
         made += int(same.sum())
         unrelated += int((~same).sum())
         total += float(common[~same].sum()) * query.weight
-        looked_at = np.flatnonzero((far[0] <= near[0]) | (far[1] <= near[1]))
-        alike = thumbnails[looked_at] @ query.thumbnail >= _SAME
-        looked_at = looked_at[same[looked_at] | ~alike]
-        own = np.array([query.pdq_quality, query.phash_quality])
-        signals.append(
-            np.column_stack([far[0][looked_at], far[1][looked_at], np.minimum(qualities[looked_at], own)])
-        )
-        copies.append(same[looked_at])
-        weights.append(np.where(same[looked_at], 1.0, common[looked_at] * query.weight))
-    is_copy = np.concatenate(copies)
-    scaled = np.concatenate(weights) / np.where(is_copy, max(made, 1), max(total, 1.0))
-    return Pairs(np.concatenate(signals).astype(np.float64), is_copy, scaled, unrelated)
+        looked_at = same.copy()
+        for scheme, radius in NEAR.items():
+            views = np.ascontiguousarray(query.rows(scheme)).view(np.uint64)
+            looked_at |= _distances(views, hashed[scheme]) <= radius
+        if embedded is not None:
+            similarities = (query.rows(CNN) @ embedded.T).max(axis=0)
+            looked_at[np.argsort(-similarities)[:NEAREST]] = True
+        alike = (_distances(query.original, originals) <= _SAME) & collected & bool(query.name)
+        for place in np.flatnonzero(looked_at & (same | ~alike)):
+            found = image.align(query.fingerprints, references[int(place)].fingerprints)
+            signals = {} if found is None else found.signals
+            rows.append([signals.get(name, np.nan) for name in SIGNALS])
+            copies.append(same[place])
+            weights.append(1.0 if same[place] else common[place] * query.weight)
+            attacks.append(query.change)
+            reference = references[int(place)]
+            names.append((query.name, reference.name))
+            related.append(bool(query.name) and query.collection == reference.collection)
+    is_copy = np.array(copies)
+    scaled = np.array(weights) / np.where(is_copy, max(made, 1), max(total, 1.0))
+    return Pairs(
+        np.array(rows, np.float64),
+        is_copy,
+        scaled,
+        np.array(attacks),
+        np.array(names),
+        np.array(related),
+        len(references),
+        unrelated,
+    )
 
 
 def _distances(views: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16]:

@@ -30,7 +30,7 @@ from benchmarks.speed.harness import Bound, Service
 from benchmarks.speed.media import write_pictures
 from copyhound.service_process import service_environment
 from indexers import registry
-from indexers.modality import MediaLimits, Role
+from indexers.modality import MediaLimits, Role, described
 
 _CHUNK = 16
 
@@ -53,7 +53,7 @@ def hash_one(path: Path) -> float:
     start = time.process_time()
     image = registry.by_name("image")
     with path.open("rb") as file:
-        image.fingerprint(image.decode(file, MediaLimits()), Role.REFERENCE)
+        described(image, image.decode(file, MediaLimits()), Role.REFERENCE)
     return time.process_time() - start
 
 

@@ -79,9 +79,9 @@ def resident() -> tuple[int, int]:
 
 
 def compare(
-    ours: Callable[[Codes], object],
-    theirs: Callable[[Codes], object],
-    queries: Codes,
+    ours: Callable[[npt.NDArray[Any]], object],
+    theirs: Callable[[npt.NDArray[Any]], object],
+    queries: npt.NDArray[Any],
     batch: int,
     rounds: int,
 ) -> dict[str, float]:
@@ -123,7 +123,7 @@ def measure(folder: Path, rounds: int, hashed_from: int) -> dict[str, Any]:
     queries: Codes = planted["queries"]
 
     flat = faiss.IndexBinaryFlat(256)
-    flat.add(snapshot.read(snapshot.snapshots(folder / "index")[0], SCHEME, source="").descriptors)
+    flat.add(snapshot.read(snapshot.snapshots(folder / "index")[0], SCHEME, source="").descriptors[:])
 
     def ours(some: Codes) -> object:
         return index.search(some, radius=RADIUS, limit=PAGE)

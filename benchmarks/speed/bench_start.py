@@ -41,10 +41,11 @@ _FOLD_SECONDS = 900
 _FOLD_AT_ONCE = {"COPYHOUND_FOLD_AFTER_SECONDS": "0.1"}
 
 
-def queries_of(content: bytes) -> list[Fingerprint]:
-    """Fingerprint a picture as the service does, with all views."""
+def queries_of(content: bytes) -> tuple[Fingerprint, ...]:
+    """Hash a picture as the service does, with all views."""
     image = registry.by_name("image")
-    return image.fingerprint(image.decode(io.BytesIO(content), MediaLimits()), Role.QUERY)
+    segments = image.decode(io.BytesIO(content), MediaLimits())
+    return tuple(next(image.fingerprint(segments, Role.QUERY)))
 
 
 class BareIndex:
@@ -63,7 +64,7 @@ class BareIndex:
     def search(self, queries: Sequence[Fingerprint]) -> None:
         """Search all views under all schemes, at the radii that the service uses."""
         for channel, index, query in zip(CHANNELS, self._indexes, queries, strict=True):
-            index.range_search(query.descriptors, int(channel.radius) + 1)
+            index.range_search(query.descriptors, int(channel.search.radius if channel.search else 0) + 1)
 
 
 @contextmanager
