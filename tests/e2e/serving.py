@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Any
 
 import grpc.aio
 import psutil
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from copyhound.service_process import service_command, service_environment
+from copyhound.status import LOST_STATUS
 from copyhound.v1 import match_pb2, match_pb2_grpc
 
 START_SECONDS = 60
@@ -155,4 +157,21 @@ def reason_of(error: Any) -> str:
     """The reason in an error's google.rpc.ErrorInfo; empty where there is none."""
     status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
-    return str(info.reason) if status and status.details and status.details[0].Unpack(info) else ""
+    if not (status and status.details and status.details[0].Unpack(info)):
+        return ""
+    assert info.domain == "copyhound"
+    return str(info.reason)
+
+
+async def refused_stream(send: Callable[[], Awaitable[object]]) -> grpc.aio.AioRpcError:
+    """Check that a call that sends a stream is refused; return its error.
+
+    Where a server refuses while a message is on its way, grpc.aio's client loses what was said now and then:
+    such a call is made again, as `copyhound.Client` does.
+    """
+    for _ in range(100):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send()
+        if caught.value.details() != LOST_STATUS:
+            return caught.value
+    pytest.fail(f"{LOST_STATUS}, each time")
