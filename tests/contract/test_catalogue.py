@@ -23,7 +23,13 @@ from service.store import Store, Transaction
 from service.tracing import NoTracer
 from tests.contract.store_values import BITS, FLOATS, SCHEMES, fingerprint, new_reference, new_work
 
-FOLDING = Folding(after_changes=1000, after_seconds=1000, approximate_from=10**9, response_hours=24)
+FOLDING = Folding(
+    after_changes=1000,
+    after_seconds=1000,
+    approximate_from=10**9,
+    float_approximate_from=10**9,
+    response_hours=24,
+)
 
 
 @pytest.fixture

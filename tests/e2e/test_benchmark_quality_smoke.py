@@ -46,15 +46,22 @@ ANSWERS = [
 
 
 def test_a_ranking_is_measured_over_all_pairs() -> None:
-    ranking = metrics.rank(ANSWERS)
+    ranking = metrics.rank(ANSWERS, references=3)
     assert ranking.micro_ap == pytest.approx((1 + 2 / 4) / 3)
     assert ranking.recall_at_precision_90 == pytest.approx(1 / 3)
     assert ranking.recall_at_1_percent_alarms == pytest.approx(1 / 3)
+    assert ranking.by_attack_at_1_percent_alarms == {"jpeg": 1.0, "crop": 0.0}
+
+
+def test_one_false_pair_in_a_million_needs_a_million_pairs() -> None:
+    assert metrics.rank(ANSWERS, references=3).recall_at_1_in_a_million == pytest.approx(1 / 3)
+    assert metrics.rank(ANSWERS, references=200_000).recall_at_1_in_a_million == pytest.approx(1 / 3)
+    assert metrics.rank(ANSWERS, references=400_000).recall_at_1_in_a_million == pytest.approx(2 / 3)
 
 
 def test_ties_count_as_their_worst() -> None:
     tied = [(Asked("a", "A", "jpeg"), [Found("A", 0.5), Found("B", 0.5)])]
-    assert metrics.rank(tied).micro_ap == pytest.approx(0.5)
+    assert metrics.rank(tied, references=2).micro_ap == pytest.approx(0.5)
 
 
 def test_a_threshold_counts_copies_found_and_what_alarms_wrongly() -> None:
@@ -74,5 +81,5 @@ def test_reliability_compares_probability_and_truth() -> None:
 
 def test_where_nothing_is_found_nothing_is_measured() -> None:
     nothing: metrics.Answers = [(Asked("a", "A", "jpeg"), []), (Asked("x", None, ""), [])]
-    assert metrics.rank(nothing) == metrics.Ranking(0.0, 0.0, 0.0)
+    assert metrics.rank(nothing, 1) == metrics.Ranking(0.0, 0.0, 0.0, 0.0, {"jpeg": 0.0})
     assert metrics.reliability(nothing).bins == [None] * 10

@@ -20,7 +20,7 @@ def smoke(name: str, folder: Path) -> dict[str, Any]:
 
 def test_match(tmp_path: Path) -> None:
     for figures in smoke("match", tmp_path).values():
-        assert 1 < figures["ratio"] < 5
+        assert 0 < figures["ratio"] < 5  # below 1 where the service is sure before the last stage
         assert figures["of_it_workers_ms"] > 0
         assert figures["stages_ms"]["decode"] > figures["stages_ms"]["decide"]
 

@@ -205,15 +205,15 @@ async def test_an_import_of_bad_rows_alone_is_done_at_once(
     assert (await state_of(channel)).work_count == 0
 
 
-async def test_rows_that_meet_a_busy_pool_or_a_full_disk_are_tried_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def import_of_eight(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
+) -> work_pb2.ImportWorksResponse:
+    """Import eight rows while the first reads of media raise these errors, the last one first."""
     read: Any = Matcher.read
-    refusals: list[Exception] = [BusyError("busy"), StorageFullError("full"), BusyError("busy")]
 
     async def hampered(*args: Any) -> Any:
-        if refusals:
-            raise refusals.pop()
+        if errors:
+            raise errors.pop()
         return await read(*args)
 
     monkeypatch.setattr(Matcher, "read", hampered)
@@ -223,32 +223,25 @@ async def test_rows_that_meet_a_busy_pool_or_a_full_disk_are_tried_again(
     ):
         works = work_pb2_grpc.WorkServiceStub(channel)
         operation = await works.ImportWorks(request([item(number) for number in range(8)]))
-        response = response_of(await wait(channel, operation.name))
-        assert (response.created_count, response.failed_count) == (8, 0)
+        return response_of(await wait(channel, operation.name))
+
+
+async def test_rows_that_meet_a_busy_pool_or_a_full_disk_are_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals: list[Exception] = [BusyError("busy"), StorageFullError("full"), BusyError("busy")]
+    response = await import_of_eight(settings, monkeypatch, refusals)
+    assert (response.created_count, response.failed_count) == (8, 0)
 
 
 async def test_a_row_that_the_server_fails_on_never_holds_up_the_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: Any = Matcher.read
-    mistakes = [ZeroDivisionError("a secret of the server")]
-
-    async def mistaken(*args: Any) -> Any:
-        if mistakes:
-            raise mistakes.pop()
-        return await read(*args)
-
-    monkeypatch.setattr(Matcher, "read", mistaken)
-    async with (
-        running(settings) as service,
-        grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
-    ):
-        works = work_pb2_grpc.WorkServiceStub(channel)
-        operation = await works.ImportWorks(request([item(number) for number in range(8)]))
-        response = response_of(await wait(channel, operation.name))
-        assert (response.created_count, response.failed_count) == (7, 1)
-        assert response.errors[0].error.code == code_pb2.INTERNAL
-        assert "secret" not in str(response)
+    mistakes: list[Exception] = [ZeroDivisionError("a secret of the server")]
+    response = await import_of_eight(settings, monkeypatch, mistakes)
+    assert (response.created_count, response.failed_count) == (7, 1)
+    assert response.errors[0].error.code == code_pb2.INTERNAL
+    assert "secret" not in str(response)
 
 
 async def test_a_server_without_the_folder_leaves_imports_to_others(settings: Settings) -> None:

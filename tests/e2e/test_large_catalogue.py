@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from indexers.image import ImageModality
-from indexers.modality import Role, Segment
+from indexers.modality import Role, Segment, described
 from service.app import running
 from service.domain import NewReference, NewWork
 from service.matcher import Query
@@ -26,7 +26,7 @@ async def test_candidates_come_from_a_narrower_radius(settings: Settings) -> Non
 
     def read(image: Image.Image, role: Role) -> Query:
         segments = [Segment(0.0, 1.0, np.asarray(image))]
-        return Query("image", tuple(modality.fingerprint(segments, role)), None)
+        return Query("image", described(modality, segments, role), None)
 
     reference = NewReference("", "image", None, 0, read(picture, Role.REFERENCE).fingerprints)
     async with running(settings) as service:

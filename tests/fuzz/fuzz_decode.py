@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["indexers", "PIL"]):
 
     from indexers.errors import MediaError
     from indexers.image import ImageModality
-    from indexers.modality import MediaLimits, Role
+    from indexers.modality import MediaLimits, Role, described
 
 LIMITS = MediaLimits(max_pixels=250_000, max_frames=3)
 MODALITY = ImageModality()
@@ -26,7 +26,7 @@ MODALITY = ImageModality()
 def read(content: bytes) -> None:
     """Read and hash one input."""
     with contextlib.suppress(MediaError):
-        MODALITY.fingerprint(MODALITY.decode(io.BytesIO(content), LIMITS), Role.QUERY)
+        described(MODALITY, MODALITY.decode(io.BytesIO(content), LIMITS), Role.QUERY)
 
 
 def write_seeds(folder: Path) -> None:

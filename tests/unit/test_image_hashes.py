@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import imagehash
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import skimage
-from PIL import Image
+from PIL import Image, ImageOps
 
 from indexers import registry
 from indexers.errors import FingerprintError
@@ -20,15 +21,16 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "image_hashes.json
 PHOTOS = Path(skimage.__file__).parent / "data"
 MODALITY = ImageModality()
 
-APPLY = {
-    "identity": None,
-    "flip_horizontal": Image.Transpose.FLIP_LEFT_RIGHT,
-    "flip_vertical": Image.Transpose.FLIP_TOP_BOTTOM,
-    "rotate_90": Image.Transpose.ROTATE_90,
-    "rotate_180": Image.Transpose.ROTATE_180,
-    "rotate_270": Image.Transpose.ROTATE_270,
-    "transpose": Image.Transpose.TRANSPOSE,
-    "transverse": Image.Transpose.TRANSVERSE,
+APPLY: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "identity": Image.Image.copy,
+    "flip_horizontal": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "flip_vertical": lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    "rotate_90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "rotate_180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "rotate_270": lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    "transpose": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    "transverse": lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    "invert": ImageOps.invert,
 }
 
 
@@ -50,7 +52,7 @@ def test_golden_vectors(name: str) -> None:
     golden = VECTORS["pictures"][name]
     content = (PHOTOS / name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == golden["sha256"]
-    pdq, phash = MODALITY.fingerprint(MODALITY.decode(io.BytesIO(content), MediaLimits()), Role.REFERENCE)
+    pdq, phash = hashes.fingerprint(decode.decode(io.BytesIO(content), MediaLimits()), Role.REFERENCE)
     for fingerprint in (pdq, phash):
         expected = np.frombuffer(bytes.fromhex(golden[fingerprint.scheme.id]), np.uint8)
         tolerance = VECTORS["tolerance_bits"][fingerprint.scheme.id]
@@ -82,16 +84,15 @@ def test_small_differences_to_hashes_of_the_full_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["chelsea.png", "coffee.png", "astronaut.png"])
-@pytest.mark.parametrize("code", range(8))
-def test_finds_every_flip_and_turn(name: str, code: int) -> None:
+@pytest.mark.parametrize("code", range(len(hashes.TRANSFORMS)))
+def test_finds_every_flip_turn_and_negative(name: str, code: int) -> None:
     transform = hashes.TRANSFORMS[code]
     image = photo(name)
     reference = fingerprints(image, Role.REFERENCE)
-    how = APPLY[transform]
-    copy = image if how is None else image.transpose(how)
+    copy = APPLY[transform](image)
     query = fingerprints(copy, Role.QUERY)
     for mine, theirs in zip(query, reference, strict=True):
-        assert mine.views.tolist() == list(range(8))
+        assert mine.views.tolist() == list(range(len(hashes.TRANSFORMS)))
         distances = [bits(row, theirs.descriptors[0]) for row in mine.descriptors]
         assert np.argmin(distances) == code
         assert distances[code] <= 2
@@ -134,7 +135,7 @@ def test_unrelated_pictures_are_far_apart() -> None:
     assert found is not None
     assert found.signals["pdq_distance"] > 76
     assert found.signals["phash_distance"] > 8
-    assert set(found.signals) == set(MODALITY.signal_units)
+    assert found.signals.keys() < MODALITY.signal_units.keys()
     assert found.signals["pdq_quality"] == 1.0
 
 
@@ -193,10 +194,10 @@ def test_stills_cover_each_other() -> None:
 
 def test_the_registry_knows_modalities_and_schemes() -> None:
     assert registry.by_name("image").name == "image"
-    assert registry.scheme("image.pdq.v1") is hashes.PDQ
-    assert registry.scheme("image.phash.v1").dim == 64
+    assert registry.channel("image.pdq.v1").scheme is hashes.PDQ
+    assert registry.channel("image.phash.v1").scheme.dim == 64
     with pytest.raises(FingerprintError, match=r"image\.pdq\.v2.*image\.pdq\.v1"):
-        registry.scheme("image.pdq.v2")
+        registry.channel("image.pdq.v2")
 
 
 def test_no_frames_make_no_fingerprint() -> None:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,12 @@ import numpy.typing as npt
 import pytest
 
 from indexers.fingerprint import Fingerprint
+from indexers.image import ImageModality
 from indexers.image.hashes import PDQ
 from indexers.index import Hits
 from indexers.modality import Channel
-from service.matcher import Matcher, Options, Query
+from service.inquiry import Answering, Inquiry, Options
+from service.matcher import Matcher, Query
 from service.matching.decide import Thresholds
 from service.matching.report import Selection
 from service.matching.score import Scorer
@@ -48,9 +51,7 @@ class StubCatalogue:
         self.asked = 0
         self.go_on = threading.Event()
         self.entered = threading.Semaphore(0)
-        view = SimpleNamespace(
-            descriptor_owners=nothing, fingerprints=nothing, get_references=nothing, get_works=nothing
-        )
+        view = SimpleNamespace(descriptor_owners=nothing, fingerprints=nothing, get_registered=nothing)
         self.store = SimpleNamespace(view=lambda: nullcontext(view))
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
@@ -66,16 +67,19 @@ def options(deadline: float | None = None) -> Options:
     return Options(Selection(0.5, 0, 0, 10), deadline=deadline)
 
 
-@asynccontextmanager
-async def matching(catalogue: StubCatalogue) -> AsyncIterator[Matcher]:
-    matcher = Matcher(
+def answering(catalogue: StubCatalogue) -> Answering:
+    return Answering(
         catalogue=catalogue,  # type: ignore[arg-type]
-        pool=None,  # type: ignore[arg-type]
         scorer=Scorer.load(),
         thresholds=Thresholds(0.5, 0.9),
         max_candidates=10,
         metrics=Metrics(NoTracer()),
     )
+
+
+@asynccontextmanager
+async def matching(catalogue: StubCatalogue) -> AsyncIterator[Matcher]:
+    matcher = Matcher(answering(catalogue), pool=None)  # type: ignore[arg-type]
     try:
         yield matcher
     finally:
@@ -115,3 +119,42 @@ async def test_a_match_that_has_no_time_left_says_so() -> None:
         report = await matcher.match(LONG, options(deadline=monotonic()))
     assert catalogue.asked == 0
     assert report.partial_reasons == ("DEADLINE: not all of the query was looked up in time",)
+
+
+def inquiry(last_moment: float, *, fast: bool = False) -> Inquiry:
+    catalogue = StubCatalogue()
+    catalogue.go_on.set()
+    return Inquiry(answering(catalogue), replace(options(), fast=fast), None, last_moment)
+
+
+def test_every_stage_is_looked_up_while_nothing_is_sure() -> None:
+    stages = len(ImageModality.stages)
+    asking = inquiry(float("inf"))
+    for number in range(1, stages + 1):
+        assert asking.answer is None
+        asking.look("image", LONG.fingerprints, more=number < stages)
+    assert asking.answer is not None
+    assert asking.answer.partial_reasons == ()
+
+
+def test_a_fast_answer_leaves_out_the_last_stages_and_is_whole_nonetheless() -> None:
+    asking = inquiry(float("inf"), fast=True)
+    for _ in range(ImageModality.fast_stages):
+        assert asking.answer is None
+        asking.look("image", LONG.fingerprints, more=True)
+    assert asking.answer is not None
+    assert asking.answer.partial_reasons == ()
+
+
+def test_stages_for_which_there_is_no_time_are_named() -> None:
+    asking = inquiry(monotonic() + 1e-9)
+    asking.look("image", LONG.fingerprints, more=True)
+    assert asking.answer is not None
+    assert f"DEADLINE: no time for {', '.join(ImageModality.stages[1:])}" in asking.answer.partial_reasons
+
+
+def test_a_cancelled_inquiry_asks_for_no_further_stage() -> None:
+    asking = inquiry(float("inf"))
+    asking.cancel()
+    asking.look("image", LONG.fingerprints, more=True)
+    assert asking.answer is not None

@@ -12,13 +12,14 @@ import pytest
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.index import Hits
 from indexers.index.exact import ExactIndex
-from indexers.modality import Alignment, Channel
+from indexers.modality import Alignment, Channel, Search
 from service.domain import DescriptorOwner
 from service.matching.retrieve import retrieve
 from service.matching.verify import verify
 
 SCHEME = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
-CHANNEL = Channel(SCHEME, radius=8, narrow_radius=4, min_quality=0.5)
+SEARCH = Search(radius=8, narrow_radius=4, min_quality=0.5)
+CHANNEL = Channel(SCHEME, SEARCH)
 
 
 def fingerprint(*rows: int, quality: float = 1.0) -> Fingerprint:
@@ -54,7 +55,7 @@ class Registered:
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
         assert channel is CHANNEL
-        return self.index.search(queries, radius=channel.radius, limit=limit)
+        return self.index.search(queries, radius=SEARCH.radius, limit=limit)
 
     def owners(self, scheme: str, ids: npt.NDArray[np.int64]) -> Mapping[int, DescriptorOwner]:
         assert scheme == SCHEME.id
@@ -191,6 +192,8 @@ def test_equal_descriptors_are_looked_up_once_and_in_chunks_while_there_is_time(
 class StubModality:
     """Measures the distance of the first descriptors."""
 
+    channels = (CHANNEL,)
+
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         difference = np.bitwise_xor(query[0].descriptors[0], work[0].descriptors[0])
         return Alignment({"distance": float(np.bitwise_count(difference).sum())})
@@ -203,11 +206,11 @@ def test_verification_stops_when_the_time_is_over() -> None:
         [fingerprint(0)],
         references,
         StubModality(),  # type: ignore[arg-type]
-        lambda ids: {i: (fingerprint(bits(5)),) for i in ids},
+        lambda ids, **_: {i: (fingerprint(bits(5)),) for i in ids},
         lambda: next(answers),
     )
-    assert list(verified.alignments) == references[:64]
-    assert verified.left_out == 36
+    assert list(verified.alignments) == references[:38]  # six in detail, then 32 more
+    assert verified.left_out == 62
     assert verified.alignments[references[0]].signals == {"distance": pytest.approx(5.0)}
 
 
@@ -217,7 +220,7 @@ def test_references_deleted_meanwhile_are_passed_over() -> None:
         [fingerprint(0)],
         [deleted, kept],
         StubModality(),  # type: ignore[arg-type]
-        lambda ids: {i: (fingerprint(0),) for i in ids if i == kept},
+        lambda ids, **_: {i: (fingerprint(0),) for i in ids if i == kept},
         lambda: True,
     )
     assert list(verified.alignments) == [kept]

@@ -16,8 +16,8 @@ import pytest
 import skimage
 from PIL import Image
 
-from indexers.image import ImageModality
-from indexers.modality import MediaLimits, Role
+from indexers.image import ImageModality, hashes
+from indexers.modality import MediaLimits, Role, described
 from service.errors import BusyError, UnreadableMediaError
 from service.sandbox import Pool, ReadMedia, spool, wire
 
@@ -125,7 +125,7 @@ async def test_answers_as_the_modality_does() -> None:
     async with pool_of() as pool:
         for role in Role:
             media = await read(pool, PHOTO, role)
-            expected = modality.fingerprint(modality.decode(io.BytesIO(PHOTO), MediaLimits()), role)
+            expected = described(modality, modality.decode(io.BytesIO(PHOTO), MediaLimits()), role)
             assert media.modality == "image"
             assert media.sha256 == hashlib.sha256(PHOTO).digest()
             assert media.byte_count == len(PHOTO)
@@ -137,6 +137,47 @@ async def test_answers_as_the_modality_does() -> None:
                 assert np.array_equal(mine.spans, theirs.spans)
                 assert np.array_equal(mine.quality, theirs.quality)
                 assert np.array_equal(mine.views, theirs.views)
+
+
+async def test_stages_come_one_after_another_as_long_as_they_are_wanted() -> None:
+    stages = ImageModality.stages
+    found: list[ReadMedia] = []
+
+    async def until(last: int) -> ReadMedia:
+        found.clear()
+
+        async def consider(stage: ReadMedia) -> bool:
+            found.append(stage)
+            return len(found) < last
+
+        with spool(PHOTO) as media:
+            return await pool.read(media, role=Role.QUERY, consider=consider)
+
+    async with pool_of() as pool:
+        workers = worker_ids(pool)
+        for last in (1, len(stages), 2):
+            read_media = await until(last)
+            assert len(found) == last
+            assert [stage.more for stage in found] == [number + 1 < len(stages) for number in range(last)]
+            counts = {one.scheme.id: len(one) for one in read_media.fingerprints}
+            for scheme, count in counts.items():
+                parts = [len(one) for stage in found for one in stage.fingerprints if one.scheme.id == scheme]
+                assert sum(parts) == count
+        assert worker_ids(pool) == workers
+
+
+async def test_an_error_while_a_stage_is_considered_costs_its_caller_alone() -> None:
+    async def consider(_: ReadMedia) -> bool:
+        raise LookupError("the index is on fire")
+
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        workers = worker_ids(pool)
+        with spool(PHOTO) as media, pytest.raises(LookupError, match="on fire"):
+            await pool.read(media, role=Role.QUERY, consider=consider)
+        assert (await read(pool, PHOTO)).modality == "image"
+        assert worker_ids(pool) == workers
+    assert deaths == []
 
 
 async def test_each_bad_file_has_its_reason() -> None:
@@ -328,7 +369,7 @@ ASKED = wire.Request(Role.QUERY, None, MediaLimits())
 
 def honest() -> tuple[dict[str, object], bytes]:
     modality = ImageModality()
-    prints = modality.fingerprint(modality.decode(io.BytesIO(PHOTO), MediaLimits()), Role.QUERY)
+    prints = described(modality, modality.decode(io.BytesIO(PHOTO), MediaLimits()), Role.QUERY)
     message = wire.pack_media(ReadMedia("image", tuple(prints), bytes(32), 7, 0.5, 0.25))
     header, _ = wire.lengths(message[: wire.PREFIX.size])
     start = wire.PREFIX.size
@@ -375,10 +416,38 @@ def test_an_answer_to_another_request_is_not_believed(asked: wire.Request) -> No
         wire.unpack_answer(json.dumps(header).encode(), payload, asked)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (500, 3)])
+async def test_a_picture_too_small_for_windows_is_read_in_all_stages(size: tuple[int, int]) -> None:
+    deaths: list[str] = []
+    async with pool_of(deaths=deaths) as pool:
+        media = await read(pool, encoded(Image.effect_noise(size, 80), "PNG"))
+    assert {one.scheme.id for one in media.fingerprints} >= {"image.pdq.v1", "image.cnn.v1"}
+    assert deaths == []
+
+
+def test_a_later_stage_may_have_nothing_to_add() -> None:
+    header, _ = honest()
+    nothing = json.dumps(header | {"fingerprints": []}).encode()
+    answer = wire.unpack_answer(nothing, b"", ASKED, stage=2)
+    assert isinstance(answer, ReadMedia)
+    assert answer.fingerprints == ()
+
+
+def test_no_worker_has_more_stages_than_its_modality() -> None:
+    header, payload = honest()
+    endless = json.dumps(header | {"more": True}).encode()
+    stages = len(ImageModality.stages)
+    for stage in range(1, stages + 2):
+        answer = wire.unpack_answer(endless, payload, ASKED, stage)
+        assert isinstance(answer, ReadMedia)
+        assert answer.more == (stage < stages)
+
+
 def test_a_view_that_the_modality_does_not_have_is_not_believed() -> None:
     header, payload = honest()
     views = np.frombuffer(payload, np.uint8).copy()
-    views[8 * (32 + 16 + 4) + 7] = 8  # the last of PDQ's eight views
+    count = len(hashes.TRANSFORMS)
+    views[count * (32 + 16 + 4) + count - 1] = count  # the last of PDQ's views
     with pytest.raises(wire.WireError, match="views"):
         wire.unpack_answer(json.dumps(header).encode(), views.tobytes(), ASKED)
 
@@ -387,7 +456,8 @@ def test_a_garbled_answer_is_not_believed() -> None:
     header, payload = honest()
     text = json.dumps(header).encode()
     broken = np.frombuffer(payload, np.uint8).copy()
-    broken[8 * 32 : 8 * 32 + 8] = 255  # the first span's start is no number
+    first = len(hashes.TRANSFORMS) * 32
+    broken[first : first + 8] = 255  # the first span's start is no number
     for bad_text, bad_payload in (
         (b"", payload),
         (b"[]", payload),

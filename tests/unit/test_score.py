@@ -4,67 +4,74 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.matching.score import IDENTICAL_FILE, LogisticModel, Scorer
+from service.matching.score import IDENTICAL_FILE, LogisticModel, Scorer, Term
 
 SCORER = Scorer.load()
 MILLION = 1_000_000
 
 
-DISTANCES = {"pdq_distance": 256.0, "phash_distance": 64.0}
-QUALITIES = {"pdq_quality": 1.0, "phash_quality": 1.0}
-AT_HAND = (
-    ("pdq_distance", "pdq_quality", "phash_distance", "phash_quality"),
-    ("pdq_distance", "pdq_quality"),
-    ("phash_distance", "phash_quality"),
-)
+RANGES = {
+    "pdq_distance": (128.0, 0.0),
+    "pdq_quality": (0.0, 1.0),
+    "phash_distance": (32.0, 0.0),
+    "phash_quality": (0.0, 1.0),
+    "cnn_similarity": (0.0, 1.0),
+    "cnn_quality": (0.0, 1.0),
+    "local_inliers": (0.0, 100.0),
+    "local_spread": (0.0, 64.0),
+    "local_agreement": (0.0, 1.0),
+}
+"""From what says nothing for a copy to what says all."""
+HASHES = ("pdq_distance", "pdq_quality", "phash_distance", "phash_quality")
+CNN = ("cnn_similarity", "cnn_quality")
+LOCAL = ("local_inliers", "local_spread", "local_agreement")
+AT_HAND = (HASHES, HASHES[:2], HASHES[2:], HASHES + CNN, HASHES + CNN + LOCAL)
 
 
-def signals(names: tuple[str, ...], distance: float, quality: float = 1.0) -> dict[str, float]:
-    """The named signals; distances as a fraction of the largest possible."""
-    every = {name: distance * largest for name, largest in DISTANCES.items()}
-    every |= {name: quality * largest for name, largest in QUALITIES.items()}
-    return {name: every[name] for name in names}
+def signals(names: tuple[str, ...], clarity: float, quality: float = 1.0) -> dict[str, float]:
+    """The named signals, from saying nothing (0) to saying all (1)."""
+    values = {}
+    for name in names:
+        nothing, everything = RANGES[name]
+        far = quality if name.endswith("_quality") else clarity
+        values[name] = nothing + far * (everything - nothing)
+    return values
 
 
 @pytest.mark.parametrize(("names", "name"), [(names, name) for names in AT_HAND for name in names])
 @given(data=st.data())
-def test_no_larger_distance_and_no_smaller_quality_raises_the_probability(
+def test_no_signal_that_speaks_more_clearly_lowers_the_probability(
     names: tuple[str, ...], name: str, data: st.DataObject
 ) -> None:
-    largest = (DISTANCES | QUALITIES)[name]
-    base = signals(names, data.draw(st.floats(0, 1)), data.draw(st.floats(0, 1)))
-    small, large = sorted(data.draw(st.lists(st.floats(0, largest), min_size=2, max_size=2)))
-    with_small = SCORER.probability("image", {**base, name: small}, MILLION)
-    with_large = SCORER.probability("image", {**base, name: large}, MILLION)
-    if name in DISTANCES:
-        assert with_large <= with_small
-    else:
-        assert with_small <= with_large
+    base = {one: data.draw(st.floats(*sorted(RANGES[one]))) for one in names}
+    less, more = sorted(data.draw(st.lists(st.floats(0, 1), min_size=2, max_size=2)))
+    with_less = SCORER.probability("image", base | signals((name,), less, less), MILLION)
+    with_more = SCORER.probability("image", base | signals((name,), more, more), MILLION)
+    assert with_less <= with_more
 
 
 @pytest.mark.parametrize("names", AT_HAND[:2])
 def test_no_distance_by_pdq_is_a_copy(names: tuple[str, ...]) -> None:
-    assert SCORER.probability("image", signals(names, 0.0), MILLION) > 0.99
+    assert SCORER.probability("image", signals(names, 1.0), MILLION) > 0.99
 
 
 def test_phash_alone_tells_no_copy_from_a_million_others() -> None:
-    assert 0.1 < SCORER.probability("image", signals(AT_HAND[2], 0.0), MILLION) < 0.9
+    assert 0.1 < SCORER.probability("image", signals(AT_HAND[2], 1.0), MILLION) < 0.9
     assert SCORER.probability("image", {"phash_distance": 8.0, "phash_quality": 1.0}, MILLION) < 0.1
 
 
 def test_phash_does_not_overrule_pdq() -> None:
-    near = signals(AT_HAND[0], 0.0) | {"pdq_distance": 120.0}
+    near = signals(AT_HAND[0], 1.0) | {"pdq_distance": 120.0}
     assert SCORER.probability("image", near, MILLION) < 0.01
 
 
-@pytest.mark.parametrize("names", AT_HAND)
-def test_pictures_without_content_are_no_copies_of_each_other(names: tuple[str, ...]) -> None:
-    assert SCORER.probability("image", signals(names, 0.0, quality=0.0), MILLION) < 0.1
+def test_the_cnn_alone_tells_no_copy_from_a_million_others() -> None:
+    assert SCORER.probability("image", signals(CNN, 1.0), MILLION) < 0.5
 
 
 @pytest.mark.parametrize("names", [*AT_HAND, ()])
 def test_unrelated_pairs_are_none(names: tuple[str, ...]) -> None:
-    assert SCORER.probability("image", signals(names, 0.5), MILLION) < 0.01
+    assert SCORER.probability("image", signals(names, 0.0), MILLION) < 0.01
 
 
 def test_identical_files_are_certain() -> None:
@@ -77,13 +84,13 @@ def test_nothing_speaks_for_a_copy_where_nothing_is_known() -> None:
 
 
 def test_extreme_signals_neither_overflow_nor_leave_the_range() -> None:
-    model = LogisticModel(0.0, {"x": 1e6}, {"x": 1e6})
+    model = LogisticModel(0.0, (Term("x", 0.0, 1.0, 1e6),))
     assert model.probability({"x": 1e6}) == 1.0
-    assert model.probability({"x": -1e6}) == pytest.approx(0.0)
+    assert model.probability({"x": -1e6}) == 0.5
 
 
 def test_the_same_distance_is_surer_in_a_smaller_catalogue() -> None:
-    near = signals(AT_HAND[0], 0.0) | {"pdq_distance": 33.0}
+    near = signals(AT_HAND[0], 1.0) | {"pdq_distance": 33.0}
     sizes = (1, 100_000, 300_000, 1_000_000, 10_000_000)
     tiny, small, large, million, more = (SCORER.probability("image", near, size) for size in sizes)
     assert tiny == small > large > million > more
@@ -92,8 +99,3 @@ def test_the_same_distance_is_surer_in_a_smaller_catalogue() -> None:
         return probability / (1 - probability)
 
     assert odds(million) / odds(more) == pytest.approx(10.0)
-
-
-def test_pictures_without_content_are_no_copies_in_a_small_catalogue_either() -> None:
-    for names in AT_HAND:
-        assert SCORER.probability("image", signals(names, 0.0, quality=0.0), 1) < 0.5

@@ -19,7 +19,7 @@ from service.rpc.access import Caller
 from service.rpc.media import MediaReader
 from service.rpc.quotas import Quotas
 from service.rpc.uploads import Spooler, first_message
-from service.sandbox import ReadMedia
+from service.sandbox import ReadMedia, digest_of, spool
 
 HEADER = match_pb2.MatchStreamRequest(header=match_pb2.MatchStreamRequest.Header(filename="a.png"))
 FREE = Caller(None, Quotas())
@@ -108,3 +108,9 @@ async def test_the_digest_of_inline_media_is_the_services_own(size: int) -> None
     item = fingerprint_pb2.Media(content=content)
     read = await MediaReader(matcher, 10**9).read(item, Role.REFERENCE, None, "media", FREE)
     assert (read.sha256, read.byte_count) == (hashlib.sha256(content).digest(), size)
+
+
+def test_a_files_digest_is_taken_from_its_beginning_and_leaves_it_there() -> None:
+    with spool(b"onetwo") as media:
+        assert digest_of(media) == (hashlib.sha256(b"onetwo").digest(), 6)
+        assert media.read() == b"onetwo"
