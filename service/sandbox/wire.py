@@ -19,13 +19,15 @@ from indexers import registry
 from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import MediaLimits, Role
+from indexers.spans import pack as pack_spans
+from indexers.spans import unpack as unpack_spans
 
 PREFIX = struct.Struct("<II")
 """Length of the JSON header and of the payload that follows it."""
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-"""A million PDQ descriptors with their spans."""
+"""1.5 million PDQ descriptors, or five million keys of passages, with their spans."""
 
 MAX_MESSAGE_CHARACTERS = 1000
 
@@ -157,7 +159,8 @@ def pack_refusal(error: MediaError | MemoryError) -> bytes:
 
 
 def pack_media(media: ReadMedia) -> bytes:
-    """Return an answer: the arrays' bytes follow the header in the order of `_arrays`."""
+    """Return an answer: spans and then arrays, in the order of `_arrays`, follow the header."""
+    spans = [pack_spans(fingerprint.spans) for fingerprint in media.fingerprints]
     header = {
         "modality": media.modality,
         "sha256": media.sha256.hex(),
@@ -166,16 +169,23 @@ def pack_media(media: ReadMedia) -> bytes:
         "fingerprint_seconds": media.fingerprint_seconds,
         "more": media.more,
         "fingerprints": [
-            {"scheme": f.scheme.id, "count": len(f), "regions": f.regions is not None}
-            for f in media.fingerprints
+            {
+                "scheme": fingerprint.scheme.id,
+                "count": len(fingerprint),
+                "spans": len(packed),
+                "regions": fingerprint.regions is not None,
+            }
+            for fingerprint, packed in zip(media.fingerprints, spans, strict=True)
         ],
     }
-    arrays = (array for fingerprint in media.fingerprints for array in _arrays(fingerprint))
-    return pack(header, [array.tobytes() for array in arrays])
+    payload = []
+    for fingerprint, packed in zip(media.fingerprints, spans, strict=True):
+        payload += [packed, *(array.tobytes() for array in _arrays(fingerprint))]
+    return pack(header, payload)
 
 
 def _arrays(fingerprint: Fingerprint) -> list[npt.NDArray[Any]]:
-    arrays = [fingerprint.descriptors, fingerprint.spans, fingerprint.quality, fingerprint.views]
+    arrays = [fingerprint.descriptors, fingerprint.quality, fingerprint.views]
     return arrays if fingerprint.regions is None else [*arrays, fingerprint.regions]
 
 
@@ -238,18 +248,19 @@ def _fingerprint(described: Header, payload: memoryview, at: int) -> tuple[Finge
     count = int(_number(described["count"]))
     shapes: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
         (scheme.dtype, (count, scheme.columns)),
-        (np.dtype(np.float64), (count, 2)),
         (np.dtype(np.float32), (count,)),
         (np.dtype(np.uint8), (count,)),
     ]
     if described["regions"]:
         shapes.append((np.dtype(np.float32), (count, 4)))
+    end = at + int(_number(described["spans"]))
+    spans = unpack_spans(payload[at:end], count)
     arrays = []
     for dtype, shape in shapes:
-        size = math.prod(shape) * dtype.itemsize
-        arrays.append(np.frombuffer(payload[at : at + size], dtype).reshape(shape))
-        at += size
-    return Fingerprint(scheme, *arrays), at
+        at, end = end, end + math.prod(shape) * dtype.itemsize
+        arrays.append(np.frombuffer(payload[at:end], dtype).reshape(shape))
+    descriptors, *others = arrays
+    return Fingerprint(scheme, descriptors, spans, *others), end
 
 
 def _number(value: object) -> float:
