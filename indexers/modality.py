@@ -26,10 +26,12 @@ class MediaLimits:
     Attributes:
         max_pixels: Most pixels of one picture or frame, before decoding.
         max_frames: Most frames of an animated picture that are looked at.
+        max_characters: Most characters of a text, or of what is extracted from a document.
     """
 
     max_pixels: int = 178_956_970  # 512 MiB of RGB: the point where Pillow warns of a bomb, doubled
     max_frames: int = 64
+    max_characters: int = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
