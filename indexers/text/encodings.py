@@ -11,6 +11,7 @@ knows, it takes German for Nokia's roman8 and short Japanese for Korean.
 import codecs
 import re
 from collections.abc import Iterator
+from encodings.aliases import aliases
 from typing import BinaryIO
 
 import charset_normalizer
@@ -76,8 +77,8 @@ _LATIN = (
     # Encodings, and the letters beside a to z of the languages that are kept in them; the commonest first.
     (
         ("cp1252",),
-        ("äöüß", "àâæçèéêëîïôœùûüÿ", "áéíñóúüºª", "àáâãçéêíóôõúü", "àèéìòùî", "åäöéü", "æøåéäö", "áäéèëíïóöúü",
-         "àçèéíïòóúü", "áðéíóúýþæö"),
+        ("äöüß", "àâæçèéêëîïôœùûüÿ", "áéíñóúüºª", "àáâãçéêíóôõúü", "àèéìòùî", "åäöéü", "æøåéäö",
+         "áäéèëíïóöúü", "àçèéíïòóúü", "áðéíóúýþæö"),
     ),
     (
         ("cp1250", "iso8859_2"),
@@ -87,13 +88,26 @@ _LATIN = (
     (("cp1257",), ("āčēģīķļņšūž", "ąčęėįšųūž", "äöõüšž")),
     (("cp1258",), ("ăâđêôơưáàéèíóúùýãõ\u0300\u0301\u0303\u0309\u0323",)),
 )  # fmt: skip
-_MARKS_OF_ALL = frozenset("\xa0¡§©«®°·»¿–—‘’‚“”„•…€\u0307")
+_MARKS_OF_ALL = frozenset(
+    "\xa0¡§©«®°·»¿\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022\u2026\u20ac\u0307"
+)
 _MIN_LETTERS_SHARE = 0.95
 
 _CANDIDATES = [
     "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "koi8_u", "iso8859_5", "cp866",
     "cp1252", "cp1250", "iso8859_2", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874",
 ]  # fmt: skip
+_SUPERSETS = {
+    # What browsers read under these names: https://encoding.spec.whatwg.org/#names-and-labels
+    "gb2312": "gb18030", "gbk": "gb18030", "x_gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932",
+    "x_sjis": "cp932", "euc_kr": "cp949", "latin_1": "cp1252", "ascii": "cp1252", "iso8859_9": "cp1254",
+    "iso8859_11": "cp874", "tis_620": "cp874",
+}  # fmt: skip
+_DECLARABLE = frozenset(
+    {"utf_8", "iso2022_jp", "big5hkscs", "iso8859_3", "iso8859_4", "iso8859_6", "iso8859_7", "iso8859_8",
+     "iso8859_10", "iso8859_13", "iso8859_14", "iso8859_15", "iso8859_16", "mac_roman", "mac_cyrillic"}
+    | {*_CANDIDATES} - {"big5"}
+)  # fmt: skip
 _MIN_ASCII_SHARE = 0.7
 """Text that nothing fits is taken for Western (as browsers do) if it is at least so much ASCII."""
 
@@ -188,8 +202,8 @@ def _double_byte(sample: bytes) -> str | None:
 def _latin(sample: bytes) -> str | None:
     """Tell the encodings of Latin alphabets by whether one language has all the letters that come out."""
     best, best_share = None, _MIN_LETTERS_SHARE
-    for encodings, languages in _LATIN:
-        for encoding in encodings:
+    for names, languages in _LATIN:
+        for encoding in names:
             text = sample.decode(encoding, "replace").lower()
             letters = [character for character in text if character > "\x7f"]
             letters = [letter for letter in letters if letter not in _MARKS_OF_ALL]
@@ -268,13 +282,19 @@ def too_long(max_characters: int) -> MediaLimitError:
     return MediaLimitError(f"the text has more than {max_characters} characters: send it in parts")
 
 
-def usable(name: str, sample: bytes) -> str | None:
-    """Return the encoding that a file claims to be in, or None if Python does not know it, or it does
-    not fit the sample.
+def usable(label: str, sample: bytes) -> str | None:
+    """Return the encoding that a page says it is in; None if it is none of text, or does not fit the sample.
+
+    Only names from a fixed list are looked up: to look up any other, Python would open files.
     """
-    try:
-        known = codecs.lookup(name)
-        text = known.incrementaldecoder and codecs.getincrementaldecoder(known.name)("replace").decode(sample)
-    except (LookupError, ValueError, TypeError, UnicodeError):
-        return None
-    return known.name if isinstance(text, str) and _fits(sample, known.name) else None
+    name = label.lower().replace("-", "_")
+    name = aliases.get(name, name)
+    name = _SUPERSETS.get(name, name)
+    return name if name in _DECLARABLE and _fits(sample, name) else None
+
+
+def prepare() -> None:
+    """Load every decoder, and run the detector once, so that nothing is loaded late."""
+    for name in _DECLARABLE | {"utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"}:
+        codecs.lookup(name)
+    _guess(b"\xc4\xd0\xd7\xc2 \xc1\xce\xc4 " * 20, 120)

@@ -1,9 +1,9 @@
 """E-books: the chapters of an EPUB in reading order (EPUB 3.3, https://www.w3.org/TR/epub-33/)."""
 
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
 
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import MediaLimits
@@ -15,6 +15,9 @@ _BYTES_PER_CHARACTER = 16
 """How much of a book may be markup: chapters take up to 3 bytes a character, and as much again in tags."""
 _MAX_CHAPTER_BYTES = 32 * 1024 * 1024
 _MAX_PACKAGE_BYTES = 4 * 1024 * 1024
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+"""As in URLs."""
+
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _PAGES = {"application/xhtml+xml", "text/html", "application/x-dtbook+xml"}
@@ -66,11 +69,8 @@ def _chapters(archive: Archive) -> list[str]:
 
 def _resolved(package: str, reference: str) -> str:
     """Turn a reference in the package file into a part's name; one that leads outside names no part."""
-    try:
-        path = unquote(urlsplit(reference).path)
-    except ValueError:
-        return ""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(package), path))
+    path = _ESCAPED.sub(lambda escape: bytes([int(escape[1], 16)]), reference.partition("#")[0].encode())
+    return posixpath.normpath(posixpath.join(posixpath.dirname(package), path.decode(errors="replace")))
 
 
 def _encrypted(archive: Archive) -> frozenset[str]:

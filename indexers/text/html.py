@@ -31,18 +31,12 @@ _DECLARED = re.compile(
     re.IGNORECASE,
 )
 _DECLARED_WITHIN = 2048
-_SUPERSETS = {
-    # https://encoding.spec.whatwg.org/#names-and-labels: what browsers read under these names.
-    "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932", "euc-kr": "cp949",
-    "euc_kr": "cp949", "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252",
-    "iso-8859-9": "cp1254", "iso-8859-11": "cp874",
-}  # fmt: skip
 
 _BLOCKS = frozenset((
     "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog",
-    "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6",
-    "header", "hgroup", "hr", "legend", "li", "main", "nav", "ol", "option", "p", "pre", "section", "summary",
-    "table", "tbody", "tfoot", "thead", "tr", "ul",
+    "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5",
+    "h6", "header", "hgroup", "hr", "legend", "li", "main", "nav", "ol", "option", "p", "pre", "section",
+    "summary", "table", "tbody", "tfoot", "thead", "tr", "ul",
 ))  # fmt: skip
 _UNSEEN = frozenset((
     "head", "script", "style", "template", "noscript", "iframe", "object", "svg", "math", "canvas", "audio",
@@ -124,8 +118,7 @@ def _declared(head: bytes) -> str | None:
     found = _DECLARED.search(head[:_DECLARED_WITHIN])
     if not found:
         return None
-    name = (found[1] or found[2] or found[3]).decode("ascii").lower()
-    return encodings.usable(_SUPERSETS.get(name, name), head)
+    return encodings.usable((found[1] or found[2] or found[3]).decode("ascii"), head)
 
 
 def _main_text(page: str) -> Iterator[str]:

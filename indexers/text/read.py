@@ -48,6 +48,7 @@ _HTML = re.compile(
 
 def prepare() -> None:
     """Load all that reading needs, before the process gives up opening files. Takes some 10 ms."""
+    encodings.prepare()
     html.prepare()
     pdf.prepare()
 
