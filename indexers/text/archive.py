@@ -1,5 +1,6 @@
 """The parts of documents that are ZIP files, with limits against bombs. Nothing is ever written to disk."""
 
+import codecs
 import re
 import zipfile
 import zlib
@@ -22,6 +23,11 @@ _END_BYTES = 22
 _LOCATOR_BYTES = 20
 _MAX_COMMENT_BYTES = 65_535
 """From PKWARE's APPNOTE 4.3.15 and 4.3.16."""
+
+
+def prepare() -> None:
+    """Load what zipfile loads late: the encoding of parts' names."""
+    codecs.lookup("cp437")
 
 
 class Archive:

@@ -40,6 +40,8 @@ _UNREADABLE = re.compile("[\\x00-\\x06\\x0e-\\x1a\\x1c-\\x1f\\x7f\ufffd]")
 _MAX_UNREADABLE_SHARE = 0.05
 """Of the decoded characters, from `_MIN_JUDGED` on and at the end."""
 _MIN_JUDGED = 1000
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
+"""Stands for a tenth of random bytes as UTF-16, and for hardly any character that is written."""
 
 _WIDE = re.compile(
     "[\t-\r\x20-\x7e\xa0-\u036f\u0370-\u052f\u0590-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u1e00-\u206f\u2100-\u214f"
@@ -152,7 +154,8 @@ def _errors(sample: bytes, encoding: str) -> int:
 
 def _fits(sample: bytes, encoding: str) -> bool:
     text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
-    return len(_UNREADABLE.findall(text)) <= _MAX_UNREADABLE_SHARE * len(text) + 1
+    odd = len(_UNREADABLE.findall(text)) + len(_PRIVATE.findall(text))
+    return odd <= _MAX_UNREADABLE_SHARE * len(text) + 1
 
 
 def _wide(sample: bytes) -> str | None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
-from indexers.text import docx, encodings, epub, html, pdf, plain
+from indexers.text import archive, docx, encodings, epub, html, pdf, plain
 
 FORMATS = ("plain text", "Markdown", "HTML", "EPUB", "PDF", "DOCX")
 """What can be read, as users call it."""
@@ -49,6 +49,7 @@ _HTML = re.compile(
 def prepare() -> None:
     """Load all that reading needs, before the process gives up opening files. Takes some 10 ms."""
     encodings.prepare()
+    archive.prepare()
     html.prepare()
     pdf.prepare()
 
