@@ -15,9 +15,9 @@ CHINESE = (  # the opening of the Romance of the Three Kingdoms
     "机事不密,反为所害,中涓自此愈横。\n"
 )
 ENGLISH = (  # of Moby-Dick
-    "Call me Ishmael. Some years ago - never mind how long precisely - having little or no money in my purse, "
-    "and nothing particular to interest me on shore, I thought I would sail about a little and see the watery "
-    "part of the world.\n"
+    "Call me Ishmael. Some years ago - never mind how long precisely - having little or no money in my "
+    "purse, and nothing particular to interest me on shore, I thought I would sail about a little and "
+    "see the watery part of the world.\n"
 )
 WORD_SPACE = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 BILLION_LAUGHS = (
@@ -72,12 +72,12 @@ def paragraph(text: str) -> str:
 
 def docx(body: str, *, prologue: str = "", parts: Mapping[str, str | bytes] | None = None) -> bytes:
     """A Word document with this body, in WordprocessingML."""
-    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
     word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
     return zipped(
         {
             "[Content_Types].xml": f'<Types><Override PartName="/a/b.xml" ContentType="{word}"/></Types>',
-            "_rels/.rels": f'<Relationships><Relationship Type="{office}" Target="/a/b.xml"/></Relationships>',
+            "_rels/.rels": f'<R><Relationship Type="{relation}" Target="/a/b.xml"/></R>',
             "a/b.xml": f'{prologue}<w:document xmlns:w="{WORD_SPACE}"><w:body>{body}</w:body></w:document>',
         }
         | dict(parts or {})

@@ -1,7 +1,7 @@
 """Fuzz reading text: ``python tests/fuzz/fuzz_text.py [libFuzzer options] [corpus folder]``.
 
-Anything but text or a MediaError is a finding. Needs atheris; bound it as `fuzz_decode.py` says. Without a corpus
-folder it starts from a small document of every format.
+Anything but text or a MediaError is a finding. Needs atheris; bound it as `fuzz_decode.py` says. Without a
+corpus folder it starts from a small document of every format.
 """
 
 import contextlib

@@ -39,8 +39,8 @@ def check(content: bytes) -> None:
             assert (piece.start, piece.end) == (at, at + len(piece.data))
             assert 0 < len(piece.data) <= read.PIECE_CHARACTERS
             at = piece.end
-    except MediaError as error:
-        assert str(error)
+    except MediaError:
+        return
     assert at <= LIMITS.max_characters
 
 
@@ -58,7 +58,28 @@ def test_arbitrary_text(text: str, encoding: str) -> None:
 
 @given(
     st.lists(
-        st.sampled_from(["<p>", "<b", "</p>", "<", "<!--", "-->", "&", "&amp;", "'", '"', ">", "/>", "a", "漢", "<script>", "<td", "<![CDATA[", "]]>"])
+        st.sampled_from(
+            [
+                "<p>",
+                "<b",
+                "</p>",
+                "<",
+                "<!--",
+                "-->",
+                "&",
+                "&amp;",
+                "'",
+                '"',
+                ">",
+                "/>",
+                "a",
+                "漢",
+                "<script>",
+                "<td",
+                "<![CDATA[",
+                "]]>",
+            ]
+        )
     )
 )
 @settings(max_examples=200, deadline=None)

@@ -14,12 +14,14 @@ TRADITIONAL = (
     "話說天下大勢,分久必合,合久必分。周末七國分爭,並入於秦。及秦滅之後,楚、漢分爭,又並入於漢。"
     "漢朝自高祖斬白蛇而起義,一統天下,後來光武中興,傳至獻帝,遂分為三國。\n"
 )
-JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で泣いていた。\n"
-KOREAN = "나라의 말이 중국과 달라 한자와는 서로 잘 통하지 아니한다. 이런 까닭으로 어리석은 백성이 말하고자 하는 바가 있어도.\n"
-RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему. Все смешалось в доме.\n"
-FRENCH = "Longtemps, je me suis couché de bonne heure. Parfois, à peine ma bougie éteinte, mes yeux se fermaient très vite, où ça.\n"
-POLISH = "Litwo! Ojczyzno moja! ty jesteś jak zdrowie; ile cię trzeba cenić, ten tylko się dowie, kto cię stracił. Żółć, źdźbło.\n"
-GREEK = "Τον άνδρα πες μου, Μούσα, τον πολύτροπο, που πάρα πολλά πλανήθηκε, αφού της Τροίας το ιερό κάστρο κούρσεψε.\n"
+JAPANESE = (
+    "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で。\n"
+)
+KOREAN = "나라의 말이 중국과 달라 한자와는 서로 잘 통하지 아니한다. 이런 까닭으로 어리석은.\n"
+RUSSIAN = "Все счастливые семьи похожи друг на друга, каждая несчастливая семья по-своему.\n"
+FRENCH = "Longtemps, je me suis couché de bonne heure. À peine ma bougie éteinte, très vite, où ça.\n"
+POLISH = "Litwo! Ojczyzno moja! ty jesteś jak zdrowie; ile cię trzeba cenić, kto cię stracił. Żółć, źdźbło.\n"
+GREEK = "Τον άνδρα πες μου, Μούσα, τον πολύτροπο, που πάρα πολλά πλανήθηκε,\n"
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,9 @@ def test_a_long_ascii_beginning_is_over_the_limit_before_it_is_decoded() -> None
 @pytest.mark.parametrize(
     ("label", "found"),
     [
-        ("GB2312", "gb18030"), ("gbk", "gb18030"), ("UTF8", "utf_8"), ("ISO-8859-1", "cp1252"), ("rot13", None),
-        ("zip", None), ("punycode", None), ("unicode_escape", None), ("no-such", None), ("utf-16", None),
+        ("GB2312", "gb18030"), ("gbk", "gb18030"), ("UTF8", "utf_8"), ("ISO-8859-1", "cp1252"),
+        ("rot13", None), ("zip", None), ("punycode", None),
+        ("unicode_escape", None), ("no-such", None), ("utf-16", None),
     ],
 )  # fmt: skip
 def test_only_encodings_of_text_can_be_declared(label: str, found: str | None) -> None:
