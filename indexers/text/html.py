@@ -22,7 +22,7 @@ _CHUNK_CHARACTERS = 64 * 1024
 
 _MAIN_TEXT_CHARACTERS = 1_000_000
 _MAIN_TEXT_TAGS = 30_000
-"""Longest page, with its markup, in which the main text is looked for: 700,000 tags take a minute and 1 GB."""
+"""Longest page, with its markup, in which the main text is looked for: 700,000 tags take 60 s and 1 GB."""
 
 _MIN_MAIN_SHARE = 0.25
 
