@@ -27,7 +27,7 @@ class MediaLimits:
         max_pixels: Most pixels of one picture or frame, before decoding.
         max_frames: Most frames of an animated picture that are looked at.
         max_seconds: Longest sound or film.
-        max_characters: Longest text.
+        max_characters: Most characters of a text, or of what is extracted from a document.
     """
 
     max_pixels: int = 178_956_970  # 512 MiB of RGB: the point where Pillow warns of a bomb, doubled

@@ -368,7 +368,7 @@ def test_spooled_bytes_cannot_change() -> None:
 ASKED = wire.Request(Role.QUERY, None, MediaLimits())
 
 
-def honest() -> tuple[dict[str, object], bytes]:
+def honest() -> tuple[dict[str, Any], bytes]:
     modality = ImageModality()
     prints = described(modality, modality.decode(io.BytesIO(PHOTO), MediaLimits()), Role.QUERY)
     message = wire.pack_media(ReadMedia("image", tuple(prints), bytes(32), 7, 0.5, 0.25))

@@ -1,0 +1,1 @@
+"""Text: passages of books, articles and web pages."""
