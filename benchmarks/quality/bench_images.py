@@ -227,7 +227,7 @@ def main() -> int:
     options = parser.parse_args()
     logs.configure(json_lines=False, level=logging.WARNING)
     collection = media.load(options.media) if options.media else media.shipped()
-    per_attack, per_kind = (2, 3) if options.smoke else (options.per_attack, options.per_kind)
+    per_attack, per_kind = (1, 2) if options.smoke else (options.per_attack, options.per_kind)
     results = {
         "about": {
             "sources": collection.sources,

@@ -137,7 +137,7 @@ def main() -> int:
     parser = harness.options_parser(__doc__)
     parser.add_argument("--media", type=Path, metavar="FOLDER", help="pictures; none: shipped photographs")
     options = parser.parse_args()
-    number, rounds, repeats = (4, 3, 2) if options.smoke else (16, 15, 3)
+    number, rounds, repeats = (3, 2, 1) if options.smoke else (16, 15, 3)
     pictures = megapixel_jpegs(options.media, number)
     harness.keep_memory()
     with (

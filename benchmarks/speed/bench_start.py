@@ -183,7 +183,7 @@ def main() -> int:
         "--data", type=Path, metavar="FOLDER", help="keep the planted works here, or find them"
     )
     options = parser.parse_args()
-    count, rounds = (2_000, 1) if options.smoke else (options.count, 5)
+    count, rounds = (500, 1) if options.smoke else (options.count, 5)
     with tempfile.TemporaryDirectory() as name:
         folder = options.data or Path(name) / "data"
         if not (folder / "copyhound.db").exists():
