@@ -16,6 +16,8 @@ _ROWS: Final = 128
 """Rows of a work that vote together."""
 _CANDIDATES: Final = 4
 """Works that are aligned."""
+_VOTES: Final = 4.0
+"""Votes of a stretch and the next, below which a work is not aligned."""
 _POSTINGS: Final = 2_000
 """Rows that may hold a key; a key that more hold is not looked up."""
 
@@ -121,10 +123,10 @@ class Ours:
         places, votes = stretches[order][begins], np.add.reduceat(weights[order], begins)
         nearby = np.r_[votes[1:], 0.0] * np.r_[np.diff(places) == 1, False]
         works = self._work_of[places]
-        order = np.argsort(-(votes + nearby), kind="stable")
-        best = [int(work) for work in dict.fromkeys(works[order[:64]].tolist()) if work < len(self._works)]
-        total = np.bincount(works, np.maximum(0.0, votes - 2.0))
-        best += [int(work) for work in np.argsort(-total)[:2] if work < len(self._works) and work not in best[:2]]
+        local = votes + nearby
+        order = np.argsort(-local, kind="stable")
+        order = order[local[order] >= _VOTES][:64]
+        best = [int(work) for work in dict.fromkeys(works[order].tolist()) if work < len(self._works)]
         holders = np.zeros(len(asked))
         pairs = np.unique(of_key * (len(self._works) + 1) + self._work_of[stretches])
         np.add.at(holders, pairs // (len(self._works) + 1), 1)
@@ -133,7 +135,7 @@ class Ours:
         rarity[counts[inverse] > _POSTINGS] = 0.0
         query = replace(query, quality=rarity)
         found = []
-        for work in dict.fromkeys([*best[:_CANDIDATES], *best[-2:]]):
+        for work in best[:_CANDIDATES]:
             name, fingerprint = self._works[work]
             alignment = align.align([query], [fingerprint])
             if alignment is not None and alignment.segments:

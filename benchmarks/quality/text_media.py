@@ -15,6 +15,8 @@ PER_SIDE: Final = 24
 """Works registered, and works not registered, of each language."""
 LONGEST: Final = 120_000
 """Characters of a registered work."""
+QUOTED: Final = {"zh": 8, "en": 32}
+"""Symbols in a row that a query without a copy may not share with what is registered: then it quotes."""
 _SHARED: Final = {"zh": 32, "en": 64}
 """Symbols in a row that make a text of one side a copy of the other side's; such texts are left out."""
 
@@ -92,7 +94,8 @@ def made_up(language: str, rng: random.Random, works: int = 6, words: int = 4_00
 
 def stretches(texts: Iterable[str], language: str) -> npt.NDArray[np.uint64]:
     """Hashes of all stretches of some texts, sorted."""
-    return np.unique(np.concatenate([_hashes(text, _SHARED[language]) for text in texts]))
+    hashes = np.unique(np.concatenate([_hashes(text, _SHARED[language]) for text in texts]))
+    return hashes[hashes >> np.uint64(60) == 0]  # one in 16 will do: a stretch has many
 
 
 def apart(text: str, held: npt.NDArray[np.uint64], language: str) -> bool:
@@ -103,10 +106,24 @@ def apart(text: str, held: npt.NDArray[np.uint64], language: str) -> bool:
 
 
 def _hashes(text: str, length: int) -> npt.NDArray[np.uint64]:
-    """Polynomial hashes of one in 16 of the runs of `length` symbols, a power of two, by doubling."""
+    """Polynomial hashes of all runs of `length` symbols, a power of two, by doubling."""
     hashes = (normalise(text).symbols & np.uint32(CODE)).astype(np.uint64)
     base, size = 0x9E3779B97F4A7C15, 1
     while size < length:
         hashes = hashes[:-size] * np.uint64(pow(base, size, 1 << 64)) + hashes[size:]
         size *= 2
-    return hashes[hashes >> np.uint64(60) == 0]
+    return hashes
+
+
+def quoting(texts: Sequence[str], library: Library) -> list[bool]:
+    """Which texts share a line (`QUOTED`) with what is registered."""
+    length = QUOTED[library.language]
+    works = [*library.registered.values(), *library.distractors]
+    asked = [_hashes(text, length) for text in texts]
+    wanted = np.unique(np.concatenate(asked))
+    shared = np.zeros(len(wanted), np.bool_)
+    for work in works:
+        hashes = _hashes(work, length)
+        places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
+        shared[places[wanted[places] == hashes]] = True
+    return [bool(shared[np.searchsorted(wanted, hashes)].any()) for hashes in asked]
