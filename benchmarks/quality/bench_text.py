@@ -141,7 +141,9 @@ def measure(matcher: Matcher, libraries: Sequence[Library], asked: Sequence[Aske
     for query, found in pairs:
         for one in found:
             if one.target == query.target and one.score > threshold and one.query:
-                overlaps[_cell(query)].append((_overlap(one.query, query.query), _overlap(one.work, query.work)))
+                overlaps[_cell(query)].append(
+                    (_overlap(one.query, query.query), _overlap(one.work, query.work))
+                )
     kilobytes = sum(len(one.text.encode()) for one in asked) / 1_000
     return Answered(
         threshold,
@@ -188,11 +190,16 @@ def document(results: dict[str, Any]) -> str:
     lines = []
     for name, one in results["systems"].items():
         lines.append(
-            f"\n{name}: threshold {one['threshold']:.3g} ({one['threshold_all']:.3g} with those that quote), {one['bytes_per_character']:.2f} bytes a character, "
+            f"\n{name}: threshold {one['threshold']:.3g} "
+            f"({one['threshold_all']:.3g} with those that quote), {one['bytes_per_character']:.2f} bytes a character, "
             f"{one['cpu_ms_per_kb']:.3f} ms/kB\n"
         )
         for language in ("zh", "en"):
-            lines.append(f"| {language} recall [with those that quote] (IoU query/work) | " + " | ".join(map(str, LENGTHS)) + " |")
+            lines.append(
+                f"| {language} recall [with those that quote] (IoU query/work) | "
+                + " | ".join(map(str, LENGTHS))
+                + " |"
+            )
             lines.append("|---" * (1 + len(LENGTHS)) + "|")
             for attack in ATTACKS:
                 cells = []
@@ -200,7 +207,11 @@ def document(results: dict[str, Any]) -> str:
                     cell = f"{language}|{attack}|{length}"
                     overlap = one["overlap"].get(cell)
                     beside = f" ({overlap[0]:.2f}/{overlap[1]:.2f})" if overlap else ""
-                    every = "" if one["recall_all"][cell] == one["recall"][cell] else f" [{one['recall_all'][cell]:.2f}]"
+                    every = (
+                        ""
+                        if one["recall_all"][cell] == one["recall"][cell]
+                        else f" [{one['recall_all'][cell]:.2f}]"
+                    )
                     cells.append(f"{one['recall'][cell]:.2f}{every}{beside}")
                 lines.append(f"| {attack} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -237,7 +248,9 @@ def main() -> int:
     parser.add_argument("--extra", type=int, default=0, help="so many characters more, as keys in no order")
     parser.add_argument("--limit", type=int, default=200, help="most distractors of a language")
     parser.add_argument("--per-cell", type=int, default=24, help="passages for each attack and length")
-    parser.add_argument("--negatives", type=int, default=1_000, help="queries of each language that hold nothing")
+    parser.add_argument(
+        "--negatives", type=int, default=1_000, help="queries of each language that hold nothing"
+    )
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--only-ours", action="store_true", help="leave the peers out")
     parser.add_argument("--smoke", action="store_true", help="made-up texts, seconds")
@@ -248,7 +261,9 @@ def main() -> int:
     if options.smoke or options.media is None:
         libraries = [text_media.made_up(language, rng) for language in languages]
     else:
-        libraries = [text_media.load(options.media, language, rng, options.distractors) for language in languages]
+        libraries = [
+            text_media.load(options.media, language, rng, options.distractors) for language in languages
+        ]
     for library in libraries:
         del library.distractors[options.limit :]
     per_cell, negatives = (1, 8) if options.smoke else (options.per_cell, options.negatives)

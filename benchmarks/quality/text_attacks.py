@@ -155,7 +155,9 @@ def _names(text: str, hand: Hand) -> str:
     others = _NAME.findall(hand.other) or ["Quentin"]
     for name in names:
         start = hand.rng.randrange(len(hand.other) - 3)
-        new = hand.rng.choice(others) if name.isascii() else hand.other[start : start + hand.rng.choice((2, 3))]
+        new = (
+            hand.rng.choice(others) if name.isascii() else hand.other[start : start + hand.rng.choice((2, 3))]
+        )
         text = text.replace(name, new)
     return text
 
@@ -208,5 +210,3 @@ ATTACKS: Mapping[str, Callable[[str, Hand], str]] = MappingProxyType(
     }
 )
 """By name."""
-
-

@@ -63,7 +63,7 @@ def described(text: str) -> Fingerprint | None:
 
 
 class Ours:
-    """A sorted array of keys stands in for the service's index; candidates are aligned as the service does it.
+    """A sorted array of keys stands in for the service's index; candidates are aligned as in the service.
 
     A key votes once for each stretch of `_ROWS` rows that hold it, and less the more works hold it. Bytes are
     counted as the service has them: 12 a row resident, 7 in the database.
@@ -83,7 +83,7 @@ class Ours:
             self._works.append((name, fingerprint))
 
     def crowd(self, rows: int, rng: np.random.Generator) -> None:
-        """Add rows of keys that real texts hold, as often as they do, in no order: they are found, never aligned."""
+        """Add rows of keys that real texts hold, as often as they do: found, never aligned."""
         held = np.concatenate([winnow.unpacked(one.descriptors) for _, one in self._works])
         self._extra = rng.choice(held, rows)
 
@@ -152,7 +152,10 @@ def _windows(text: str) -> list[tuple[int, list[str]]]:
     wide = bool(len(symbols)) and (symbols & IDEOGRAPH).astype(bool).mean() > 0.5
     size, shingle = (160, 3) if wide else (300, 6)
     return [
-        (start, [flat[place : place + shingle] for place in range(start, min(start + size, len(flat) - shingle))])
+        (
+            start,
+            [flat[place : place + shingle] for place in range(start, min(start + size, len(flat) - shingle))],
+        )
         for start in range(0, max(1, len(flat) - size // 2), size // 2)
     ]
 

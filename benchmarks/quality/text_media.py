@@ -73,10 +73,14 @@ def volumes(books: Sequence[str], count: int) -> list[str]:
 def made_up(language: str, rng: random.Random, works: int = 6, words: int = 4_000) -> Library:
     """Texts of invented words, common and rare as in a language, for a test that takes seconds."""
     if language == "zh":
-        vocabulary = ["".join(chr(rng.randrange(0x4E00, 0x9000)) for _ in range(size)) for size in (1, 2, 2) * 900]
+        vocabulary = [
+            "".join(chr(rng.randrange(0x4E00, 0x9000)) for _ in range(size)) for size in (1, 2, 2) * 900
+        ]
         end, between = "。", ""
     else:
-        syllables = [f"{first}{last}" for first in "bdfghklmnprstvw" for last in ("a", "e", "i", "o", "u", "en", "or")]
+        syllables = [
+            f"{first}{last}" for first in "bdfghklmnprstvw" for last in ("a", "e", "i", "o", "u", "en", "or")
+        ]
         vocabulary = ["".join(rng.choices(syllables, k=size)) for size in (1, 2, 2, 3) * 700]
         end, between = ".", " "
     weights = [1 / (rank + 5) for rank in range(len(vocabulary))]

@@ -1,14 +1,15 @@
 """Which passages of a text come from another, told by the keys that both hold.
 
-Keys that two texts share lie, for a copied passage, near one diagonal: the difference of their places hardly
-changes, but for what was inserted and deleted. So the plane of places and diagonals is cut into cells, cells with
-several keys in them or beside them are joined, and each patch is a passage. Its evidence compares the number of
-separate places that agree with what chance gives in a patch of that size, at the rate at which this very pair
-agrees by chance: the tail of a Poisson distribution (Chernoff's bound), less the number of patches there could be.
-Phrases that the language repeats agree everywhere and raise that rate.
+Keys that two texts share lie, for a copied passage, near one diagonal: the difference of their places
+hardly changes, but for what was inserted and deleted. So the plane of places and diagonals is cut into
+cells, cells with several keys in them or beside them are joined, and each patch is a passage. Its evidence
+compares the number of separate places that agree with what chance gives in a patch of that size, at the
+rate at which this very pair agrees by chance: the tail of a Poisson distribution (Chernoff's bound), less
+the number of patches there could be. Phrases that the language repeats agree everywhere and raise that
+rate.
 
-A query row of quality 0 is not looked at, and one below 1 counts less: whoever knows that many works hold a key
-(a licence, a heading) says so by lowering the quality of the query's row.
+A query row of quality 0 is not looked at, and one below 1 counts less: whoever knows that many works hold a
+key (a licence, a heading) says so by lowering the quality of the query's row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -65,7 +66,7 @@ class _Pairs:
         return _Pairs(self.query[chosen], self.work[chosen], self.weight[chosen], self.width)
 
     def places(self) -> float:
-        """Weight of the separate places that agree, in both texts: a common phrase or its repetition is one."""
+        """Weight of the separate places that agree, in both: a common phrase or its repetition is one."""
         if not len(self):
             return 0.0
         weights = []
@@ -295,7 +296,8 @@ def _apart(passages: list[_Passage]) -> list[_Passage]:
     for one in sorted(passages, key=lambda one: -one.evidence):
         length = one.query[1] - one.query[0]
         shared = max(
-            (min(one.query[1], other.query[1]) - max(one.query[0], other.query[0]) for other in kept), default=0.0
+            (min(one.query[1], other.query[1]) - max(one.query[0], other.query[0]) for other in kept),
+            default=0.0,
         )
         if shared <= length / 2:
             kept.append(one)

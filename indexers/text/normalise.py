@@ -1,6 +1,7 @@
 """What a text says, freed from how it is written, with the way back to its characters.
 
-A character becomes none, one or a few *symbols*, whatever stands beside it, so that a text may be cut anywhere:
+A character becomes none, one or a few *symbols*, whatever stands beside it, so that a text may be cut
+anywhere:
 
 - compatibility forms (full-width letters, ligatures, circled digits) and case are folded;
 - accents, punctuation, symbols, white space, zero-width and bidirectional marks are dropped;

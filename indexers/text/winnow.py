@@ -1,13 +1,13 @@
 """``text.winnow.v1``: keys of short runs of symbols, thinned so that an edit spoils only the keys it touches.
 
-A run is 4 symbols where it starts with an ideograph and 8 otherwise (`normalise`). Its hash decides alone whether
-the run is kept and, by other bits, which key it gets. Winnowing (Schleimer, Wilkerson and Aiken, 2003) keeps the
-smallest hash of a window instead, so that an edit beside a run may deselect it; at one edit in five characters
-that costs a large part of the common keys. Sampling by the hash's own value is Manber's (1994), known today as
-FracMinHash.
+A run is 4 symbols where it starts with an ideograph and 8 otherwise (`normalise`). Its hash decides alone
+whether the run is kept and, by other bits, which key it gets. Winnowing (Schleimer, Wilkerson and Aiken,
+2003) keeps the smallest hash of a window instead, so that an edit beside a run may deselect it; at one edit
+in five characters that costs a large part of the common keys. Sampling by the hash's own value is Manber's
+(1994), known today as FracMinHash.
 
-The hash is a polynomial over the symbols modulo 2⁶⁴, computed for all places at once by doubling, then mixed by the
-finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+The hash is a polynomial over the symbols modulo 2⁶⁴, computed for all places at once by doubling, then
+mixed by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
 """
 
 from collections.abc import Iterable, Iterator
