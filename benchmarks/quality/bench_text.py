@@ -191,8 +191,8 @@ def document(results: dict[str, Any]) -> str:
     for name, one in results["systems"].items():
         lines.append(
             f"\n{name}: threshold {one['threshold']:.3g} "
-            f"({one['threshold_all']:.3g} with those that quote), {one['bytes_per_character']:.2f} bytes a character, "
-            f"{one['cpu_ms_per_kb']:.3f} ms/kB\n"
+            f"({one['threshold_all']:.3g} with those that quote), "
+            f"{one['bytes_per_character']:.2f} bytes a character, {one['cpu_ms_per_kb']:.3f} ms/kB\n"
         )
         for language in ("zh", "en"):
             lines.append(

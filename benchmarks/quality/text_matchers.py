@@ -194,7 +194,7 @@ class MinHash:
             hashed = self._hashed(shingles)
             for place in self._lsh.query(hashed):
                 name, held = self._held[place]
-                best[name] = max(best[name], hashed.jaccard(held))  # type: ignore[assignment]
+                best[name] = max(best[name], hashed.jaccard(held))
         return [Passage(name, score) for name, score in best.most_common(5)]
 
 

@@ -98,8 +98,11 @@ def made_up(language: str, rng: random.Random, works: int = 6, words: int = 4_00
 
 def stretches(texts: Iterable[str], language: str) -> npt.NDArray[np.uint64]:
     """Hashes of all stretches of some texts, sorted."""
-    hashes = np.unique(np.concatenate([_hashes(text, _SHARED[language]) for text in texts]))
-    return hashes[hashes >> np.uint64(60) == 0]  # one in 16 will do: a stretch has many
+    hashes: npt.NDArray[np.uint64] = np.unique(
+        np.concatenate([_hashes(text, _SHARED[language]) for text in texts])
+    )
+    some: npt.NDArray[np.uint64] = hashes[hashes >> np.uint64(60) == 0]  # a stretch has many: 1 in 16 will do
+    return some
 
 
 def apart(text: str, held: npt.NDArray[np.uint64], language: str) -> bool:

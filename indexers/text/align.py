@@ -92,9 +92,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
 
     Returns:
         Signals: ``text_evidence`` (powers of ten by which the passages beat chance; 0 without any),
-        ``text_places`` (separate places that agree, in all passages), ``text_density`` (part of the keys in the
-        passages that agree: 1 for an unchanged copy), ``text_characters`` (of the query, in passages) and
-        ``text_longest`` (in the longest).
+        ``text_places`` (separate places that agree, in all passages), ``text_density`` (part of the keys in
+        the passages that agree: 1 for an unchanged copy), ``text_characters`` (of the query, in passages)
+        and ``text_longest`` (in the longest).
     """
     ours = next((one for one in query if one.scheme.id == winnow.WINNOW.id), None)
     theirs = next((one for one in work if one.scheme.id == winnow.WINNOW.id), None)
@@ -240,7 +240,8 @@ def _straight(pairs: _Pairs, patch: npt.NDArray[np.intp]) -> npt.NDArray[np.intp
     reach = 4
     padded = np.pad(diagonals, reach, mode="edge")
     middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
-    return patch[np.abs(diagonals - middle) <= BAND / 2]
+    straight: npt.NDArray[np.intp] = patch[np.abs(diagonals - middle) <= BAND / 2]
+    return straight
 
 
 def _passage(
