@@ -129,7 +129,7 @@ def test_a_line_repeated_for_ever_gives_few_keys() -> None:
 
 
 def test_the_keys_of_version_1_never_change() -> None:
-    fingerprint = described("Call me Ishmael. 話說天下大勢，分久必合，合久必分。")  # noqa: RUF001
+    fingerprint = described("Call me Ishmael. 話說天下大勢，分久必合，合久必分。")
 
     assert winnow.unpacked(fingerprint.descriptors).tolist() == GOLDEN
     assert fingerprint.spans.tolist() == GOLDEN_SPANS
