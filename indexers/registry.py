@@ -6,9 +6,10 @@ from indexers.errors import DamagedMediaError, FingerprintError, UnsupportedMedi
 from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
 from indexers.modality import Channel, Modality
+from indexers.text import TextModality
 
-MODALITIES: tuple[Modality[Any], ...] = (ImageModality(),)
-"""In the order in which they are asked whether they recognise a file."""
+MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), TextModality())
+"""In the order in which they are asked whether they recognise a file; text last: much looks like it."""
 
 _BY_NAME = {modality.name: modality for modality in MODALITIES}
 _OF_SCHEME = {

@@ -200,7 +200,7 @@ def test_who_holds_more_of_the_query_comes_before_who_holds_one_part_exactly() -
 
 def test_what_many_hold_counts_little() -> None:
     registered = Registered()
-    phrases = [registered.add(*far(0, 1)) for _ in range(3)]
+    phrases = [registered.add(*far(0, 1)) for _ in range(7)]
     rare = registered.add(*far(2))
     assert voted(registered, *far(0, 1, 2)) == [rare, *sorted(phrases)]
 
