@@ -167,6 +167,7 @@ def document(
     signals: str,
     models: Sequence[LogisticModel],
     fitted: Mapping[str, Any],
+    *,
     date: str,
     size: Size,
 ) -> str:
@@ -235,7 +236,7 @@ def main() -> None:
     if options.write:
         before = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
         date = datetime.now(UTC).date().isoformat()
-        text = document(before, options.signals, models, fitted, date, size)
+        text = document(before, options.signals, models, fitted, date=date, size=size)
         COEFFICIENTS.write_text(text, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Texts and the registered works that they resemble most, with the service's signals, for fitting the score."""
+"""Texts and the registered works that resemble them, with the service's signals, for fitting the score."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def make(folders: Sequence[Path], seed: int, per_cell: int, negatives: int) -> t
     ours.ready()
     asked = []
     for library in libraries:
-        # Texts that share a passage with a registered work by nature, verse above all, are no examples of either.
+        # Texts that share a passage with a registered work by nature, such as verse, are no examples.
         made = [one for one in questions(library, rng, per_cell, negatives) if not one.quotes]
         asked += [*made, *_quoting([one for one in made if one.target is None], library, rng)]
     return _compared(asked, ours), ours.rows

@@ -1,8 +1,8 @@
 """Exact search for equal descriptors: hashes of passages, of tuples of peaks, by the hundred million.
 
-An inverted index whose lists are ranges of one permutation: rows are sorted by their descriptor, and its first
-bits lead to a range of a few rows, or of many where many are equal. A search halves the ranges of all its queries
-until it has the first and the last row that is equal.
+An inverted index whose lists are ranges of one permutation: rows are sorted by their descriptor, and its
+first bits lead to a range of a few rows, or of many where many are equal. A search halves the ranges of all
+its queries until it has the first and the last row that is equal.
 """
 
 from typing import Final

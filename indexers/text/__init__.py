@@ -18,7 +18,7 @@ class TextModality:
     """
 
     name = "text"
-    formats = read.FORMATS
+    formats: tuple[str, ...] = read.FORMATS
     channels: tuple[Channel, ...] = (
         Channel(
             winnow.WINNOW,

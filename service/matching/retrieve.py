@@ -270,11 +270,9 @@ class _Votes:
         groups: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.float64]:
-        """The part of a vote that each hit of a group is, (those in groups ≥ 0,): the first of a row's in a group."""
+        """What each hit with a group (≥ 0) is worth: a row's in one group have one vote or less together."""
         held = np.flatnonzero(groups >= 0)
-        _, first = np.unique(
-            row[held] * (int(groups.max(initial=0)) + 1) + groups[held], return_index=True
-        )
+        _, first = np.unique(row[held] * (int(groups.max(initial=0)) + 1) + groups[held], return_index=True)
         shared = np.bincount(row[held][first], minlength=len(counts)).astype(np.float64)
         shared[counts >= self._depth] = self._depth  # there may be more
         worth = np.zeros(len(held))
@@ -309,10 +307,12 @@ class _Votes:
     def _telling(
         self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], rows: int
     ) -> npt.NDArray[np.float64]:
-        """How much each row says about a work, (rows,), 0..1, by how many works hold it in a strong stretch."""
+        """How much each row says, (rows,), 0..1, by how many works hold it in a strong stretch."""
         many = self._search.common or 1
         numbers: dict[UUID, int] = {}
-        work_of = np.array([numbers.setdefault(one.work_id, len(numbers)) for one in self._owned.owners], np.int64)
+        work_of = np.array(
+            [numbers.setdefault(one.work_id, len(numbers)) for one in self._owned.owners], np.int64
+        )
         pairs = np.unique(row * max(1, len(numbers)) + work_of[places]) if len(row) else row
         holders = np.bincount(pairs // max(1, len(numbers)), minlength=rows)
         telling: npt.NDArray[np.float64] = (many / 4 / np.maximum(holders, many / 4)) ** 2

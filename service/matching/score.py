@@ -6,8 +6,8 @@ probability is calibrated for. Every term adds to the odds of a copy, or nothing
 clearly for a copy ever lowers the probability.
 
 How sure a signal is depends on how much is registered: among ten times as many pictures, ten times as many
-lie equally near by chance. The coefficients of a kind of media hold for the catalogue that they were fitted for;
-for another one the odds move by the ratio of the sizes.
+lie equally near by chance. The coefficients of a kind of media hold for the catalogue that they were fitted
+for; for another one the odds move by the ratio of the sizes.
 """
 
 import json

@@ -120,14 +120,18 @@ def test_the_file_reads_back_and_keeps_the_other_kind(sample: Pairs) -> None:
     }
     content: dict[str, Any] = {"fitted": {}, "catalogues": {"text": {"fitted": 10.0, "smallest": 1.0}}}
     for kind, models in fitted.items():
-        content = json.loads(fit_score.document(content, kind, models, {"seed": 1}, "2026-01-02", SIZE))
+        content = json.loads(
+            fit_score.document(content, kind, models, {"seed": 1}, date="2026-01-02", size=SIZE)
+        )
     assert content["revision"].startswith("2026-01-02-")
     read = [
         LogisticModel(one["intercept"], tuple(Term(**term) for term in one["terms"]))
         for one in content["models"]["image"]
     ]
     assert read == [*fitted["all"], *fitted["hashes"]]
-    again = json.loads(fit_score.document(content, "hashes", fitted["hashes"], {"seed": 1}, "2026-01-02", SIZE))
+    again = json.loads(
+        fit_score.document(content, "hashes", fitted["hashes"], {"seed": 1}, date="2026-01-02", size=SIZE)
+    )
     assert again == content
     assert content["catalogues"]["image"] == {"fitted": 1e6, "smallest": 1e5}
     assert content["catalogues"]["text"] == {"fitted": 10.0, "smallest": 1.0}

@@ -124,7 +124,9 @@ def test_what_carries_nothing_is_described_by_a_row_that_is_never_looked_up(text
     fingerprint = described(text)
 
     assert fingerprint.quality.tolist() == [0.0]
-    assert TEXTS.channels[0].search.min_quality > 0
+    search = TEXTS.channels[0].search
+    assert search is not None
+    assert search.min_quality > 0
     alignment = TEXTS.align([fingerprint], [fingerprint])
     assert alignment is not None
     assert alignment.segments == ()
