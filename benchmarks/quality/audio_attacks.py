@@ -153,9 +153,11 @@ def _tempo(sound: Sound, factor: float) -> Sound:
     graph = Graph()
     source = graph.add_abuffer(sample_rate=RATE, format="fltp", layout="stereo", time_base=None)
     tempo = graph.add("atempo", f"{factor:.6f}")
+    planar = graph.add("aformat", "sample_fmts=fltp")  # atempo gives interleaved channels
     sink = graph.add("abuffersink")
     source.link_to(tempo)
-    tempo.link_to(sink)
+    tempo.link_to(planar)
+    planar.link_to(sink)
     graph.configure()
     graph.push(_frame(sound))
     graph.push(None)

@@ -68,8 +68,10 @@ _DENSITY: Final = {Role.REFERENCE: 16, Role.QUERY: 32}
 """How many may be."""
 
 
-_FAN: Final = {Role.REFERENCE: 5, Role.QUERY: 9}
+_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
 """With how many of the next peaks a peak makes triples."""
+_KEY_FAN: Final = {Role.REFERENCE: 2, Role.QUERY: 5}
+"""The same for the triples whose keys are stored and looked up."""
 _NEAREST_SECONDS: Final = 0.06
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_CENTS: Final = 1400.0
@@ -80,8 +82,8 @@ _RATIOS: Final = 24
 """Steps of the ratio of times in a key."""
 _INTERVALS: Final = 128
 
-_SLOWEST: Final = 0.72
-_FASTEST: Final = 1.4
+_SLOWEST: Final = 0.8
+_FASTEST: Final = 1.25
 """Speeds of the query relative to the reference that are looked for."""
 _MOST_CENTS: Final = 260.0
 """How much higher or lower the query may be."""
@@ -89,11 +91,15 @@ _MOST_CENTS: Final = 260.0
 _PLACE_SECONDS: Final = 0.2
 _PITCH_CENTS: Final = 26.0
 """Proposals that agree within twice these count for each other."""
-_SPEED_STEP: Final = 0.02
+_SPEED_STEP: Final = 0.025
 _SPEED_SPREAD: Final = 0.05
 """Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
 _LEAST_AGREEING: Final = 3
-_LEAST_PEAKS: Final = 6
+_LEAST_PEAKS: Final = 8
+_TRIALS: Final = 12.0
+"""Evidence that the best of all places, speeds and pitches has by chance, natural logarithm of their number."""
+_MARGIN: Final = 2.0
+"""Seconds before and after the proposed part of the work that are looked at."""
 _COARSE: Final = (0.25, 45.0)
 _LOOSE: Final = (0.09, 45.0)
 _TIGHT: Final = (0.035, 22.0)
@@ -325,7 +331,7 @@ def align(query: Constellation, work: Constellation) -> list[Coincidence]:
     """Find where two constellations coincide.
 
     Returns:
-        Surest first; parts of the query that coincide with several parts of the work appear several times.
+        Surest first; no two share a part of the query.
     """
     proposals = _proposals(query, work)
     found: list[Coincidence] = []
@@ -339,6 +345,9 @@ def align(query: Constellation, work: Constellation) -> list[Coincidence]:
             break
         found.append(best)
         proposals = _others(proposals, best)
+        query = _without(query, best)
+        if len(query) < _LEAST_PEAKS:
+            break
     return sorted(found, key=lambda one: -one.evidence)
 
 
@@ -395,7 +404,7 @@ def _fullest(proposals: _Proposals) -> list[tuple[float, float, float]]:
     counts = np.bincount(np.ravel_multi_index((slope, where, tone), shape), minlength=int(np.prod(shape)))
     grid = counts.reshape(shape)
     grid = grid[:, :-1] + grid[:, 1:]
-    grid = (grid[:, :, :-1] + grid[:, :, 1:]).astype(np.int64)
+    grid = grid[:, :, :-1] + grid[:, :, 1:]
     chosen: list[tuple[float, float, float]] = []
     for _ in range(_PROPOSALS):
         at, cell, pitch = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
@@ -414,6 +423,9 @@ def _judged(
 ) -> Coincidence | None:
     """Refine a proposal by the peaks that coincide, and weigh it."""
     speed, place, cents = proposal
+    low, high = place + speed * query.times[0] - _MARGIN, place + speed * query.times[-1] + _MARGIN
+    first, last = np.searchsorted(work.times, (low, high))
+    work = Constellation(work.times[first:last], work.cents[first:last])
     for seconds, pitch in (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT):
         asked, known = _coinciding(query, work, speed, place, cents, (seconds, pitch))
         if len(np.unique(known)) < _LEAST_PEAKS:
@@ -469,13 +481,13 @@ def _weighed(
     if chance >= 0.6:
         return None
     weights = np.where(hit, np.log(share / chance), np.log((1 - share) / (1 - chance)))
-    first, last, evidence = _heaviest(weights)
+    first, last, weight = _heaviest(weights)
     inside = part.times[first:last][hit[first:last]]
     if len(inside) < _LEAST_PEAKS or inside[-1] <= inside[0]:
         return None
     start, stop = (float((t - place) / speed) for t in (inside[0], inside[-1]))
     return Coincidence(
-        (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), evidence
+        (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - _TRIALS
     )
 
 
@@ -489,6 +501,11 @@ def _heaviest(weights: npt.NDArray[np.float64]) -> tuple[int, int, float]:
 
 
 def _others(proposals: _Proposals, found: Coincidence) -> _Proposals:
-    """The proposals that say something else of that part of the query, or speak of another part."""
-    inside = (proposals.query >= found.query[0] - 0.1) & (proposals.query <= found.query[1] + 0.1)
-    return proposals.of(~inside)
+    """The proposals that speak of another part of the query."""
+    return proposals.of((proposals.query < found.query[0]) | (proposals.query > found.query[1]))
+
+
+def _without(query: Constellation, found: Coincidence) -> Constellation:
+    """The peaks of the rest of the query: what is explained once is no evidence for anything else."""
+    rest = (query.times < found.query[0]) | (query.times > found.query[1])
+    return Constellation(query.times[rest], query.cents[rest])
