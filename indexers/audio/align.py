@@ -35,7 +35,7 @@ SEGMENTS: Final = 16
 BREAK_EVEN: Final = 0.36
 """Part of a code's bits that differ from which on it speaks against a copy."""
 
-FLOOR: Final = 150.0
+FLOOR: Final = 100.0
 """Evidence, in bits, below which a stretch is not reported."""
 
 UNRELATED: Final = 0.45
@@ -50,6 +50,15 @@ _MOST_PAIRS = 1 << 25
 _MOST_HITS = 1 << 15
 _CANDIDATES = 6
 """Lines that are looked at for one stretch."""
+
+_REACH = 10.0 / STEP
+"""Codes on both sides of a line's middle that it is first fitted to."""
+
+_MARGIN = 40
+"""Codes by which a stretch is tried to be longer, at least."""
+
+_GROWTH = 32.0
+"""Evidence that a longer stretch must bring: one code's bits."""
 
 _HALF = SUPPORT / RATE / 2
 """Seconds from the start of a code's sound to its middle."""
@@ -120,8 +129,8 @@ def chromaprint_stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch
     by_view = _Views(query, work)
     found: list[Stretch] = []
     while len(hits) and len(found) < SEGMENTS:
-        tracks = [by_view.track(line) for line in lines(hits, _CANDIDATES)]
-        best = max(tracks, key=lambda one: one.evidence)
+        rough = [by_view.rough(line) for line in lines(hits, _CANDIDATES)]
+        best = by_view.fitted(max(rough, key=lambda one: one.evidence))
         on_line = best.holds(hits)
         if best.evidence > 0:
             found.append(by_view.stretch(best, int(on_line.sum())))
@@ -225,26 +234,27 @@ class _Views:
         errors = np.bitwise_count(self._views[view][codes] ^ others)
         return np.where(inside, (even * 32 - errors) * self._free[codes], -even * 32)
 
-    def track(self, line: Line) -> _Track:
-        """Fit a line to the codes around the stretch in which it was found."""
-        view = line.layer
-        length = len(self._views[view])
+    def rough(self, line: Line) -> _Track:
+        """Fit a line roughly to the codes around the stretch in which it was found."""
+        length = len(self._views[line.layer])
         middle = line.query / STEP
-        reach = 10.0 / STEP
-        first, last = max(0, int(middle - reach)), min(length, int(middle + reach) + 1)
-        slope, offset = line.slope, line.work / STEP - line.slope * middle
-        track = _Track(view, slope, offset, first, last, -1.0)
-        for width in (2.0, 1.0, 0.5, 1.0, 0.5, 0.25):
+        first, last = max(0, int(middle - _REACH)), min(length, int(middle + _REACH) + 1)
+        offset = line.work / STEP - line.slope * middle
+        track = _Track(line.layer, line.slope, offset, first, last, 0.0)
+        return self._better(track, 1.0)
+
+    def fitted(self, track: _Track) -> _Track:
+        """Fit a line closely, and follow it as far as it goes."""
+        length = len(self._views[track.view])
+        for width in (0.5, 0.25):
             track = self._better(track, width)
-        while track.evidence > 0:
+        while track.evidence >= FLOOR / 2:
             # What is part of it reaches further than what found it.
-            margin = max(40, (track.last - track.first) // 2)
-            wider = _Track(
-                view, track.slope, track.offset,
-                max(0, track.first - margin), min(length, track.last + margin), track.evidence,
-            )  # fmt: skip
+            margin = max(_MARGIN, (track.last - track.first) // 2)
+            first, last = max(0, track.first - margin), min(length, track.last + margin)
+            wider = _Track(track.view, track.slope, track.offset, first, last, track.evidence)
             grown = self._better(self._better(wider, 0.5), 0.25)
-            if grown.evidence <= track.evidence + 32:
+            if grown.evidence <= track.evidence + _GROWTH:
                 break
             track = grown
         return track
