@@ -26,10 +26,12 @@ class MediaLimits:
     Attributes:
         max_pixels: Most pixels of one picture or frame, before decoding.
         max_frames: Most frames of an animated picture that are looked at.
+        max_seconds: Most seconds of sound.
     """
 
     max_pixels: int = 178_956_970  # 512 MiB of RGB: the point where Pillow warns of a bomb, doubled
     max_frames: int = 64
+    max_seconds: float = 36_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,14 @@ class AlignedSegment:
         work: Half-open interval in the reference.
         speed: Speed of the query relative to the reference; negative: backwards.
         unit: What the intervals count.
+        pitch_cents: How much higher the query sounds than the reference, in hundredths of a semitone.
     """
 
     query: tuple[float, float]
     work: tuple[float, float]
     speed: float
     unit: SpanUnit
+    pitch_cents: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
