@@ -15,13 +15,15 @@ from typing import Final
 import av
 import numpy as np
 import numpy.typing as npt
+import scipy.ndimage
 import scipy.signal
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 from av.filter import Graph
 
 Sound = npt.NDArray[np.float32]
-"""(2, n) stereo in −1..1, at `RATE`."""
+"""(2, n) stereo in -1..1, at `RATE`."""
 
 RATE: Final = 22_050
 
@@ -118,7 +120,9 @@ def coded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = R
     """Encode and decode again, at the sample rate that the codec wants."""
     file = io.BytesIO()
     with av.open(file, "w", container) as output:
-        stream = output.add_stream(codec, rate=rate, bit_rate=bit_rate, layout="stereo")
+        stream = output.add_stream(codec, rate=rate)
+        assert isinstance(stream, AudioStream)  # noqa: S101 - a codec of sound
+        stream.bit_rate, stream.layout = bit_rate, "stereo"
         resampler = AudioResampler(
             stream.format.name, "stereo", rate, frame_size=stream.codec_context.frame_size or None
         )
@@ -131,7 +135,7 @@ def coded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = R
 
 def decoded(file: io.BytesIO) -> Sound:
     """Decode a sound file as stereo at `RATE`."""
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         resampler = AudioResampler("fltp", "stereo", RATE)
         frames = [new for old in container.decode(audio=0) for new in resampler.resample(old)]
         frames += resampler.resample(None)
@@ -168,14 +172,12 @@ def _tempo(sound: Sound, factor: float) -> Sound:
         except (av.error.EOFError, av.error.BlockingIOError):
             return np.concatenate(pieces, axis=1, dtype=np.float32)
         assert isinstance(frame, AudioFrame)  # noqa: S101 - the sink is one of sound
-        pieces.append(frame.to_ndarray())
+        pieces.append(np.asarray(frame.to_ndarray(), np.float32))
 
 
 def _speed(sound: Sound, factor: float) -> Sound:
     """Play faster by a factor, and higher by the same."""
-    return np.asarray(
-        scipy.signal.resample(sound, round(sound.shape[1] / factor), axis=1), np.float32
-    )
+    return np.asarray(scipy.signal.resample(sound, round(sound.shape[1] / factor), axis=1), np.float32)
 
 
 def _pitch(sound: Sound, factor: float) -> Sound:
@@ -210,22 +212,23 @@ def _envelope(sound: Sound, seconds: float) -> npt.NDArray[np.float32]:
     """How loud it is around each sample, (n,)."""
     width = max(1, round(seconds * RATE))
     power = scipy.ndimage.uniform_filter1d(np.square(sound).mean(axis=0), width)
-    return np.sqrt(np.maximum(power, 1e-10), dtype=np.float32)
+    return np.asarray(np.sqrt(np.maximum(power, 1e-10)), np.float32)
 
 
 def _compressed(sound: Sound, strength: float, seconds: float = 0.05) -> Sound:
-    """Dynamic range made smaller: level to the power of 1 − strength."""
-    return _fitted(sound * (_envelope(sound, seconds) / np.float32(_level(sound))) ** np.float32(-strength))
+    """Dynamic range made smaller: level to the power of 1 - strength."""
+    gain = (_envelope(sound, seconds) / np.float32(_level(sound))) ** np.float32(-strength)
+    return _fitted(np.asarray(sound * gain, np.float32))
 
 
 def _loudness_war(sound: Sound, _hand: Hand) -> Sound:
     """Squeezed, turned up by 12 dB, and clipped."""
     loud = _compressed(sound, 0.6, 0.02)
-    return np.tanh(loud * np.float32(4 * 0.25 / _level(loud))).astype(np.float32)
+    return np.asarray(np.tanh(loud / np.float32(_level(loud))), np.float32)
 
 
 def _without_voice(sound: Sound, _hand: Hand) -> Sound:
-    """What both channels share taken away above 150 Hz; with (nearly) one channel, 250 to 3,000 Hz by 20 dB."""
+    """What both channels share taken away above 150 Hz; with one channel, most of 250 to 3,000 Hz."""
     middle, side = sound.mean(axis=0), (sound[0] - sound[1]) / 2
     if np.std(side) < 0.02 * np.std(middle):
         return _fitted(sound - np.float32(0.9) * _filtered(sound, "bandpass", (250, 3000), 2))

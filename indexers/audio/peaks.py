@@ -1,21 +1,23 @@
 """Constellations of spectral peaks, and where two of them coincide after a change of pitch and tempo.
 
 A peak is a point in time and log-frequency that is louder than all around it: what is left of music after
-compression, a room, a voice over it. Of three peaks, the two intervals in cents and the ratio of the two times
-between them stay as they are when the sound is played faster, slower, higher or lower; the idea is that of
-Panako (Six and Leman, ISMIR 2014, https://archives.ismir.net/ismir2014/paper/000122.pdf) and Quad (Sonnleitner
-and Widmer, IEEE/ACM TASLP 24(3), 2016, https://doi.org/10.1109/TASLP.2015.2509248). The code and all constants
-are our own.
+compression, a room, a voice over it. Of three peaks, the two intervals in cents and the ratio of the two
+times between them stay as they are when the sound is played faster, slower, higher or lower; the idea is
+that of Panako (Six and Leman, ISMIR 2014, https://archives.ismir.net/ismir2014/paper/000122.pdf) and Quad
+(Sonnleitner and Widmer, IEEE/ACM TASLP 24(3), 2016, https://doi.org/10.1109/TASLP.2015.2509248). The code
+and all constants are our own.
 
-Stored are the peaks (`PEAKS`) and, for looking up, the keys of a few triples (`TRIPLES`). References have few
-peaks and triples, queries many: what a copy adds (a voice, another track) must not crowd out what it copies.
+Stored are the peaks (`PEAKS`) and, for looking up, the keys of a few triples (`TRIPLES`). References have
+few peaks and triples, queries many: what a copy adds (a voice, another track) must not crowd out what it
+copies.
 
-Two constellations are aligned by their triples, which are made again from the peaks: each pair of like triples
-proposes a pitch, a tempo and a place. The proposals that most pairs agree on are refined and then judged by the
-peaks alone: how many of the reference's coincide with one of the query's, against how many do so when the same
-peaks are shifted to where nothing should coincide.
+Two constellations are aligned by their triples, which are made again from the peaks: each pair of like
+triples proposes a pitch, a tempo and a place. The proposals that most pairs agree on are refined and then
+judged by the peaks alone: how many of the reference's coincide with one of the query's, against how many do
+so when the same peaks are shifted to where nothing should coincide.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -81,6 +83,8 @@ _INTERVAL: Final = 30.0
 _RATIOS: Final = 24
 """Steps of the ratio of times in a key."""
 _INTERVALS: Final = 128
+_NEIGHBOURS: Final = 8
+"""Keys of a query's triple: two of each measure; the first is its own."""
 
 _SLOWEST: Final = 0.8
 _FASTEST: Final = 1.25
@@ -97,7 +101,7 @@ _SPEED_SPREAD: Final = 0.05
 _LEAST_AGREEING: Final = 3
 _LEAST_PEAKS: Final = 8
 _TRIALS: Final = 12.0
-"""Evidence that the best of all places, speeds and pitches has by chance, natural logarithm of their number."""
+"""Evidence that the best of all places, speeds and pitches has by chance: the logarithm of their number."""
 _MARGIN: Final = 2.0
 """Seconds before and after the proposed part of the work that are looked at."""
 _COARSE: Final = (0.25, 45.0)
@@ -112,11 +116,9 @@ LEAST_EVIDENCE: Final = 9.0
 _HIT: Final = 0.35
 """Share of the reference's peaks that coincide in a copy, at least for judging where it starts and ends."""
 _SHIFTS: Final = tuple(
-    (seconds, cents)
-    for seconds in (-0.61, -0.37, 0.0, 0.29, 0.53)
-    for cents in (-310.0, -170.0, 130.0, 270.0)
+    (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)
 )
-"""Where the peaks are shifted to see how many coincide by chance."""
+"""Where the peaks are shifted to see how many coincide by chance: along the scale that most music keeps to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +247,7 @@ def _vertex(
 ) -> npt.NDArray[np.float64]:
     """How far from the middle of three points their parabola is highest, -0.5 to 0.5."""
     bend = np.minimum((before - 2 * at + after).astype(np.float64), -1e-9)
-    return np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+    return np.asarray(np.clip(0.5 * (before - after) / bend, -0.5, 0.5), np.float64)
 
 
 def _strongest(
@@ -427,7 +429,7 @@ def _judged(
     first, last = np.searchsorted(work.times, (low, high))
     work = Constellation(work.times[first:last], work.cents[first:last])
     for seconds, pitch in (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT):
-        asked, known = _coinciding(query, work, speed, place, cents, (seconds, pitch))
+        asked, known = _coinciding(query, work, speed, place, cents, tolerance=(seconds, pitch))
         if len(np.unique(known)) < _LEAST_PEAKS:
             return None
         there, here = work.times[known], query.times[asked]
@@ -446,6 +448,7 @@ def _coinciding(
     speed: float,
     place: float,
     cents: float,
+    *,
     tolerance: tuple[float, float],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pairs of peaks, of the query and of the reference, that lie within a tolerance of each other."""
@@ -469,18 +472,18 @@ def _weighed(
     part = Constellation(work.times[begin:end], work.cents[begin:end])
     if len(part) < _LEAST_PEAKS:
         return None
-    _, known = _coinciding(query, part, speed, place, cents, _TIGHT)
+    _, known = _coinciding(query, part, speed, place, cents, tolerance=_TIGHT)
     hit = np.zeros(len(part), np.bool_)
     hit[known] = True
     shifted = [
-        np.unique(_coinciding(query, part, speed, place + seconds, cents + pitch, _TIGHT)[1]).size
+        np.unique(_coinciding(query, part, speed, place + seconds, cents + pitch, tolerance=_TIGHT)[1]).size
         for seconds, pitch in _SHIFTS
     ]
     chance = (sum(shifted) + 1) / (len(_SHIFTS) * len(part) + 2)
     share = min(max(float(hit.mean()), _HIT, 1.5 * chance), 0.95)
     if chance >= 0.6:
         return None
-    weights = np.where(hit, np.log(share / chance), np.log((1 - share) / (1 - chance)))
+    weights = np.where(hit, math.log(share / chance), math.log((1 - share) / (1 - chance)))
     first, last, weight = _heaviest(weights)
     inside = part.times[first:last][hit[first:last]]
     if len(inside) < _LEAST_PEAKS or inside[-1] <= inside[0]:
@@ -509,3 +512,47 @@ def _without(query: Constellation, found: Coincidence) -> Constellation:
     """The peaks of the rest of the query: what is explained once is no evidence for anything else."""
     rest = (query.times < found.query[0]) | (query.times > found.query[1])
     return Constellation(query.times[rest], query.cents[rest])
+
+
+def fingerprints(pieces: Iterable[Segment[npt.NDArray[np.float32]]], role: Role) -> list[Fingerprint]:
+    """Describe a sound by its `PEAKS` and by keys to look up (`TRIPLES`); what is silent has neither.
+
+    Args:
+        pieces: As for `constellation`.
+        role: A query gets more peaks and keys, and neighbouring keys as view 1.
+    """
+    return described(constellation(pieces, role), role)
+
+
+def described(peaks: Constellation, role: Role) -> list[Fingerprint]:
+    """Write peaks down as fingerprints: `PEAKS`, and `TRIPLES` where there are any."""
+    if not len(peaks):
+        return []
+    rows = peaks.cents.astype(">u2").view(np.uint8).reshape(-1, 2)
+    written = [_fingerprint(PEAKS, rows, peaks.times, peaks.times + 0.001, np.zeros(len(rows), np.uint8))]
+    asks = role is Role.QUERY
+    made = triples(peaks, _KEY_FAN[role], neighbours=asks)
+    if len(made.keys):
+        keys = made.keys.astype(">u4").view(np.uint8).reshape(-1, 4)
+        views = np.ones(len(keys), np.uint8)
+        views[: len(keys) // _NEIGHBOURS if asks else None] = 0
+        written.append(_fingerprint(TRIPLES, keys, made.times, made.times + made.spans, views))
+    return written
+
+
+def read(fingerprint: Fingerprint) -> Constellation:
+    """The peaks that `described` wrote down as `PEAKS`, in the order of time."""
+    cents = np.ascontiguousarray(fingerprint.descriptors).view(">u2").ravel().astype(np.float64)
+    order = np.argsort(fingerprint.spans[:, 0], kind="stable")
+    return Constellation(fingerprint.spans[order, 0], cents[order])
+
+
+def _fingerprint(
+    scheme: Scheme,
+    rows: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.float64],
+    ends: npt.NDArray[np.float64],
+    views: npt.NDArray[np.uint8],
+) -> Fingerprint:
+    spans: npt.NDArray[np.float64] = np.stack([starts, ends], axis=1).round(3)
+    return Fingerprint(scheme, rows, spans, np.ones(len(rows), np.float32), views)
