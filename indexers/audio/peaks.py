@@ -72,7 +72,7 @@ _DENSITY: Final = {Role.REFERENCE: 16, Role.QUERY: 32}
 
 _FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
 """With how many of the next peaks a peak makes triples."""
-_KEY_FAN: Final = {Role.REFERENCE: 2, Role.QUERY: 5}
+_KEY_FAN: Final = {Role.REFERENCE: 3, Role.QUERY: 6}
 """The same for the triples whose keys are stored and looked up."""
 _NEAREST_SECONDS: Final = 0.06
 _FARTHEST_SECONDS: Final = 2.0
@@ -118,7 +118,7 @@ _HIT: Final = 0.35
 _SHIFTS: Final = tuple(
     (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)
 )
-"""Where the peaks are shifted to see how many coincide by chance: along the scale that most music keeps to."""
+"""Where peaks are shifted to see how many coincide by chance: along the scale that most music keeps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
