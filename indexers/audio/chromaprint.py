@@ -171,11 +171,12 @@ def positions(spans: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 def qualities(rows: Codes) -> npt.NDArray[np.float32]:
     """How much can be told from rows, (n, `CODES`): (n,) 0..1.
 
-    Codes of silence, of a tone or of hum stay as they are, and are the same for all silences, and all tones of
-    one pitch. Music changes bits all the time: see `QUALITY_FLIPS`.
+    Codes of silence, of a tone or of hum stay as they are, and are the same for all silences, and all
+    tones of one pitch. Music changes bits all the time: see `QUALITY_FLIPS`.
     """
     flips = np.bitwise_count(rows[:, 1:] ^ rows[:, :-1]).sum(axis=1, dtype=np.int64)
-    return (flips / QUALITY_FLIPS).clip(0, 1).astype(np.float32)
+    quality: npt.NDArray[np.float32] = (flips / QUALITY_FLIPS).clip(0, 1).astype(np.float32)
+    return quality
 
 
 def _padded(sounds: Iterable[Sound]) -> Iterator[Sound]:

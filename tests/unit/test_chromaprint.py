@@ -30,7 +30,7 @@ def fixed_pcm(seconds: int = 24) -> npt.NDArray[np.int16]:
 
 
 def as_sound(pcm: npt.NDArray[np.int16]) -> Sound:
-    return pcm.astype(np.float32) / 32768
+    return (pcm / 32768).astype(np.float32)
 
 
 def pieces(sound: Sound, length: int = 30 * RATE) -> list[Segment[Sound]]:
