@@ -29,6 +29,9 @@ from indexers.modality import AlignedSegment, Alignment
 RADIUS: Final = 88
 """Bits within which two rows are a hit."""
 
+TELLING: Final = 0.25
+"""Quality of a row below which it says nothing."""
+
 SEGMENTS: Final = 16
 """Most stretches that are reported."""
 
@@ -177,8 +180,8 @@ def _thinned(query: Fingerprint, work: Fingerprint) -> tuple[npt.NDArray[np.int6
     Every second code of a query is enough, as neighbours are alike. Then rows of the work are left out: a
     stretch that is long enough to matter among hours has hits all the same.
     """
-    mine = np.flatnonzero(query.quality > 0)
-    theirs = np.flatnonzero(work.quality > 0)
+    mine = np.flatnonzero(query.quality >= TELLING)
+    theirs = np.flatnonzero(work.quality >= TELLING)
     if len(mine) * len(theirs) > _MOST_PAIRS:
         mine = mine[positions(query.spans[mine]) % 2 == 0]
     stride = -(-len(mine) * len(theirs) // _MOST_PAIRS)

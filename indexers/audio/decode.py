@@ -66,7 +66,7 @@ _OPTIONS = {
 }
 
 _AGAINST = -0.5
-"""Correlation of left and right from which down they run against each other. Music: above 0."""
+"""Correlation of left and right from which down they run against each other; in music it is above 0."""
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""
