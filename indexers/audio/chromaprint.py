@@ -182,9 +182,9 @@ def positions(spans: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 def qualities(rows: Codes, lively: Liveliness) -> npt.NDArray[np.float32]:
     """How much can be told from rows, (n, `CODES`) both: (n,) 0..1.
 
-    Codes of silence, of a tone or of hum stay as they are, and are the same for all silences, and all tones of
-    one pitch: bits must change. Codes of noise change by chance, and are much alike for all noises, since the
-    notes that they are taken from do not: these must change too.
+    Codes of silence, of a tone or of hum stay as they are, and are the same for all silences, and all tones
+    of one pitch: bits must change. Codes of noise change by chance, and are much alike for all noises, since
+    the notes that they are taken from do not: these must change too.
     """
     flips = np.bitwise_count(rows[:, 1:] ^ rows[:, :-1]).sum(axis=1, dtype=np.int64)
     moving = (lively.mean(axis=1) - NOISE_LIVELINESS) / (FULL_LIVELINESS - NOISE_LIVELINESS)
@@ -205,16 +205,12 @@ def _padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
 def _rows(of_pitches: Codes, lively: Liveliness, starts: npt.NDArray[np.int64], views: range) -> Fingerprint:
     """Rows of some views: of each start all views, one after the other."""
     places = starts[:, np.newaxis] + np.arange(CODES)
-    rows, moving = (
-        np.ascontiguousarray(values[:, views.start : views.stop].T[:, places].transpose(1, 0, 2)).reshape(
-            -1, CODES
-        )
-        for values in (of_pitches, lively)
-    )
+    rows = of_pitches[places, views.start : views.stop].transpose(0, 2, 1).reshape(-1, CODES)
+    moving = lively[places, views.start : views.stop].transpose(0, 2, 1).reshape(-1, CODES)
     begins = np.repeat(starts * STEP, len(views))
     return Fingerprint(
         CHROMAPRINT,
-        rows.astype(">u4").view(np.uint8),
+        np.ascontiguousarray(rows, ">u4").view(np.uint8),
         np.stack([begins, begins + ROW_SUPPORT / RATE], axis=1),
         qualities(rows, moving),
         np.tile(np.array(views, np.uint8), len(starts)),

@@ -75,7 +75,7 @@ _JITTER = 0.1
 """Seconds by which time stamps may be off without a gap: containers round them."""
 
 _LONGEST_GAP = 600.0
-"""Seconds from which on a jump of time stamps is another clock, not a gap: recordings are joined like this."""
+"""Seconds from which on a jump of time stamps is another clock, not a gap: recordings are joined so."""
 
 _SIGNATURES = {
     "FLAC": rb"fLaC",
