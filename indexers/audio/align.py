@@ -50,7 +50,8 @@ _PAIRS = 1 << 16
 _MOST_PAIRS = 1 << 25
 """Pairs of rows compared in all: 0.2 s. Of longer media, fewer rows are compared (`_thinned`)."""
 
-_MOST_HITS = 1 << 15
+_MOST_HITS = 1 << 12
+"""Hits that vote, the nearest ones: what voting costs grows with them."""
 _CANDIDATES = 6
 """Lines that are looked at for one stretch."""
 
