@@ -20,7 +20,7 @@ class AudioModality:
     channels: tuple[Channel, ...] = (
         Channel(
             chromaprint.CHROMAPRINT,
-            Search(align.RADIUS, align.RADIUS, min_quality=0.25, nearest=20),
+            Search(align.RADIUS, align.RADIUS, min_quality=align.TELLING, nearest=20),
             views=len(chromaprint.PITCHES),
             query_rows=len(chromaprint.PITCHES) * _PIECE_ROWS,
             reference_rows=_PIECE_ROWS // chromaprint.CODES + 1,

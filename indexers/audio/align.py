@@ -29,6 +29,9 @@ from indexers.modality import AlignedSegment, Alignment
 RADIUS: Final = 88
 """Bits within which two rows are a hit."""
 
+TELLING: Final = 0.25
+"""Quality of a row below which it says nothing."""
+
 SEGMENTS: Final = 16
 """Most stretches that are reported."""
 
@@ -47,7 +50,8 @@ _PAIRS = 1 << 16
 _MOST_PAIRS = 1 << 25
 """Pairs of rows compared in all: 0.2 s. Of longer media, fewer rows are compared (`_thinned`)."""
 
-_MOST_HITS = 1 << 15
+_MOST_HITS = 1 << 12
+"""Hits that vote, the nearest ones: what voting costs grows with them."""
 _CANDIDATES = 6
 """Lines that are looked at for one stretch."""
 
@@ -124,7 +128,7 @@ def _coverage(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float
 def chromaprint_stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
     """Find stretches of a query that sound like stretches of a work, by Chromaprint's codes, best first."""
     hits = _hits(query, work)
-    if not len(hits):
+    if hits is None:
         return []
     by_view = _Views(query, work)
     found: list[Stretch] = []
@@ -142,9 +146,11 @@ def chromaprint_stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch
     return found
 
 
-def _hits(query: Fingerprint, work: Fingerprint) -> Hits:
-    """Pairs of rows within `RADIUS`; times are those of the rows' first codes."""
+def _hits(query: Fingerprint, work: Fingerprint) -> Hits | None:
+    """Pairs of rows within `RADIUS`; times are those of the rows' first codes. None: no row says anything."""
     mine, theirs = _thinned(query, work)
+    if not len(mine) or not len(theirs):
+        return None
     words, others = query.descriptors[mine].view(np.uint64), work.descriptors[theirs].view(np.uint64)
     at_once = max(1, _PAIRS // len(theirs))
     rows, columns, bits = [], [], []
@@ -162,23 +168,21 @@ def _hits(query: Fingerprint, work: Fingerprint) -> Hits:
         nearest = np.argpartition(distance, _MOST_HITS)[:_MOST_HITS]
         row, column, distance = row[nearest], column[nearest], distance[nearest]
     return Hits(
-        positions(query.spans[mine[row]]) * STEP,
-        positions(work.spans[theirs[column]]) * STEP,
-        RADIUS + 8.0 - distance,
+        positions(query.spans[mine[row]]).astype(np.float64) * STEP,
+        positions(work.spans[theirs[column]]).astype(np.float64) * STEP,
+        RADIUS + 8.0 - distance.astype(np.float64),
         query.views[mine[row]].astype(np.int64),
     )
 
 
-def _thinned(
-    query: Fingerprint, work: Fingerprint
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _thinned(query: Fingerprint, work: Fingerprint) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Which rows of both are compared: those that say something, and of very long media not all.
 
     Every second code of a query is enough, as neighbours are alike. Then rows of the work are left out: a
     stretch that is long enough to matter among hours has hits all the same.
     """
-    mine = np.flatnonzero(query.quality > 0)
-    theirs = np.flatnonzero(work.quality > 0)
+    mine = np.flatnonzero(query.quality >= TELLING)
+    theirs = np.flatnonzero(work.quality >= TELLING)
     if len(mine) * len(theirs) > _MOST_PAIRS:
         mine = mine[positions(query.spans[mine]) % 2 == 0]
     stride = -(-len(mine) * len(theirs) // _MOST_PAIRS)
@@ -226,8 +230,10 @@ class _Views:
         self._work = np.concatenate([np.zeros(start, np.uint32), codes])
         self._free = np.ones(max(map(len, self._views.values())))
 
-    def _gains(self, view: int, codes: npt.NDArray[np.int64], places: npt.NDArray[np.float64], even: float):
-        """Bits that speak for a copy, at codes of the query and places in the work; same shape as `places`."""
+    def _gains(
+        self, view: int, codes: npt.NDArray[np.int64], places: npt.NDArray[np.float64], even: float
+    ) -> npt.NDArray[np.float64]:
+        """Bits that speak for a copy, at codes of the query and places in the work, as many as `places`."""
         nearest = np.rint(places).astype(np.int64)
         inside = (nearest >= 0) & (nearest < len(self._work))
         others = self._work[nearest.clip(0, len(self._work) - 1)]
@@ -296,10 +302,10 @@ class _Views:
             start -= min(_HALF, start, (track.at(first) * STEP + _HALF) / track.slope)
         if last == length or track.at(last - 1) > len(self._work) - 1.5:
             end += _HALF
-        work_of = lambda time: max(0.0, (track.at(0) * STEP + _HALF) + track.slope * (time - _HALF))  # noqa: E731
+        work = [max(0.0, track.at(0) * STEP + _HALF + track.slope * (time - _HALF)) for time in (start, end)]
         segment = AlignedSegment(
             query=(start, end),
-            work=(work_of(start), work_of(end)),
+            work=(work[0], work[1]),
             speed=track.slope,
             unit=SpanUnit.SECOND,
             pitch_cents=self._cents(track, first, last),
@@ -310,7 +316,7 @@ class _Views:
         """Where the stretch starts and ends, and the part of its bits that differ."""
         length = len(self._views[track.view])
         codes = np.arange(max(0, track.first - 12), min(length, track.last + 12))
-        places = track.at(0) + track.slope * codes
+        places = track.at(0) + track.slope * codes.astype(np.float64)
         inner = slice(track.first - int(codes[0]), track.last - int(codes[0]))
         error = 1.0 - self._gains(track.view, codes, places, 1.0)[inner].mean() / 32
         even = (error + UNRELATED) / 2
@@ -322,7 +328,7 @@ class _Views:
     def _cents(self, track: _Track, first: int, last: int) -> float:
         """The pitch at which the codes differ least, by the parabola through three of them."""
         codes = np.arange(first, last)
-        places = track.at(0) + track.slope * codes
+        places = track.at(0) + track.slope * codes.astype(np.float64)
         order = sorted(self._views, key=lambda view: PITCHES[view])
         cents = [PITCHES[view] for view in order]
         here = order.index(track.view)

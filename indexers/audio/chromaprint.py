@@ -61,6 +61,13 @@ ROW_SUPPORT: Final = SUPPORT + (CODES - 1) * HOP
 QUALITY_FLIPS: Final = 24
 """Bits that change from code to code within a row, in all, from which it has quality 1."""
 
+NOISE_LIVELINESS: Final = 0.035
+FULL_LIVELINESS: Final = 0.07
+"""How much notes change, of a norm of 1, where quality is 0 and 1.
+
+White noise has 0.02, muffled noise 0.04; music half the time above 0.11, a fiftieth of it below 0.04.
+"""
+
 _LOWEST, _HIGHEST = 28.0, 3520.0
 _NOTES = 12
 _NOTE_ZERO = 440.0 / 16
@@ -95,10 +102,12 @@ _AT_ONCE = 48
 """Spectra computed at a time: they stay in the processor's cache."""
 
 Codes = npt.NDArray[np.uint32]
+Liveliness = npt.NDArray[np.float32]
+"""How much the notes that codes were taken from change over time, 0..1."""
 
 
-def stream(pieces: Iterable[Sound], cents: tuple[int, ...] = (0,)) -> Iterator[Codes]:
-    """Yield the codes of a sound that comes in pieces, (codes, pitches) for each piece.
+def stream(pieces: Iterable[Sound], cents: tuple[int, ...] = (0,)) -> Iterator[tuple[Codes, Liveliness]]:
+    """Yield the codes of a sound that comes in pieces, and how lively each is: (codes, pitches) both.
 
     Args:
         pieces: Consecutive samples, -1..1, at `RATE`.
@@ -122,7 +131,7 @@ def stream(pieces: Iterable[Sound], cents: tuple[int, ...] = (0,)) -> Iterator[C
 
 def codes(sound: Sound) -> Codes:
     """All codes of a sound as it is, (n,): what Chromaprint's library gives for it."""
-    return np.concatenate([np.empty((0, 1), np.uint32), *stream([sound])])[:, 0]
+    return np.concatenate([np.empty((0, 1), np.uint32), *(some for some, _ in stream([sound]))])[:, 0]
 
 
 def fingerprint(pieces: Iterable[Segment[Sound]], role: Role) -> Iterator[Fingerprint]:
@@ -136,15 +145,17 @@ def fingerprint(pieces: Iterable[Segment[Sound]], role: Role) -> Iterator[Finger
     """
     cents = (0,) if role is Role.REFERENCE else PITCHES
     sounds = (piece.data for piece in pieces)
-    of_pitches = np.concatenate([np.empty((0, len(cents)), np.uint32), *stream(_padded(sounds), cents)])
+    parts = list(stream(_padded(sounds), cents))
+    of_pitches = np.concatenate([np.empty((0, len(cents)), np.uint32), *(some for some, _ in parts)])
+    lively = np.concatenate([np.empty((0, len(cents)), np.float32), *(some for _, some in parts)])
     hop = CODES if role is Role.REFERENCE else 1
     last = len(of_pitches) - CODES
     starts = np.arange(0, last + 1, hop)
     if len(starts) and starts[-1] < last:
         starts = np.append(starts, last)
-    yield _rows(of_pitches, starts, range(1))
+    yield _rows(of_pitches, lively, starts, range(1))
     if role is Role.QUERY:
-        yield _rows(of_pitches, starts, range(1, len(cents)))
+        yield _rows(of_pitches, lively, starts, range(1, len(cents)))
 
 
 def codes_of(descriptors: npt.NDArray[np.uint8], spans: npt.NDArray[np.float64]) -> tuple[int, Codes]:
@@ -168,14 +179,17 @@ def positions(spans: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def qualities(rows: Codes) -> npt.NDArray[np.float32]:
-    """How much can be told from rows, (n, `CODES`): (n,) 0..1.
+def qualities(rows: Codes, lively: Liveliness) -> npt.NDArray[np.float32]:
+    """How much can be told from rows, (n, `CODES`) both: (n,) 0..1.
 
-    Codes of silence, of a tone or of hum stay as they are, and are the same for all silences, and all tones of
-    one pitch. Music changes bits all the time: see `QUALITY_FLIPS`.
+    Codes of silence, of a tone or of hum stay as they are, and are the same for all silences, and all tones
+    of one pitch: bits must change. Codes of noise change by chance, and are much alike for all noises, since
+    the notes that they are taken from do not: these must change too.
     """
     flips = np.bitwise_count(rows[:, 1:] ^ rows[:, :-1]).sum(axis=1, dtype=np.int64)
-    return (flips / QUALITY_FLIPS).clip(0, 1).astype(np.float32)
+    moving = (lively.mean(axis=1) - NOISE_LIVELINESS) / (FULL_LIVELINESS - NOISE_LIVELINESS)
+    quality: npt.NDArray[np.float32] = np.minimum(flips / QUALITY_FLIPS, moving).clip(0, 1).astype(np.float32)
+    return quality
 
 
 def _padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
@@ -188,16 +202,17 @@ def _padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
         yield np.zeros(ROW_SUPPORT - length, np.float32)
 
 
-def _rows(of_pitches: Codes, starts: npt.NDArray[np.int64], views: range) -> Fingerprint:
+def _rows(of_pitches: Codes, lively: Liveliness, starts: npt.NDArray[np.int64], views: range) -> Fingerprint:
     """Rows of some views: of each start all views, one after the other."""
-    windows = of_pitches[:, views.start : views.stop].T[:, starts[:, np.newaxis] + np.arange(CODES)]
-    rows = np.ascontiguousarray(windows.transpose(1, 0, 2)).reshape(-1, CODES)
+    places = starts[:, np.newaxis] + np.arange(CODES)
+    rows = of_pitches[places, views.start : views.stop].transpose(0, 2, 1).reshape(-1, CODES)
+    moving = lively[places, views.start : views.stop].transpose(0, 2, 1).reshape(-1, CODES)
     begins = np.repeat(starts * STEP, len(views))
     return Fingerprint(
         CHROMAPRINT,
-        rows.astype(">u4").view(np.uint8),
+        np.ascontiguousarray(rows, ">u4").view(np.uint8),
         np.stack([begins, begins + ROW_SUPPORT / RATE], axis=1),
-        qualities(rows),
+        qualities(rows, moving),
         np.tile(np.array(views, np.uint8), len(starts)),
     )
 
@@ -234,8 +249,8 @@ def _energies(
     return energies
 
 
-def _codes(notes: npt.NDArray[np.float64]) -> Codes:
-    """Codes of consecutive spectra's notes, (n, pitches, 12): (n - `_CONTEXT`, pitches)."""
+def _codes(notes: npt.NDArray[np.float64]) -> tuple[Codes, Liveliness]:
+    """Codes of consecutive spectra's notes, (n, pitches, 12), and how lively: (n - `_CONTEXT`, pitches)."""
     length = len(notes) - len(_SMOOTHING) + 1
     smooth = np.zeros((length, *notes.shape[1:]))
     for place, weight in enumerate(_SMOOTHING):
@@ -250,7 +265,19 @@ def _codes(notes: npt.NDArray[np.float64]) -> Codes:
         ratio = _ratio(corners, values.shape[1], kind, slice(note, note + high), wide)
         level = sum((ratio >= threshold).astype(np.intp) for threshold in np.exp(thresholds))
         values = (values << 2) | _GRAY[level]
-    return np.ascontiguousarray(values.T)
+    return np.ascontiguousarray(values.T), _lively(picture)
+
+
+def _lively(picture: npt.NDArray[np.float64]) -> Liveliness:
+    """Standard deviation of the notes over the frames of each code, over all notes: (codes, pitches)."""
+    sums, squares = (
+        np.concatenate([np.zeros((1, *picture.shape[1:])), values.cumsum(axis=0)])
+        for values in (picture, np.square(picture))
+    )
+    mean = (sums[_WIDTH:] - sums[:-_WIDTH]) / _WIDTH
+    variance = (squares[_WIDTH:] - squares[:-_WIDTH]) / _WIDTH - np.square(mean)
+    lively: Liveliness = np.sqrt(variance.clip(0).mean(axis=2)).astype(np.float32)
+    return lively
 
 
 def _ratio(

@@ -53,8 +53,8 @@ HEAD_BYTES: Final = 4096
 
 _DEMUXERS = (
     "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf", "dts", "eac3",
-    "flac", "flv", "loas", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg", "mpegts",
-    "mxf", "ogg", "oma", "qcp", "rm", "tak", "tta", "voc", "w64", "wav", "wv",
+    "flac", "flv", "loas", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg",
+    "mpegts", "mxf", "ogg", "oma", "qcp", "rm", "tak", "tta", "voc", "w64", "wav", "wv",
 )  # fmt: skip
 """FFmpeg's names of what is read: none of them opens another file."""
 
@@ -66,7 +66,7 @@ _OPTIONS = {
 }
 
 _AGAINST = -0.5
-"""Correlation of left and right from which down they run against each other. In music it is mostly above 0."""
+"""Correlation of left and right from which down they run against each other; in music it is above 0."""
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""
@@ -75,7 +75,7 @@ _JITTER = 0.1
 """Seconds by which time stamps may be off without a gap: containers round them."""
 
 _LONGEST_GAP = 600.0
-"""Seconds from which on a jump of time stamps is another clock, not a gap: recordings are joined like this."""
+"""Seconds from which on a jump of time stamps is another clock, not a gap: recordings are joined so."""
 
 _SIGNATURES = {
     "FLAC": rb"fLaC",
@@ -202,9 +202,7 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
         yield Segment(start / RATE, count / RATE, sound)
 
 
-def _regular(
-    pieces: Iterable[npt.NDArray[np.float32]], length: int
-) -> Iterator[npt.NDArray[np.float32]]:
+def _regular(pieces: Iterable[npt.NDArray[np.float32]], length: int) -> Iterator[npt.NDArray[np.float32]]:
     """Cut a sound that comes in pieces of any length into pieces of one length; the last may be shorter.
 
     Args:
@@ -236,7 +234,8 @@ def _mono(sides: npt.NDArray[np.float32]) -> Sound:
     power = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
     if power and float(left @ right) / power < _AGAINST:
         right = -right
-    return (left + right) / 2
+    mean: Sound = (left + right) / 2
+    return mean
 
 
 def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
@@ -288,7 +287,7 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
             continue
 
 
-def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet]:
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator["Packet[AudioStream]"]:
     """Yield packets as far as the container can be read."""
     packets = container.demux(stream)
     while True:
@@ -429,7 +428,7 @@ class _Resampler:
             except (BlockingIOError, av.error.EOFError):
                 return
             if isinstance(sound, AudioFrame):
-                yield sound.to_ndarray()
+                yield np.asarray(sound.to_ndarray(), np.float32)
 
 
 def _in_turn(channels: int) -> str:

@@ -18,7 +18,7 @@ CELL: Final = 0.25
 """Width of a cell in seconds of the work."""
 
 BLOCK: Final = 20.0
-"""Seconds of the query that vote together: at its ends a slope between two of `SLOPES` is off by half a cell."""
+"""Seconds of the query that vote together: at its ends a slope between two of `SLOPES` is half a cell off."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +111,5 @@ def lines(hits: Hits, most: int) -> list[Line]:
         if near in seen:
             continue
         seen.add(near)
-        found.append(
-            Line(float(slopes[slope]), of_block * (BLOCK / 2), at, of_layer, float(together[place]))
-        )
+        found.append(Line(float(slopes[slope]), of_block * (BLOCK / 2), at, of_layer, float(together[place])))
     return found

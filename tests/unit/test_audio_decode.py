@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 from collections.abc import Iterable
@@ -7,6 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.audio.stream import AudioStream
 
 from indexers.audio import AudioModality, decode
 from indexers.audio.decode import RATE, Sound
@@ -31,6 +33,7 @@ def encoded(
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=kind) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, AudioStream)
         if codec == "wmav2":
             stream.bit_rate = 128_000  # it has no default
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout=layout)
@@ -253,6 +256,7 @@ def test_a_gap_in_the_time_stamps_becomes_silence() -> None:
     rate = 8_000
     with av.open(buffer, "w", format="matroska") as container:
         stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        assert isinstance(stream, AudioStream)
         for start in (0.0, 5.0):
             frame = av.AudioFrame.from_ndarray(
                 (tones(1.0, rate)[np.newaxis] * 32767).astype(np.int16), format="s16", layout="mono"
@@ -276,7 +280,7 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
 
 def test_a_header_alone_is_no_sound() -> None:
     content = mono("flac", "flac")
-    with pytest.raises((DamagedMediaError, UnsupportedMediaError), match="send|save"):
+    with pytest.raises((DamagedMediaError, UnsupportedMediaError), match=r"send|save"):
         segments(content[:200])
 
 
@@ -287,9 +291,6 @@ def test_any_bytes_are_read_or_refused(seed: int) -> None:
     content = bytearray(mono(kind, codec))
     for at in rng.integers(0, len(content), 200):
         content[at] = rng.integers(256)
-    try:
-        samples = sound(bytes(content))
-    except (DamagedMediaError, UnsupportedMediaError, MediaLimitError) as error:
-        assert "send" in str(error) or "save" in str(error)
-    else:
-        assert np.isfinite(samples).all()
+    refused = (DamagedMediaError, UnsupportedMediaError, MediaLimitError)
+    with contextlib.suppress(*refused):
+        assert np.isfinite(sound(bytes(content))).all()
