@@ -311,6 +311,7 @@ def _segments(messages: Iterable[match_pb2.Segment]) -> tuple[types.Segment, ...
             work_end=segment.work_end,
             speed=segment.speed,
             unit=segment.unit,
+            pitch_cents=segment.pitch_cents,
         )
         for segment in messages
     )

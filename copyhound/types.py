@@ -251,6 +251,7 @@ class Segment:
         work_end: End in the reference, exclusive.
         speed: Speed of the query relative to the reference: 2 is twice as fast, -1 is backwards.
         unit: Unit of the four bounds: ``frame``, ``second`` or ``character``.
+        pitch_cents: How much higher the query sounds than the reference, in hundredths of a semitone.
     """
 
     query_start: float
@@ -259,6 +260,7 @@ class Segment:
     work_end: float
     speed: float
     unit: str
+    pitch_cents: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ _TRANSFORMS: Final = {
 
 _WHOLE_MARGIN: Final = 0.02
 """A box that leaves out less than this at each edge is called whole: nobody sees the difference."""
+_AUDIBLE_CENTS: Final = 10.0
+"""Pitches that differ by less are called equal: hardly anybody hears it."""
 
 
 def describe_place(found: Match | Comparison) -> str:
@@ -55,7 +57,10 @@ def _segment(segment: Segment) -> str:
     if segment.speed < 0:
         phrase += ", backwards"
     if abs(abs(segment.speed) - 1) >= 0.01:
-        phrase += f", at {abs(segment.speed):.2g}x speed"
+        phrase += f", at {abs(segment.speed):.3g}x speed"
+    if abs(segment.pitch_cents) >= _AUDIBLE_CENTS:
+        semitones = abs(segment.pitch_cents) / 100
+        phrase += f", {semitones:.2g} semitones {'higher' if segment.pitch_cents > 0 else 'lower'}"
     return phrase
 
 

@@ -26,10 +26,14 @@ class MediaLimits:
     Attributes:
         max_pixels: Most pixels of one picture or frame, before decoding.
         max_frames: Most frames of an animated picture that are looked at.
+        max_seconds: Longest sound or film.
+        max_characters: Longest text.
     """
 
     max_pixels: int = 178_956_970  # 512 MiB of RGB: the point where Pillow warns of a bomb, doubled
     max_frames: int = 64
+    max_seconds: float = 36_000.0
+    max_characters: int = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,14 @@ class AlignedSegment:
         work: Half-open interval in the reference.
         speed: Speed of the query relative to the reference; negative: backwards.
         unit: What the intervals count.
+        pitch_cents: How much higher the query sounds than the reference, in hundredths of a semitone.
     """
 
     query: tuple[float, float]
     work: tuple[float, float]
     speed: float
     unit: SpanUnit
+    pitch_cents: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +128,16 @@ class Search:
         min_quality: Query descriptors below it are not looked up: they would match everything.
         nearest: How many of a descriptor's neighbours become candidates, where distances alone tell copies
             from others too badly for a radius; None: all within the radius.
+        votes: Whether a candidate is the more promising the more of the query's descriptors have a neighbour
+            in it, rather than the nearer one of them is: where one describes a moment, or some words.
+            The fewer references a descriptor's neighbours belong to, the more it counts. Needs `nearest`.
     """
 
     radius: float
     narrow_radius: float
     min_quality: float = 0.0
     nearest: int | None = None
+    votes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ class Channel:
         search: How it is looked up; None: it is compared with candidates and never searched.
         views: Number of view codes, from 0: in how many ways a query is described. References have view 0
             alone.
-        query_rows: Most descriptors that one piece (a picture, a frame) of a query has.
+        query_rows: Most descriptors that one piece (`Modality.pieces`) of a query has.
         reference_rows: The same for a reference.
     """
 
@@ -184,6 +194,10 @@ class Modality(Protocol[T]):
         Raises:
             ModelError: If a file that ships is missing or was changed.
         """
+        ...
+
+    def pieces(self, limits: MediaLimits) -> int:
+        """Most pieces (frames, seconds, …) of one media item: bounds how many descriptors it may have."""
         ...
 
     def recognises(self, head: bytes) -> bool:

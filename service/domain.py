@@ -171,15 +171,17 @@ class IndexChange:
 
 @dataclass(frozen=True, slots=True)
 class DescriptorOwner:
-    """Which reference a descriptor belongs to.
+    """Which reference a descriptor belongs to, and which others belong to it.
 
     Attributes:
-        position: Row of the descriptor in the reference's fingerprint.
+        first_id: Id of the first descriptor of the reference's fingerprint.
+        count: How many it has: their ids follow each other.
     """
 
     work_id: UUID
     reference_id: UUID
-    position: int
+    first_id: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     """Most pixels of one picture or frame."""
     max_frames: Annotated[int, Gt(0)] = MediaLimits().max_frames
     """Most frames of an animated picture that are looked at."""
+    max_seconds: Annotated[float, Gt(0)] = MediaLimits().max_seconds
+    """Longest sound or film, in seconds."""
+    max_characters: Annotated[int, Gt(0)] = MediaLimits().max_characters
+    """Longest text."""
     max_inline_bytes: Annotated[int, Gt(0)] = 16 * 1024 * 1024
     """Most media bytes in one message."""
     max_media_bytes: Annotated[int, Gt(0)] = 1024 * 1024 * 1024
@@ -86,4 +90,9 @@ class Settings(BaseSettings):
     @property
     def media_limits(self) -> MediaLimits:
         """Limits of one media item."""
-        return MediaLimits(max_pixels=self.max_pixels, max_frames=self.max_frames)
+        return MediaLimits(
+            max_pixels=self.max_pixels,
+            max_frames=self.max_frames,
+            max_seconds=self.max_seconds,
+            max_characters=self.max_characters,
+        )

@@ -29,6 +29,10 @@ class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.Val
     """In a request: detect the kind from the bytes. Never in an answer."""
     MODALITY_IMAGE: _Modality.ValueType  # 1
     """Still and animated pictures."""
+    MODALITY_AUDIO: _Modality.ValueType  # 2
+    """Music, speech and other sound, also of films."""
+    MODALITY_TEXT: _Modality.ValueType  # 4
+    """Novels, articles and other text."""
 
 class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
     """Kind of media."""
@@ -37,6 +41,10 @@ MODALITY_UNSPECIFIED: Modality.ValueType  # 0
 """In a request: detect the kind from the bytes. Never in an answer."""
 MODALITY_IMAGE: Modality.ValueType  # 1
 """Still and animated pictures."""
+MODALITY_AUDIO: Modality.ValueType  # 2
+"""Music, speech and other sound, also of films."""
+MODALITY_TEXT: Modality.ValueType  # 4
+"""Novels, articles and other text."""
 Global___Modality: _TypeAlias = Modality  # noqa: Y015
 
 @_typing.final

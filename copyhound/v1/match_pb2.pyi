@@ -260,6 +260,7 @@ class Segment(_message.Message):
     WORK_END_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    PITCH_CENTS_FIELD_NUMBER: _builtins.int
     query_start: _builtins.float
     """Start in the query, inclusive."""
     query_end: _builtins.float
@@ -272,6 +273,8 @@ class Segment(_message.Message):
     """Speed of the query relative to the reference: 2 is twice as fast, -1 is backwards."""
     unit: _builtins.str
     """Unit of the four bounds: `frame`, `second` or `character`."""
+    pitch_cents: _builtins.float
+    """How much higher the query sounds than the reference, in hundredths of a semitone; 0 for all but sound."""
     def __init__(
         self,
         *,
@@ -281,10 +284,11 @@ class Segment(_message.Message):
         work_end: _builtins.float = ...,
         speed: _builtins.float = ...,
         unit: _builtins.str = ...,
+        pitch_cents: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_end", b"query_end", "query_start", b"query_start", "speed", b"speed", "unit", b"unit", "work_end", b"work_end", "work_start", b"work_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pitch_cents", b"pitch_cents", "query_end", b"query_end", "query_start", b"query_start", "speed", b"speed", "unit", b"unit", "work_end", b"work_end", "work_start", b"work_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

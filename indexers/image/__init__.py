@@ -68,6 +68,10 @@ class ImageModality:
         cv2.setNumThreads(1)
         _network()
 
+    def pieces(self, limits: MediaLimits) -> int:
+        """Frames."""
+        return limits.max_frames
+
     def recognises(self, head: bytes) -> bool:
         """Tell from the first bytes whether a file is a picture; see `decode.sniff`."""
         return decode.sniff(head) is not None

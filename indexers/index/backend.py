@@ -12,6 +12,7 @@ from indexers.fingerprint import Metric, Scheme
 from indexers.index import partition, snapshot
 from indexers.index.faiss import FlatRows
 from indexers.index.inverted import InvertedRows, divided
+from indexers.index.keyed import KeyedRows, keyable
 from indexers.index.merge import Merged
 from indexers.index.multi_index import HashedRows, hashable
 from indexers.index.partition import NO_LIST, Partition
@@ -30,7 +31,8 @@ class Backend:
     Attributes:
         scheme: Of the descriptors.
         source: Id of the database whose changes they hold.
-        tables_from: From how many Hamming descriptors on they are searched through tables.
+        tables_from: From how many Hamming descriptors on they are searched through tables; short ones, which
+            are found by equality, always are.
         lists_from: From how many cosine descriptors on they are searched through inverted lists, and
             remain in the snapshot's file.
     """
@@ -47,7 +49,9 @@ class Backend:
     def in_memory(self, ids: npt.NDArray[np.int64], descriptors: npt.NDArray[Any]) -> Table:
         """A base of these rows; ids rise."""
         rows: Rows
-        if len(ids) >= self.tables_from and hashable(self.scheme):
+        if keyable(self.scheme):
+            rows = KeyedRows(self.scheme, descriptors)
+        elif len(ids) >= self.tables_from and hashable(self.scheme):
             rows = HashedRows(self.scheme, descriptors)
         else:
             rows = FlatRows(self.scheme, descriptors)

@@ -31,6 +31,8 @@ _SPARE = 16
 class FlatRows:
     """`Rows` that are all compared, by FAISS. Exact for both metrics."""
 
+    all_may_be_near = True
+
     def __init__(self, scheme: Scheme, descriptors: npt.NDArray[Any]) -> None:
         """Take descriptors that fit the scheme, C-contiguous; they are not copied."""
         self.descriptors = descriptors

@@ -49,6 +49,8 @@ _BLOCK_BYTES = 1 << 23
 class InvertedRows:
     """`Rows` in inverted lists. Memory: a byte for each number, 10 bytes a row, and the centres."""
 
+    all_may_be_near = True
+
     def __init__(self, descriptors: Descriptors, partition: Partition) -> None:
         """Fill the lists; takes a second for a million rows of 256 numbers.
 

@@ -37,6 +37,8 @@ class HashedRows:
     A radius that would need too many candidates (beyond 31 of 256 bits) is searched as `FlatRows` does.
     """
 
+    all_may_be_near = True
+
     def __init__(self, scheme: Scheme, descriptors: npt.NDArray[np.uint8]) -> None:
         """Build the tables.
 

@@ -41,6 +41,11 @@ class Rows(Protocol):
         """Memory that it holds."""
         ...
 
+    @property
+    def all_may_be_near(self) -> bool:
+        """Whether most rows may be hits of each query: then only some queries are searched at a time."""
+        ...
+
     def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
         """Find the rows within `radius`, inclusive, in any order; ids are row numbers.
 
@@ -89,7 +94,7 @@ class Table:
     def search(self, queries: npt.NDArray[Any], *, radius: float, limit: int | None) -> Hits:
         """Find neighbours as `VectorIndex.search` does; the arguments were checked."""
         at_once = max(_LEAST_QUERIES, _PAIRS // max(1, len(self.ids)))
-        if limit is None or len(queries) <= at_once:
+        if limit is None or len(queries) <= at_once or not self.rows.all_may_be_near:
             return self._search(queries, radius, limit)
         starts = range(0, len(queries), at_once)
         return joined([self._search(queries[i : i + at_once], radius, limit) for i in starts])

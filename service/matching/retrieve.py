@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from indexers.fingerprint import Fingerprint
 from indexers.index import Hits
+from indexers.index.contract import found_in
 from indexers.modality import Channel, Search
 from service.domain import DescriptorOwner
 
@@ -30,8 +31,15 @@ _DEEPEST = 16
 _FEW_WORKS = 3
 """Works that a descriptor's nearest neighbours should belong to at least, so that a work that holds one
 picture many times does not hide the others."""
-_ROWS = 64
-"""Descriptors of the query that are searched at a time: between two looks at the clock."""
+_MOST_VOTED = 30
+"""Candidates that a channel whose descriptors vote brings: those with most votes."""
+_FIRST_ASKED = 256
+"""Descriptors whose owners are asked for at first, where many of the others belong to the same."""
+
+
+_Find = Callable[[npt.NDArray[Any], int], Hits]
+_Owners = Callable[[npt.NDArray[np.int64]], Mapping[int, DescriptorOwner]]
+"""`Find` and `Owners` of one channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class Candidate:
 
     Attributes:
         closeness: Smallest distance over all channels, as a fraction of the channel's radius: 0 is
-            identical, 1 at the edge.
+            identical, 1 at the edge. Where descriptors vote: 1 without votes, less the more there are.
     """
 
     work_id: UUID
@@ -94,16 +102,19 @@ def retrieve(
         fingerprint = by_scheme.get(channel.scheme.id)
         if fingerprint is None or channel.search is None:
             continue
-        lookup = _Lookup(
-            channel.search, partial(find, channel), partial(owners, channel.scheme.id), limit, nearest
-        )
+        kind = _Votes if channel.search.votes else _Lookup
+        lookup = kind(channel.search, partial(find, channel), partial(owners, channel.scheme.id), limit)
         telling = fingerprint.descriptors[fingerprint.quality >= channel.search.min_quality]
         telling = np.unique(telling, axis=0)
-        for start in range(0, len(telling), _ROWS):
+        for start in range(0, len(telling), kind.rows):
             if not in_time():
                 complete = False
                 break
-            lookup.look_up(telling[start : start + _ROWS])
+            lookup.look_up(telling[start : start + kind.rows])
+        for candidate in lookup.found():
+            known = nearest.get(candidate.reference_id)
+            if known is None or candidate.closeness < known.closeness:
+                nearest[candidate.reference_id] = candidate
         truncated |= lookup.truncated
         crowded |= lookup.crowded
     return Candidates(
@@ -112,26 +123,26 @@ def retrieve(
 
 
 class _Lookup:
-    """Searches one channel, and gathers whom the hits belong to."""
+    """Searches one channel for what is nearest, and gathers whom the hits belong to."""
 
-    def __init__(
-        self,
-        search: Search,
-        find: Callable[[npt.NDArray[Any], int], Hits],
-        owners: Callable[[npt.NDArray[np.int64]], Mapping[int, DescriptorOwner]],
-        limit: int,
-        nearest: dict[UUID, Candidate],
-    ) -> None:
+    rows: ClassVar = 64
+    """Descriptors of the query that are searched at a time: between two looks at the clock."""
+
+    def __init__(self, search: Search, find: _Find, owners: _Owners, limit: int) -> None:
         self._search = search
         self._find = find
         self._owners = owners
         # Where only the nearest count, deeper ones matter if these belong to hardly more than one work.
         self._depth = search.nearest or limit * _HITS_PER_CANDIDATE
         self._works_wanted = limit if search.nearest is None else _FEW_WORKS
-        self._nearest = nearest
+        self._nearest: dict[UUID, Candidate] = {}
         self._known: dict[int, DescriptorOwner | None] = {}
         self.truncated = False
         self.crowded = False
+
+    def found(self) -> Iterable[Candidate]:
+        """What lies near the rows that were looked up."""
+        return self._nearest.values()
 
     def look_up(self, rows: npt.NDArray[Any]) -> None:
         """Add what is near the rows; look deeper where hits of few works may hide others."""
@@ -169,6 +180,93 @@ class _Lookup:
         """How many works these descriptors belong to."""
         found = (self._known[descriptor_id] for descriptor_id in ids.tolist())
         return len({owner.work_id for owner in found if owner is not None})
+
+
+class _Votes:
+    """Searches one channel, and counts how many descriptors of the query each reference has a neighbour of.
+
+    A descriptor has one vote. It goes to the references that its neighbours belong to, in equal parts, less
+    the farther the neighbour lies: what many hold says little about any of them.
+    """
+
+    rows: ClassVar = 1024
+    """As of `_Lookup`."""
+    truncated = False
+    crowded = False
+
+    def __init__(self, search: Search, find: _Find, owners: _Owners, limit: int) -> None:
+        if search.nearest is None:
+            raise ValueError("descriptors that vote have a bounded number of neighbours")
+        self._search = search
+        self._depth = search.nearest
+        self._find = find
+        self._most = min(limit, _MOST_VOTED)
+        self._owned = _Owned(owners)
+        self._votes = np.zeros(0)
+
+    def found(self) -> Iterable[Candidate]:
+        """The references with most votes."""
+        for place in np.argsort(-self._votes, kind="stable")[: self._most].tolist():
+            owner = self._owned.owners[place]
+            yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + float(self._votes[place])))
+
+    def look_up(self, rows: npt.NDArray[Any]) -> None:
+        """Add the votes of some descriptors."""
+        hits = self._find(rows, self._depth)
+        places = self._owned.places(hits.ids)
+        counts = np.diff(hits.offsets)
+        row = np.repeat(np.arange(len(rows)), counts)
+        owned = np.flatnonzero(places >= 0)
+        # Of a descriptor's hits in one reference, the first is the nearest.
+        _, first = np.unique(row[owned] * len(self._owned.owners) + places[owned], return_index=True)
+        hit = owned[first]
+        shared = np.bincount(row[hit], minlength=len(rows))
+        shared[counts >= self._depth] = self._depth  # there may be more
+        worth = (1.0 - hits.distances[hit] / (self._search.radius + 1.0)) / shared[row[hit]]
+        before = np.pad(self._votes, (0, len(self._owned.owners) - len(self._votes)))
+        self._votes = before + np.bincount(places[hit], weights=worth, minlength=len(before))
+
+
+class _Owned:
+    """Whom descriptors belong to, asked for once a reference instead of once a descriptor.
+
+    Attributes:
+        owners: Those that were met so far.
+    """
+
+    def __init__(self, owners: _Owners) -> None:
+        self.owners: list[DescriptorOwner] = []
+        self._ask = owners
+        self._absent = np.empty(0, np.int64)
+
+    def places(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where in `owners` the owner of each descriptor stands, (n,); -1: it has none."""
+        asked = _FIRST_ASKED
+        while True:
+            places = self._known(ids)
+            unknown = np.unique(ids[places < 0])
+            unknown = unknown[~found_in(self._absent, unknown)]
+            if len(unknown) == 0:
+                return places
+            some = unknown[:: -(-len(unknown) // asked)]
+            found = self._ask(some)
+            fresh = {owner.first_id: owner for owner in found.values()}
+            self.owners += fresh.values()
+            absent = np.array([one for one in some.tolist() if one not in found], np.int64)
+            self._absent = np.union1d(self._absent, absent)
+            asked *= 4
+
+    def _known(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if not self.owners:
+            return np.full(len(ids), -1)
+        starts = np.array([owner.first_id for owner in self.owners])
+        counts = np.array([owner.count for owner in self.owners])
+        order = np.argsort(starts)
+        before = np.searchsorted(starts[order], ids, side="right") - 1
+        place = order[before]
+        within = (before >= 0) & (ids < starts[place] + counts[place])
+        known: npt.NDArray[np.int64] = np.where(within, place, -1)
+        return known
 
 
 def _nearest_of_many_works(nearest: Mapping[UUID, Candidate], limit: int) -> tuple[Candidate, ...]:

@@ -35,8 +35,8 @@ from service.matcher import Comparison, Query
 
 MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_PAGE = 1_000
-_MAX_FRAMES = MediaLimits().max_frames
-"""Most pictures, or frames, that a fingerprint describes."""
+_LIMITS = MediaLimits()
+"""What a fingerprint may describe."""
 _MAX_TERRITORIES = 250
 """There are 249 ISO 3166-1 alpha-2 codes."""
 _SHOWN_CHARACTERS = 100
@@ -45,7 +45,11 @@ _SHA256_BYTES = 32
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """Control characters but tab and line ends."""
 _WORK, _REFERENCE, _OPERATION = "works/", "/references/", "operations/"
-_MODALITIES = {fingerprint_pb2.MODALITY_IMAGE: "image"}
+_MODALITIES = {
+    fingerprint_pb2.MODALITY_IMAGE: "image",
+    fingerprint_pb2.MODALITY_AUDIO: "audio",
+    fingerprint_pb2.MODALITY_TEXT: "text",
+}
 _MODALITY_CODES = {name: code for code, name in _MODALITIES.items()}
 
 
@@ -336,7 +340,7 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Rol
         )
     channel = registry.channel(message.scheme)
     scheme, views = channel.scheme, channel.views_of(role)
-    n, most = message.count, channel.rows_of(role) * _MAX_FRAMES
+    n, most = message.count, channel.rows_of(role) * registry.modality_of(scheme.id).pieces(_LIMITS)
     if not 1 <= n <= most:
         raise InvalidRequestError(f"{field}.count", f"must be 1 to {most} for a {role}, not {n}")
     row_bytes = scheme.columns * scheme.dtype.itemsize
@@ -507,6 +511,7 @@ def _segment_message(segment: AlignedSegment) -> match_pb2.Segment:
         work_end=segment.work[1],
         speed=segment.speed,
         unit=segment.unit.value,
+        pitch_cents=segment.pitch_cents,
     )
 
 

@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -141,8 +141,7 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
 
 def pack_request(request: Request) -> bytes:
     """Return a request as a message without payload."""
-    limits = {"max_pixels": request.limits.max_pixels, "max_frames": request.limits.max_frames}
-    return pack({"role": request.role, "modality": request.modality, "limits": limits})
+    return pack({"role": request.role, "modality": request.modality, "limits": asdict(request.limits)})
 
 
 def unpack_request(text: bytes) -> Request:
@@ -217,7 +216,7 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
         channel = channels.get(fingerprint.scheme)
         if channel is None:
             raise WireError("another scheme than the modality has")
-        most = channel.rows_of(request.role) * request.limits.max_frames
+        most = channel.rows_of(request.role) * modality.pieces(request.limits)
         if fingerprint.views.max() >= channel.views_of(request.role) or len(fingerprint) > most:
             raise WireError("more views or descriptors than were asked for")
     if at != len(payload):

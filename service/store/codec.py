@@ -1,6 +1,7 @@
 """Between the domain's values and what stands in a row: JSON texts and array bytes."""
 
 import json
+import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,11 @@ from service.domain import Action, Licence, NewWork, Policy
 _DEFAULT_POLICY = Policy()
 _FLOAT32 = np.dtype("<f4")
 _FLOAT64 = np.dtype("<f8")
+_SCALES = (1, 1000)
+"""Units of a whole and of a thousandth."""
+_COUNTABLE = 2.0**53
+_COUNTED = struct.Struct("<HqBB")
+"""Scale of the spans, start of the first; bytes of a step, and of a length. Scale 0: numbers as they are."""
 _STILL = np.array([0.0, 1.0], dtype=_FLOAT64)
 
 
@@ -125,8 +131,43 @@ def load_descriptors(scheme: Scheme, count: int, data: bytes) -> npt.NDArray[Any
 
 
 def dump_spans(spans: npt.NDArray[np.float64]) -> bytes | None:
-    """The spans; None where each is [0, 1), as in a still picture."""
-    return None if (spans == _STILL).all() else _dump_array(spans, _FLOAT64)
+    """The spans; None where each is [0, 1), as in a still picture.
+
+    Spans that count whole characters or frames, or milliseconds, take the few bytes of their lengths and of
+    the steps from one start to the next. All others take 16 bytes each.
+    """
+    if (spans == _STILL).all():
+        return None
+    for scale in _SCALES:
+        counted = np.rint(spans * scale)
+        if np.abs(counted).max() < _COUNTABLE and (counted / scale == spans).all():
+            starts, ends = counted.astype(np.int64).T
+            steps, lengths = _narrow(np.diff(starts, prepend=starts[0])), _narrow(ends - starts)
+            head = _COUNTED.pack(scale, int(starts[0]), steps.itemsize, lengths.itemsize)
+            return head + steps.tobytes() + lengths.tobytes()
+    return _COUNTED.pack(0, 0, 0, 0) + _dump_array(spans, _FLOAT64)
+
+
+def _load_spans(data: bytes, count: int) -> npt.NDArray[np.float64]:
+    """The opposite of `dump_spans`."""
+    scale, first, *sizes = _COUNTED.unpack_from(data)
+    body = data[_COUNTED.size :]
+    if scale == 0:
+        return _load_array(body, np.float64, (count, 2))
+    if len(body) != count * sum(sizes):
+        raise FingerprintError(f"{len(body)} stored bytes are not {count} spans")
+    steps = np.frombuffer(body, f"<i{sizes[0]}", count).astype(np.int64)
+    lengths = np.frombuffer(body, f"<i{sizes[1]}", offset=count * sizes[0])
+    starts = first + np.cumsum(steps)
+    spans: npt.NDArray[np.float64] = np.stack([starts, starts + lengths], axis=1) / scale
+    return spans
+
+
+def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """The same numbers in as few bytes as they need."""
+    largest = max(int(values.max()), -int(values.min()) - 1)
+    size = next(size for size in (1, 2, 4, 8) if largest < 1 << (8 * size - 1))
+    return values.astype(f"<i{size}")
 
 
 def dump_quality(quality: npt.NDArray[np.float32]) -> bytes | None:
@@ -156,7 +197,7 @@ def load_fingerprint(
     return Fingerprint(
         scheme=scheme,
         descriptors=load_descriptors(scheme, count, descriptors),
-        spans=np.tile(_STILL, (count, 1)) if spans is None else _load_array(spans, np.float64, (count, 2)),
+        spans=np.tile(_STILL, (count, 1)) if spans is None else _load_spans(spans, count),
         quality=np.ones(count, np.float32) if quality is None else _load_array(quality, np.float32, (count,)),
         views=np.zeros(count, np.uint8),
         regions=None if regions is None else _load_array(regions, np.float32, (count, 4)),

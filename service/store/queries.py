@@ -255,7 +255,7 @@ def descriptor_owners(
     key = {"scheme_id": scheme_id, "ids": json.dumps(wanted) if on_sqlite else wanted, "owner": owner}
     queries = _OWNERS_SQLITE if on_sqlite else _OWNERS_POSTGRESQL
     return {
-        descriptor_id: DescriptorOwner(work_id, reference_id, descriptor_id - first_id)
+        descriptor_id: DescriptorOwner(work_id, reference_id, first_id, count)
         for descriptor_id, first_id, count, reference_id, work_id in connection.execute(
             queries[owner is not None], key
         )

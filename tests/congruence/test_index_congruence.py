@@ -15,10 +15,12 @@ from indexers.index import Hits, VectorIndex
 from indexers.index.exact import ExactIndex
 from indexers.index.faiss import FaissIndex, FlatRows
 from indexers.index.inverted import InvertedRows, divided
+from indexers.index.keyed import KeyedRows, keyable
 from indexers.index.live import Change, LiveIndex
 from indexers.index.multi_index import HashedRows
-from indexers.index.table import Rows
+from indexers.index.table import Rows, Table
 
+SHORT_HAMMING = Scheme("test.keys", 1, 32, Metric.HAMMING, SpanUnit.FRAME)
 HAMMING = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
 LONG_HAMMING = Scheme("test.longbits", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
 COSINE = Scheme("test.floats", 1, 5, Metric.COSINE, SpanUnit.FRAME)
@@ -57,6 +59,7 @@ def backends(scheme: Scheme, folder: Path) -> list[VectorIndex]:
     found: list[VectorIndex] = [FaissIndex(scheme), InMemoryLive(scheme, folder / "flat", 1 << 40)]
     if scheme.metric is Metric.HAMMING:
         found += [FaissIndex(scheme, HashedRows), InMemoryLive(scheme, folder / "hashed", 1)]
+        found += [FaissIndex(scheme, KeyedRows)] if keyable(scheme) else []
     else:  # so few that all lists are looked at, and all rows compared
         found += [FaissIndex(scheme, inverted), InMemoryLive(scheme, folder / "inverted", 1)]
     return found
@@ -97,7 +100,9 @@ def radii(draw: st.DrawFn, scheme: Scheme) -> float:
     return draw(st.one_of(st.floats(0, 2.5), st.sampled_from([0.0, 0.5, 1.0, 2.0, float("inf")])))
 
 
-@pytest.mark.parametrize("scheme", [HAMMING, LONG_HAMMING, COSINE], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize(
+    "scheme", [SHORT_HAMMING, HAMMING, LONG_HAMMING, COSINE], ids=lambda scheme: scheme.name
+)
 @given(data=st.data())
 @settings(max_examples=30, deadline=None)
 def test_same_hits_as_exact_after_any_changes(scheme: Scheme, data: st.DataObject) -> None:
@@ -164,6 +169,24 @@ def test_tables_are_read_where_that_is_cheaper() -> None:
     np.testing.assert_array_equal(hits.ids, np.arange(5))
     with pytest.raises(AttributeError):
         rows.search(codes[:5].copy(), radius=60, limit=None)
+
+
+def test_keys_are_found_among_many_without_comparing_all() -> None:
+    rng = np.random.default_rng(4)
+    keys = rng.integers(0, 2**32, 50_000, dtype=np.uint32).view(np.uint8).reshape(-1, 4)
+    keys[1000:1100] = keys[7]  # one that many rows hold
+    ids = np.arange(50_000, dtype=np.int64)
+    queries = np.concatenate([keys[:300], rng.integers(0, 256, (300, 4), dtype=np.uint8)])
+    exact = ExactIndex(SHORT_HAMMING)
+    exact.add(ids, keys)
+    rows = KeyedRows(SHORT_HAMMING, keys)
+    rows._flat = None  # type: ignore[assignment]  # any use of it fails
+    table = Table(ids, rows, np.array([7, 1005]))
+    exact.remove(table.dead)
+    for limit in (None, 1, 60, 200):
+        assert_same(
+            exact.search(queries, radius=0, limit=limit), table.search(queries, radius=0, limit=limit)
+        )
 
 
 def test_many_float_queries_and_hits_agree() -> None:

@@ -109,9 +109,9 @@ def test_descriptor_ids_are_never_given_twice(store: Store, store_url: str) -> N
 def test_the_owner_of_a_descriptor_is_found(store: Store) -> None:
     works = [create(store, seed, count, 1) for seed, count in ((1, 2), (2, 1), (3, 5))]
     owners = [
-        DescriptorOwner(work.id, work.references[0].id, position)
-        for work, count in zip(works, (2, 1, 5), strict=True)
-        for position in range(count)
+        DescriptorOwner(work.id, work.references[0].id, first_id, count)
+        for work, first_id, count in zip(works, (0, 2, 3), (2, 1, 5), strict=True)
+        for _ in range(count)
         if work.references
     ]
 

@@ -121,7 +121,7 @@ async def test_an_upload_that_is_refused_early_tells_the_client_why(tmp_path: Pa
 async def test_a_long_stream_takes_disk_and_no_memory(tmp_path: Path) -> None:
     async with connected(tmp_path / "hound") as (server, channel):
         matches = match_pb2_grpc.MatchServiceStub(channel)
-        await matches.MatchStream(small_stream())
+        await matches.MatchStream(aiter(Stream(64)))  # fills what gRPC reads ahead
         process = psutil.Process(server.process.pid)
         before, most = process.memory_info().rss, 0
         call = asyncio.ensure_future(matches.MatchStream(aiter(Stream(200))))

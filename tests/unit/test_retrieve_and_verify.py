@@ -49,8 +49,7 @@ class Registered:
         first = len(self.owners_by_id)
         ids = np.arange(first, first + len(rows), dtype=np.int64)
         self.index.add(ids, fingerprint(*rows).descriptors)
-        for position, i in enumerate(ids):
-            self.owners_by_id[int(i)] = DescriptorOwner(work, reference, position)
+        self.owners_by_id |= dict.fromkeys(ids.tolist(), DescriptorOwner(work, reference, first, len(rows)))
         return reference
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
@@ -166,6 +165,83 @@ def test_what_the_caller_may_not_see_takes_no_places() -> None:
     found = retrieve([fingerprint(0)], [CHANNEL], registered.search, owners, 3, in_time=always)
     assert [c.reference_id for c in found.found] == [mine]
     assert not found.truncated
+
+
+VOTING = Channel(SCHEME, replace(SEARCH, radius=3, nearest=8, votes=True))
+
+
+def voted(registered: Registered, *rows: int, limit: int = 10) -> list[UUID]:
+    found = retrieve(
+        [fingerprint(*rows)],
+        [VOTING],
+        lambda _, queries, nearest: registered.index.search(queries, radius=3, limit=nearest),
+        registered.owners,
+        limit,
+        in_time=always,
+    )
+    assert found.complete
+    assert not found.truncated
+    assert all(0.0 < candidate.closeness < 1.0 for candidate in found.found)
+    return [candidate.reference_id for candidate in found.found]
+
+
+def far(*places: int) -> list[int]:
+    """Rows that lie 16 bits or more from each other."""
+    return [0xFFFF << 16 * (place % 4) ^ 0xFF << 8 * (place // 4) for place in places]
+
+
+def test_who_holds_more_of_the_query_comes_before_who_holds_one_part_exactly() -> None:
+    registered = Registered()
+    one_exactly = registered.add(far(0)[0])
+    most_nearly = registered.add(*(row ^ 1 for row in far(1, 2, 3)))
+    registered.add(*far(5, 6))
+    assert voted(registered, *far(0, 1, 2, 3)) == [most_nearly, one_exactly]
+
+
+def test_what_many_hold_counts_little() -> None:
+    registered = Registered()
+    phrases = [registered.add(*far(0, 1)) for _ in range(3)]
+    rare = registered.add(*far(2))
+    assert voted(registered, *far(0, 1, 2)) == [rare, *sorted(phrases)]
+
+
+def test_a_reference_that_holds_a_descriptor_often_has_one_vote_of_it() -> None:
+    registered = Registered()
+    refrain = registered.add(*far(0) * 5)
+    twice = registered.add(*far(1, 2))
+    assert voted(registered, *far(0, 1, 2)) == [twice, refrain]
+
+
+def test_owners_are_asked_for_by_the_reference_not_by_the_descriptor() -> None:
+    registered = Registered()
+    rows = [i << 8 for i in range(4000)]
+    long = registered.add(*rows)
+    asked: list[int] = []
+
+    def owners(scheme: str, ids: npt.NDArray[np.int64]) -> Mapping[int, DescriptorOwner]:
+        asked.extend(ids.tolist())
+        return registered.owners(scheme, ids)
+
+    found = retrieve(
+        [fingerprint(*rows)],
+        [VOTING],
+        lambda _, queries, nearest: registered.index.search(queries, radius=0, limit=nearest),
+        owners,
+        10,
+        in_time=always,
+    )
+    assert [candidate.reference_id for candidate in found.found] == [long]
+    assert len(asked) < 500
+
+
+def test_descriptors_of_others_have_no_votes() -> None:
+    registered = Registered()
+    hidden = registered.add(*far(0, 1, 2))
+    mine = registered.add(*far(3))
+    for i in list(registered.owners_by_id):
+        if registered.owners_by_id[i].reference_id == hidden:
+            del registered.owners_by_id[i]
+    assert voted(registered, *far(0, 1, 2, 3)) == [mine]
 
 
 def test_equal_descriptors_are_looked_up_once_and_in_chunks_while_there_is_time() -> None:
