@@ -3,22 +3,26 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexers.fingerprint import Fingerprint
+from indexers import registry
+from indexers.fingerprint import Fingerprint, Scheme
 from indexers.image import ImageModality
 from indexers.image.hashes import PDQ
+from indexers.image.local import LOCAL
 from indexers.index import Hits
-from indexers.modality import Channel
+from indexers.modality import Alignment, Channel
+from service.domain import DescriptorOwner
 from service.inquiry import Answering, Inquiry, Options
 from service.matcher import Matcher, Query
 from service.matching.decide import Thresholds
@@ -157,4 +161,58 @@ def test_a_cancelled_inquiry_asks_for_no_further_stage() -> None:
     asking = inquiry(float("inf"))
     asking.cancel()
     asking.look("image", LONG.fingerprints, more=True)
+    assert asking.answer is not None
+
+
+class StubModality:
+    """Finds references as near as the first byte of their hash says, and notes which are compared closely."""
+
+    name = "image"
+    channels = ImageModality.channels
+    stages = ("hashes", "local")
+
+    def __init__(self) -> None:
+        self.closely: list[int] = []
+
+    def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment:
+        by_scheme = {fingerprint.scheme: fingerprint for fingerprint in work}
+        assert {fingerprint.scheme for fingerprint in query} == by_scheme.keys()
+        distance = int(by_scheme[PDQ].descriptors[0, 0])
+        if LOCAL in by_scheme:
+            self.closely.append(distance)
+        return Alignment({"pdq_distance": distance, "pdq_quality": 1.0}, query_coverage=0.5)
+
+
+def described(scheme: Scheme, byte: int) -> Fingerprint:
+    rows = np.full((1, 32), byte, np.uint8)
+    return Fingerprint(scheme, rows, SPANS[:1], np.ones(1, np.float32), np.zeros(1, np.uint8))
+
+
+def test_the_most_probable_candidates_are_compared_closely_when_there_is_what_to_compare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modality = StubModality()
+    monkeypatch.setattr(registry, "by_name", lambda _: modality)
+    distances = dict(zip((uuid4() for _ in range(9)), (30, 12, 44, 6, 50, 18, 24, 38, 8), strict=True))
+    owners = {row: DescriptorOwner(uuid4(), one, 0, 1) for row, one in enumerate(distances)}
+
+    def stored(ids: Sequence[UUID], *, schemes: Collection[str]) -> Mapping[UUID, Sequence[Fingerprint]]:
+        known = {scheme.id: scheme for scheme in (PDQ, LOCAL)}
+        return {one: [described(known[name], distances[one]) for name in sorted(schemes)] for one in ids}
+
+    def search(_channel: Channel, _queries: object, _limit: int) -> Hits:
+        count = len(owners)
+        return Hits(np.array([0, count]), np.arange(count), np.full(count, 10, np.float32))
+
+    catalogue = StubCatalogue()
+    catalogue.search = search  # type: ignore[assignment,method-assign]
+    view = SimpleNamespace(
+        descriptor_owners=lambda *_, **__: owners, fingerprints=stored, get_registered=nothing
+    )
+    catalogue.store = SimpleNamespace(view=lambda: nullcontext(view))
+    asking = Inquiry(answering(catalogue), options(), None, float("inf"))
+    asking.look("image", [described(PDQ, 0)], more=True)
+    assert modality.closely == []
+    asking.look("image", [described(LOCAL, 0)], more=False)
+    assert modality.closely == [6, 8, 12, 18, 24, 30]
     assert asking.answer is not None
