@@ -48,7 +48,7 @@ class ImageModality:
         ),
     )
     stages: tuple[str, ...] = describe.STAGES
-    fast_stages = 2
+    fast_stages = 3
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "pdq_distance": "bits",

@@ -3,8 +3,8 @@
 1. ``hashes`` of every frame: near copies of the whole, also mirrored, turned or inverted.
 2. ``whole``: CNN descriptors of the whole picture and of what a frame or a caption leaves of it: what was
    changed more.
-3. ``windows``: CNN descriptors of the parts in which another picture may lie.
-4. ``local``: local features, by which the most probable candidates are confirmed, and located.
+3. ``local``: local features, by which the most probable candidates are confirmed, and located.
+4. ``windows``: CNN descriptors of the parts in which another picture may lie.
 
 A reference is hashed, gets one CNN descriptor and its local features. Of animations, all but the hashes
 describe some frames only (`QUERY_FRAMES`, `REFERENCE_FRAMES`), spread evenly.
@@ -25,7 +25,7 @@ from indexers.image.embed import Descriptors, Embedder, OnnxEmbedder
 from indexers.image.windows import Windows
 from indexers.modality import WHOLE, Box, Role, Segment
 
-STAGES: Final = ("hashes", "whole", "windows", "local")
+STAGES: Final = ("hashes", "whole", "local", "windows")
 QUERY_FRAMES: Final = 3
 """Frames of an animated query that the dear stages look at."""
 REFERENCE_FRAMES: Final = 8
@@ -71,8 +71,8 @@ def describe(
     parts = [Windows.of(frame.data) for frame in some]
     wholes = [[WHOLE] if one.trimmed is None else [WHOLE, one.trimmed] for one in parts]
     yield _embedded(some, wholes, network)
-    yield _embedded(some, [one.others(WINDOWS) for one in parts], network)
     yield local.fingerprint(some, role)
+    yield _embedded(some, [one.others(WINDOWS) for one in parts], network)
 
 
 def _spread(frames: Sequence[Segment[Picture]], most: int) -> list[Segment[Picture]]:

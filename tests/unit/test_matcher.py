@@ -143,7 +143,7 @@ def test_every_stage_is_looked_up_while_nothing_is_sure() -> None:
 
 def test_a_fast_answer_leaves_out_the_last_stages_and_is_whole_nonetheless() -> None:
     asking = inquiry(float("inf"), fast=True)
-    for _ in range(ImageModality.fast_stages):
+    for _ in range(ImageModality.fast_stages - 1):  # nothing is likely
         assert asking.answer is None
         asking.look("image", LONG.fingerprints, more=True)
     assert asking.answer is not None
