@@ -184,7 +184,8 @@ def _extrema(differences: Floats) -> Integers:
         above = cv2.max(cv2.max(highest[before], highest[number]), cv2.max(highest[after], least))  # type: ignore[call-overload]
         below = cv2.min(cv2.min(lowest[before], lowest[number]), cv2.min(lowest[after], -least))  # type: ignore[call-overload]
         for bound, way in ((above, cv2.CMP_GE), (below, cv2.CMP_LE)):
-            found.append(_places(cv2.compare(differences[number], bound, way), number))
+            marks = np.asarray(cv2.compare(differences[number], bound, way), np.uint8)
+            found.append(_places(marks, number))
     return np.concatenate(found, axis=1)
 
 
