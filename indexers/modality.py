@@ -193,7 +193,7 @@ class Modality(Protocol[T]):
     stages: tuple[str, ...]
     """Names of the stages in which a query is described, cheapest first."""
     fast_stages: int
-    """How many of them a caller in a hurry asks for."""
+    """How many of them a caller in a hurry asks for: of several the last only where a candidate is likely."""
     signal_units: Mapping[str, str]
     """Unit of each signal that `align` may give; empty for plain numbers."""
 

@@ -22,6 +22,16 @@ _SURE = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
 _WHOLE = 0.9
 """Part of the query that such a match covers; what else could be in the rest is looked for."""
+_CLOSELY = 6
+"""Most candidates of a stage that are compared by what is never searched, such as local features, which takes
+many times as long as the rest: the most probable ones by the rest."""
+_ALWAYS = 3
+"""So many of them whatever their probability."""
+_PLAUSIBLE = 1e-4
+"""The others from this probability on. Three strangers in ten have such a candidate."""
+_LIKELY = 1e-3
+"""Probability from which on a candidate is worth another stage to a caller in a hurry: one stranger in nine
+has such a candidate, and three quarters of the copies that local features confirm are such."""
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
@@ -91,6 +101,7 @@ class Inquiry:
         self._sequence: int | None = None
         self._closeness: dict[UUID, float] = {}
         self._alignments: dict[UUID, Alignment] = {}
+        self._compared: set[UUID] = set()
         self._left_out: dict[str, None] = {}
         self._cancelled = False
         self.answer: MatchReport | None = None
@@ -117,7 +128,11 @@ class Inquiry:
             if modality is not None:
                 self._modality = registry.by_name(modality)
                 candidates = self._candidates(view, self._modality, fingerprints)
-                self._verify(view, self._modality, candidates)
+                searched = {one.scheme for one in self._searched(self._modality)}
+                if any(one.scheme not in searched for one in fingerprints):
+                    self._compared.clear()
+                self._verify(view, self._modality, [one for one in candidates if one not in self._compared])
+                self._verify_closely(view, self._modality, candidates)
             if self._stage == 1:
                 self._add_identical(view)
             if not (more and self._goes_on()):
@@ -155,12 +170,50 @@ class Inquiry:
                 nearer.append(candidate.reference_id)
         return nearer
 
-    def _verify(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
+    def _verify(
+        self, view: View, modality: Modality[Any], candidates: Sequence[UUID], *, closely: bool = False
+    ) -> None:
+        """Align with candidates: by what is searched, or closely, by all that is known."""
+        query = self._query if closely else self._searched(modality)
         with self._with.metrics.stage("verify"):
-            verified = verify.verify(self._query, candidates, modality, view.fingerprints, self._in_time)
+            verified = verify.verify(query, candidates, modality, view.fingerprints, self._in_time)
         self._alignments.update(verified.alignments)
         if verified.left_out:
             self._leave_out("DEADLINE: not all candidates were verified in time")
+
+    def _searched(self, modality: Modality[Any]) -> tuple[Fingerprint, ...]:
+        """The query's fingerprints that are looked up in indexes."""
+        searched = {channel.scheme.id for channel in modality.channels if channel.search}
+        return tuple(one for one in self._query if one.scheme.id in searched)
+
+    def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
+        """Align with the most probable candidates by all that is known, if that is more than is searched.
+
+        Those that were compared closely before are compared again if a stage brought them nearer and they
+        still are plausible.
+
+        Args:
+            view: Where their fingerprints are.
+            modality: Aligns.
+            candidates: What the stage brought nearer.
+        """
+        if len(self._searched(modality)) == len(self._query):
+            return
+        again = [
+            one
+            for one in candidates
+            if one in self._compared and self._probability(modality.name, self._alignments[one]) >= _PLAUSIBLE
+        ]
+        probable = sorted(
+            (
+                (-self._probability(modality.name, alignment), self._closeness.get(one, 0.0), one)
+                for one, alignment in self._alignments.items()
+                if one not in self._compared
+            )
+        )[:_CLOSELY]
+        chosen = [one for rank, (p, _, one) in enumerate(probable) if rank < _ALWAYS or -p >= _PLAUSIBLE]
+        self._compared.update(chosen)
+        self._verify(view, modality, [*again, *chosen], closely=True)
 
     def _add_identical(self, view: View) -> None:
         """Count references whose file is the query's own as copies for certain."""
@@ -182,13 +235,20 @@ class Inquiry:
         modality = self._modality
         if modality is None or self._cancelled or self._settled(modality.name):
             return False
-        if self._options.fast and self._stage >= modality.fast_stages:
+        if self._options.fast and not self._goes_on_fast(modality):
             return False
         now = monotonic()
         if now + _NEXT_STAGE * (now - self._started) > self._last_moment:
             self._leave_out(f"DEADLINE: no time for {', '.join(modality.stages[self._stage :])}")
             return False
         return True
+
+    def _goes_on_fast(self, modality: Modality[Any]) -> bool:
+        if self._stage < modality.fast_stages - 1:
+            return True
+        return self._stage < modality.fast_stages and any(
+            self._probability(modality.name, alignment) >= _LIKELY for alignment in self._alignments.values()
+        )
 
     def _settled(self, modality: str) -> bool:
         return any(

@@ -60,6 +60,7 @@ CNN: Final = (("cnn_similarity", 0.3, 0.6), ("cnn_similarity", 0.6, 0.95), ("cnn
 LOCAL: Final = (
     ("local_inliers", 4, 10),
     ("local_spread", 3, 10),
+    ("local_spread", 10, 20),
     ("local_agreement", 0.05, 0.45),
     ("local_agreement", 0.45, 0.85),
 )

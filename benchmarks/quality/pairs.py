@@ -40,9 +40,9 @@ NEAR: Final = {PDQ: 64, PHASH: 8}
 NEAREST: Final = 10
 """The pairs with the most similar CNN descriptors are looked at too."""
 
-_PLAIN_SHARE: Final = 0.05
+_PLAIN_SHARE: Final = 0.3
 """Part of the references, and of the unrelated queries, that are of the kinds in `plain`."""
-_PLAIN_COMMON: Final = 0.01
+_PLAIN_COMMON: Final = 0.03
 """Part of a catalogue, and of what it is asked, that such pictures are taken for; they weigh accordingly."""
 _FRAMED_SHARE: Final = 0.05
 """Part of the references that are registered in a frame or beneath a text."""

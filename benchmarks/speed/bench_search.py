@@ -216,6 +216,21 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def conclude(
+    results: list[dict[str, Any]],
+    as_table: Callable[[dict[str, Any]], str],
+    targets_of: Callable[[dict[str, Any]], dict[str, bool]],
+    options: argparse.Namespace,
+) -> int:
+    """Print the results and write them where `options.json` says; return the exit status."""
+    for result in results:
+        print(as_table(result))
+    if options.json:
+        about = {"faiss": faiss.__version__, "machine": platform.machine(), "cpus": os.cpu_count()}
+        options.json.write_text(json.dumps({"about": about, "results": results}, indent=2) + "\n")
+    return int(not options.smoke and not all(all(targets_of(result).values()) for result in results))
+
+
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -235,12 +250,7 @@ def main() -> int:
         results = [run(options.count, 128, 7, options.count + 1)]
         if options.large:
             results.append(run(10_000_000, 128, 3, 4_000_000))
-    for result in results:
-        print(table(result))
-    if options.json:
-        about = {"faiss": faiss.__version__, "machine": platform.machine(), "cpus": os.cpu_count()}
-        options.json.write_text(json.dumps({"about": about, "results": results}, indent=2) + "\n")
-    return int(not options.smoke and not all(all(targets(result).values()) for result in results))
+    return conclude(results, table, targets, options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ The exit status is 1 if a target is missed (without --smoke: the sizes are too s
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.speed.bench_search import compare
+from benchmarks.speed.bench_search import compare, conclude
 from indexers.fingerprint import Metric, Scheme, SpanUnit
 from indexers.index import Hits, snapshot
 from indexers.index.live import Change, LiveIndex
@@ -253,12 +252,7 @@ def main() -> int:
         counts = options.count or [50_000, 150_000]
         results = [run(min(counts), 128, min(counts) + 1)]
         results += [run(count, min(128, 64_000_000 // count), 50_000) for count in counts]
-    for result in results:
-        print(table(result))
-    if options.json:
-        about = {"faiss": faiss.__version__, "machine": platform.machine(), "cpus": os.cpu_count()}
-        options.json.write_text(json.dumps({"about": about, "results": results}, indent=2) + "\n")
-    return int(not options.smoke and not all(all(targets(result).values()) for result in results))
+    return conclude(results, table, targets, options)
 
 
 if __name__ == "__main__":

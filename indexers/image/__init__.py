@@ -38,7 +38,7 @@ class ImageModality:
         Channel(hashes.PHASH, Search(8, 8, min_quality=0.25), views=_VIEWS, query_rows=_VIEWS),
         # How alike two unrelated pictures look to the CNN depends on what they show: the nearest few are
         # looked at, however near. Beyond this radius no copy was ever confirmed by local features.
-        Channel(embed.CNN, Search(0.8, 0.8, nearest=10), query_rows=1 + describe.WINDOWS),
+        Channel(embed.CNN, Search(0.8, 0.8, nearest=6), query_rows=1 + describe.WINDOWS),
         # A keypoint that points two ways gives two rows.
         Channel(
             local.LOCAL,
@@ -48,7 +48,7 @@ class ImageModality:
         ),
     )
     stages: tuple[str, ...] = describe.STAGES
-    fast_stages = 2
+    fast_stages = 3
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "pdq_distance": "bits",

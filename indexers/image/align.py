@@ -91,7 +91,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     pair; neither where that quality is below `TELLING`. Of CNN descriptors: ``cnn_similarity``, -1..1, the
     largest over windows and frames, and ``cnn_quality``, 0..1, of the query's side of that pair. Of local
     features, for the frames that are most alike: ``local_inliers``, ``local_spread`` (see
-    `geometry.Geometry`, the smaller of both sides) and ``local_agreement``, 0..1; all are 0 where no
+    `geometry.Geometry`, the larger of both sides) and ``local_agreement``, 0..1; all are 0 where no
     transform was found.
 
     Of animations, coverages count the frames that have a neighbour (`CLOSE`) on the other side under the
@@ -116,7 +116,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         geometry = _geometry(mine[LOCAL.id], theirs[LOCAL.id], nearest)
         signals |= {
             "local_inliers": float(geometry.inliers) if geometry else 0.0,
-            "local_spread": float(min(geometry.query_spread, geometry.work_spread)) if geometry else 0.0,
+            "local_spread": float(max(geometry.query_spread, geometry.work_spread)) if geometry else 0.0,
             "local_agreement": geometry.agreement if geometry else 0.0,
         }
     place = _place(hashed, geometry, nearest)

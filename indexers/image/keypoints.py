@@ -126,7 +126,7 @@ def _located(octave: int, level: Floats, y: Floats, x: Floats, response: Floats)
 
 def _detect(octave: int, differences: Floats) -> Keypoints:
     """Find the extrema of one octave's differences, (LEVELS + 2, height, width)."""
-    level, y, x = np.concatenate([_maxima(differences), _maxima(-differences)], axis=1)
+    level, y, x = _extrema(differences)
 
     def at(up: int, down: int, right: int) -> npt.NDArray[np.float64]:
         values: npt.NDArray[np.float64] = differences[level + up, y + down, x + right].astype(np.float64)
@@ -172,22 +172,31 @@ def _detect(octave: int, differences: Floats) -> Keypoints:
     return _located(octave, (level + s_step)[kept], (y + y_step)[kept], (x + x_step)[kept], response[kept])
 
 
-def _maxima(differences: Floats) -> Integers:
-    """Return level, row and column (3, n) of what is larger than all 26 neighbours."""
-    depth, height, width = differences.shape
-    inner = differences[:, _MARGIN : height - _MARGIN, _MARGIN : width - _MARGIN]
+def _extrema(differences: Floats) -> Integers:
+    """Return level, row and column (3, n) of what is above, or below, all 26 neighbours."""
     kernel = np.ones((3, 3), np.uint8)
+    least = 0.7 * MIN_CONTRAST
     highest = [cv2.dilate(level, kernel) for level in differences]
+    lowest = [cv2.erode(level, kernel) for level in differences]
     found = []
-    for number in range(1, depth - 1):
-        window = np.s_[_MARGIN : height - _MARGIN, _MARGIN : width - _MARGIN]
-        is_peak = (inner[number] >= highest[number][window]) & (inner[number] > 0.7 * MIN_CONTRAST)
-        y, x = np.nonzero(is_peak)
-        y, x = y + _MARGIN, x + _MARGIN
-        value = differences[number, y, x]
-        kept = (value >= highest[number - 1][y, x]) & (value >= highest[number + 1][y, x])
-        found.append(np.stack([np.full(np.count_nonzero(kept), number), y[kept], x[kept]]))
+    for number in range(1, len(differences) - 1):
+        before, after = number - 1, number + 1
+        above = cv2.max(cv2.max(highest[before], highest[number]), cv2.max(highest[after], least))  # type: ignore[call-overload]
+        below = cv2.min(cv2.min(lowest[before], lowest[number]), cv2.min(lowest[after], -least))  # type: ignore[call-overload]
+        for bound, way in ((above, cv2.CMP_GE), (below, cv2.CMP_LE)):
+            marks = np.asarray(cv2.compare(differences[number], bound, way), np.uint8)
+            found.append(_places(marks, number))
     return np.concatenate(found, axis=1)
+
+
+def _places(marks: Luma, number: int) -> Integers:
+    """Return a level's number, row and column (3, n) of what is marked and not at the border."""
+    height, width = marks.shape
+    # Flags are ten times as fast to look through as bytes or as a part of an array.
+    y, x = np.divmod(np.flatnonzero((marks & 1).view(np.bool_)), width)
+    inside = (np.minimum(y, x) >= _MARGIN) & (y < height - _MARGIN) & (x < width - _MARGIN)
+    y, x = y[inside], x[inside]
+    return np.stack([np.full(len(y), number), y, x])
 
 
 def spread(keypoints: Keypoints, shape: tuple[int, int], count: int) -> Keypoints:

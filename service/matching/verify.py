@@ -11,9 +11,6 @@ from indexers.modality import Alignment, Modality
 
 _CHUNK = 32
 """Candidates between two looks at the clock."""
-_DETAILED = 6
-"""Candidates compared by all that is known of them; the others, at a fraction of the cost, by what is
-searched alone."""
 
 
 class Fingerprints(Protocol):
@@ -49,23 +46,19 @@ def verify(
     """Align the query with each candidate.
 
     Args:
-        query: The query's fingerprints, with all views.
+        query: What of the query is compared, with all views.
         reference_ids: The candidates, most promising first.
         modality: Aligns.
-        fingerprints: Loads stored fingerprints, of the candidates that lie nearest all, of the others those
-            that are searched.
+        fingerprints: Loads stored fingerprints of the query's schemes.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
     """
-    of_query = {fingerprint.scheme.id for fingerprint in query}
-    searched = {channel.scheme.id for channel in modality.channels if channel.search} & of_query
+    schemes = {fingerprint.scheme.id for fingerprint in query}
     remaining = iter(reference_ids)
     alignments: dict[UUID, Alignment] = {}
-    size, schemes = _DETAILED, of_query
-    while chunk := list(islice(remaining, size)):
+    while chunk := list(islice(remaining, _CHUNK)):
         if not in_time():
             return Verified(alignments, len(chunk) + sum(1 for _ in remaining))
         stored = fingerprints(chunk, schemes=schemes)
-        size, schemes = _CHUNK, searched
         for reference_id in chunk:
             if reference_id not in stored:
                 continue

@@ -3,22 +3,26 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexers.fingerprint import Fingerprint
+from indexers import registry
+from indexers.fingerprint import Fingerprint, Scheme
 from indexers.image import ImageModality
 from indexers.image.hashes import PDQ
+from indexers.image.local import LOCAL
 from indexers.index import Hits
-from indexers.modality import Channel
+from indexers.modality import Alignment, Channel
+from service.domain import DescriptorOwner
 from service.inquiry import Answering, Inquiry, Options
 from service.matcher import Matcher, Query
 from service.matching.decide import Thresholds
@@ -142,7 +146,7 @@ def test_every_stage_is_looked_up_while_nothing_is_sure() -> None:
 
 def test_a_fast_answer_leaves_out_the_last_stages_and_is_whole_nonetheless() -> None:
     asking = inquiry(float("inf"), fast=True)
-    for _ in range(ImageModality.fast_stages):
+    for _ in range(ImageModality.fast_stages - 1):  # nothing is likely
         assert asking.answer is None
         asking.look("image", LONG.fingerprints, more=True)
     assert asking.answer is not None
@@ -161,3 +165,102 @@ def test_a_cancelled_inquiry_asks_for_no_further_stage() -> None:
     asking.cancel()
     asking.look("image", LONG.fingerprints, more=True)
     assert asking.answer is not None
+
+
+class StubModality:
+    """Measures the first byte of references' hashes, and notes which are compared closely."""
+
+    name = "image"
+    channels = ImageModality.channels
+    stages = ("hashes", "whole", "local", "windows")
+    fast_stages = 3
+
+    def __init__(self) -> None:
+        self.closely: list[int] = []
+
+    def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment:
+        by_scheme = {fingerprint.scheme: fingerprint for fingerprint in work}
+        assert {fingerprint.scheme for fingerprint in query} == by_scheme.keys()
+        distance = int(by_scheme[PDQ].descriptors[0, 0])
+        if LOCAL in by_scheme:
+            self.closely.append(distance)
+        return Alignment({"pdq_distance": distance, "pdq_quality": 1.0}, query_coverage=0.5)
+
+
+def described(scheme: Scheme, byte: int) -> Fingerprint:
+    rows = np.full((1, 32), byte, np.uint8)
+    return Fingerprint(scheme, rows, SPANS[:1], np.ones(1, np.float32), np.zeros(1, np.uint8))
+
+
+class Near:
+    """An inquiry about references at given distances; all are found, as near as is said last."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, distances: Sequence[int], *, fast: bool = False
+    ) -> None:
+        self.modality = StubModality()
+        self.found_at = 10.0
+        monkeypatch.setattr(registry, "by_name", lambda _: self.modality)
+        self._distances = {uuid4(): distance for distance in distances}
+        self._owners = {row: DescriptorOwner(uuid4(), one, row, 1) for row, one in enumerate(self._distances)}
+        catalogue = StubCatalogue()
+        catalogue.search = self._search  # type: ignore[method-assign,assignment]
+        view = SimpleNamespace(
+            descriptor_owners=lambda *_, **__: self._owners,
+            fingerprints=self._stored,
+            get_registered=nothing,
+        )
+        catalogue.store = SimpleNamespace(view=lambda: nullcontext(view))
+        self.inquiry = Inquiry(answering(catalogue), replace(options(), fast=fast), None, float("inf"))
+
+    def _search(self, _channel: Channel, _queries: object, _limit: int) -> Hits:
+        count = len(self._owners)
+        distances = np.full(count, self.found_at, np.float32)
+        return Hits(np.array([0, count]), np.arange(count), distances)
+
+    def _stored(
+        self, ids: Sequence[UUID], *, schemes: Collection[str]
+    ) -> Mapping[UUID, Sequence[Fingerprint]]:
+        known = {scheme.id: scheme for scheme in (PDQ, LOCAL)}
+        return {
+            one: [described(known[name], self._distances[one]) for name in sorted(schemes)] for one in ids
+        }
+
+
+def test_the_most_probable_candidates_are_compared_closely_the_first_few_however_improbable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (30, 12, 44, 6, 10, 18, 24, 38, 8))
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert near.modality.closely == []
+    near.inquiry.look("image", [described(LOCAL, 0)], more=True)
+    assert near.modality.closely == [6, 8, 10, 12, 18, 24]
+    far = Near(monkeypatch, (128, 120, 124, 122, 126))
+    far.inquiry.look("image", [described(PDQ, 0), described(LOCAL, 0)], more=False)
+    assert len(far.modality.closely) == 3
+    assert far.inquiry.answer is not None
+
+
+def test_what_a_later_stage_brings_nearer_is_compared_closely_again_while_it_is_plausible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (12, 126))
+    near.inquiry.look("image", [described(PDQ, 0), described(LOCAL, 0)], more=True)
+    assert near.modality.closely == [12, 126]
+    near.inquiry.look("image", [described(PDQ, 1)], more=True)
+    assert near.modality.closely == [12, 126]  # as near as before
+    near.found_at = 9.0
+    near.inquiry.look("image", [described(PDQ, 2)], more=True)
+    assert near.modality.closely == [12, 126, 12]
+
+
+@pytest.mark.parametrize(("distance", "stages"), [(126, 2), (34, 3)])
+def test_a_fast_answer_takes_its_last_stage_only_where_a_candidate_is_likely(
+    monkeypatch: pytest.MonkeyPatch, distance: int, stages: int
+) -> None:
+    near = Near(monkeypatch, (distance,), fast=True)
+    for number in range(1, stages + 1):
+        assert near.inquiry.answer is None
+        near.inquiry.look("image", [described(PDQ, number)], more=True)
+    assert near.inquiry.answer is not None
+    assert near.inquiry.answer.partial_reasons == ()

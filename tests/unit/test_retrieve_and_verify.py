@@ -330,8 +330,8 @@ def test_verification_stops_when_the_time_is_over() -> None:
         lambda ids, **_: {i: (fingerprint(bits(5)),) for i in ids},
         lambda: next(answers),
     )
-    assert list(verified.alignments) == references[:38]  # six in detail, then 32 more
-    assert verified.left_out == 62
+    assert list(verified.alignments) == references[:64]
+    assert verified.left_out == 36
     assert verified.alignments[references[0]].signals == {"distance": pytest.approx(5.0)}
 
 

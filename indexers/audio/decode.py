@@ -1,0 +1,438 @@
+"""Sound from untrusted bytes: one channel at 11,025 samples a second, as all audio schemes take it.
+
+Whatever the container and the codec, and be it the sound of a film: of several tracks the one that players
+choose is read. More than two channels are folded to two as ITU-R BS.775 says, without the low-frequency
+channel; channels whose places are not known are taken as left and right in turn. Left and right are then
+averaged, the right one turned over where it runs against the left (`_AGAINST`), piece by piece: else what
+differs by its sign alone would vanish.
+
+What cannot be decoded is left out. Time stamps decide where the rest belongs: a gap becomes silence, so that
+what comes after it keeps its place.
+
+Media are read from a file object alone. Playlists, and other formats that name further files or addresses,
+are refused by name, and no protocol is open to the formats that remain.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import BinaryIO, Final, TypeAlias
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.filter import Graph
+from av.packet import Packet
+
+from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from indexers.modality import MediaLimits, Segment
+
+Sound: TypeAlias = npt.NDArray[np.float32]
+"""(samples,) -1..1 at `RATE`, read-only."""
+
+RATE: Final = 11025
+"""Samples a second: what Chromaprint is defined on."""
+
+PIECE_SECONDS: Final = 30.0
+"""Longest stretch of sound that is decoded at a time."""
+
+MIN_SECONDS: Final = 0.5
+"""Sound that is shorter says too little to tell a copy by."""
+
+FORMATS: Final = (
+    "MP3", "AAC", "M4A", "FLAC", "Ogg", "WAV", "AIFF", "WMA", "Matroska", "CAF", "AMR", "AC-3", "AU",
+    "WavPack", "Monkey's Audio", "True Audio", "DSF",
+)  # fmt: skip
+"""What can be told from its first bytes, as users call it."""
+
+HEAD_BYTES: Final = 4096
+"""How much of a file `sniff` wants to see."""
+
+_DEMUXERS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf", "dts", "eac3",
+    "flac", "flv", "loas", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg",
+    "mpegts", "mxf", "ogg", "oma", "qcp", "rm", "tak", "tta", "voc", "w64", "wav", "wv",
+)  # fmt: skip
+"""FFmpeg's names of what is read: none of them opens another file."""
+
+_OPTIONS = {
+    "format_whitelist": ",".join(_DEMUXERS),
+    "protocol_whitelist": "none",
+    "enable_drefs": "0",  # a QuickTime file may name others
+    "max_streams": "64",
+}
+
+_AGAINST = -0.5
+"""Correlation of left and right from which down they run against each other; in music it is above 0."""
+
+_GATHERED_SECONDS = 2.0
+"""Sound that is resampled at a time."""
+
+_JITTER = 0.1
+"""Seconds by which time stamps may be off without a gap: containers round them."""
+
+_LONGEST_GAP = 600.0
+"""Seconds from which on a jump of time stamps is another clock, not a gap: recordings are joined so."""
+
+_SIGNATURES = {
+    "FLAC": rb"fLaC",
+    "WAV": rb"(RIFF|RF64|BW64)....WAVE|riff\x2e\x91\xcf\x11",
+    "AIFF": rb"FORM....AIF[FC]",
+    "CAF": rb"caff\x00\x01",
+    "AMR": rb"#!AMR",
+    "AC-3": rb"\x0b\x77..[\x00-\x24\x40-\x64\x80-\xa4]",
+    "AU": rb"\.snd\x00\x00",
+    "WavPack": rb"wvpk",
+    "Monkey's Audio": rb"MAC ",
+    "True Audio": rb"TTA1",
+    "DSF": rb"DSD ",
+    "MP3": rb"ID3[\x02-\x04]",
+}
+_PATTERNS = {kind: re.compile(signature, re.DOTALL) for kind, signature in _SIGNATURES.items()}
+
+_AUDIO_BRANDS = {b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "}
+_PICTURE_BRANDS = {b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_AUDIO = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
+_ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
+_EBML = b"\x1aE\xdf\xa3"
+_OGG_VIDEO = (b"\x80theora", b"BBCD\0", b"\x01video", b"OVP80")
+
+_MPEG_RATES = ((44100, 48000, 32000), (22050, 24000, 16000), (11025, 12000, 8000))
+_MPEG_KBITS = {
+    # (MPEG 1, layer): kbit/s by index
+    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+def sniff(head: bytes) -> str | None:
+    """Tell from a file's first bytes what kind of audio file it is, as one of `FORMATS`; None: it is none.
+
+    Of containers that hold films too, those count that have sound and no picture, as far as the head tells.
+    """
+    if head[4:8] == b"ftyp":
+        return "M4A" if _sounds_alone(head) else None
+    if head.startswith(_EBML):
+        return "Matroska" if b"A_" in head and b"V_" not in head else None
+    if head.startswith(_ASF):
+        return "WMA" if _ASF_AUDIO in head and _ASF_VIDEO not in head else None
+    if head.startswith(b"OggS"):
+        return None if any(mark in head for mark in _OGG_VIDEO) else "Ogg"
+    found = next((kind for kind, pattern in _PATTERNS.items() if pattern.match(head)), None)
+    return found or _sniff_frames(head)
+
+
+def _sounds_alone(head: bytes) -> bool:
+    """Tell whether an ISO base media file holds sound alone."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+    if brands & _PICTURE_BRANDS:
+        return False
+    return bool(brands & _AUDIO_BRANDS) or (b"soun" in head and b"vide" not in head)
+
+
+def _sniff_frames(head: bytes) -> str | None:
+    """Tell MP3 and AAC without any file header: two frames follow one another."""
+    for kind, length_of in (("MP3", _mpeg_frame), ("AAC", _adts_frame)):
+        length = length_of(head[:6])
+        if length and length_of(head[length : length + 6]):
+            return kind
+    return None
+
+
+def _mpeg_frame(header: bytes) -> int:
+    """Length of an MPEG audio frame in bytes; 0 if this is not its header."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    bits, frequency, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version == 1 or layer == 4 or frequency == 3 or bits in {0, 15}:
+        return 0
+    first = version == 3
+    rate = _MPEG_RATES[{3: 0, 2: 1, 0: 2}[version]][frequency]
+    bitrate = _MPEG_KBITS[first, layer][bits] * 1000
+    if layer == 1:
+        return (12 * bitrate // rate + padding) * 4
+    return (72 if layer == 3 and not first else 144) * bitrate // rate + padding
+
+
+def _adts_frame(header: bytes) -> int:
+    """Length of an ADTS frame in bytes; 0 if this is not its header."""
+    if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
+        return 0
+    length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return length if length > 7 else 0
+
+
+def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
+    """Yield the sound in pieces of at most `PIECE_SECONDS`, in order and without gaps, from 0 s.
+
+    Raises:
+        UnsupportedMediaError: If the format is not known, if there is no sound in it, or less than
+            `MIN_SECONDS`.
+        DamagedMediaError: If nothing can be decoded.
+        MediaLimitError: If there is more than `limits.max_seconds`.
+    """
+    source.seek(0)
+    if not source.read(1):
+        raise DamagedMediaError("the file is empty: send the whole file")
+    source.seek(0)
+    most = round(limits.max_seconds * RATE)
+    count = 0
+    for sound in map(_mono, _regular(_stereo(source), round(PIECE_SECONDS * RATE))):
+        start, count = count, count + len(sound)
+        if count > most:
+            raise MediaLimitError(
+                f"the sound is longer than the limit of {limits.max_seconds:g} seconds: send it in parts"
+            )
+        if not start and len(sound) < MIN_SECONDS * RATE:
+            raise UnsupportedMediaError(
+                f"it holds {count / RATE:.2f} s of sound, too little to tell a copy by: "
+                f"send {MIN_SECONDS} s or more"
+            )
+        sound.flags.writeable = False
+        yield Segment(start / RATE, count / RATE, sound)
+
+
+def _regular(pieces: Iterable[npt.NDArray[np.float32]], length: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Cut a sound that comes in pieces of any length into pieces of one length; the last may be shorter.
+
+    Args:
+        pieces: (channels, samples), one or two channels.
+        length: In samples.
+
+    Yields:
+        (2, samples): one channel is given twice.
+    """
+    waiting: list[npt.NDArray[np.float32]] = []
+    count = 0
+    for piece in pieces:
+        rest = np.broadcast_to(piece, (2, piece.shape[1]))
+        while count + rest.shape[1] >= length:
+            waiting.append(rest[:, : length - count])
+            yield np.concatenate(waiting, axis=1)
+            rest = rest[:, length - count :]
+            waiting, count = [], 0
+        waiting.append(rest)
+        count += rest.shape[1]
+    if count:
+        yield np.concatenate(waiting, axis=1)
+
+
+def _mono(sides: npt.NDArray[np.float32]) -> Sound:
+    """Average left and right, (2, samples); see the module's docstring."""
+    # Samples in floating point may be anything.
+    left, right = np.nan_to_num(sides, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
+    power = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
+    if power and float(left @ right) / power < _AGAINST:
+        right = -right
+    mean: Sound = (left + right) / 2
+    return mean
+
+
+def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield stretches of sound at `RATE`, (channels, samples), one or two channels, with gaps filled.
+
+    Raises:
+        UnsupportedMediaError, DamagedMediaError: See `decode`.
+    """
+    with _as_media_errors(), closing(_opened(source)) as container:
+        stream = container.streams.best("audio")
+        if not isinstance(stream, AudioStream):
+            raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
+        stream.codec_context.thread_count = 1
+        begin = (container.start_time or 0) / av.time_base
+        yield from _resampled(_frames(container, stream), begin)
+
+
+def _opened(source: BinaryIO) -> InputContainer:
+    try:
+        return av.open(source, "r", options=dict(_OPTIONS), metadata_errors="ignore")
+    except (av.error.ArgumentError, av.error.InvalidDataError, av.error.EOFError) as error:
+        # A format that is not on the list, none that FFmpeg knows, or one whose header makes no sense.
+        raise UnsupportedMediaError(
+            f"this is no sound that can be read, or its beginning is missing: send {', '.join(FORMATS)}"
+        ) from error
+
+
+@contextmanager
+def _as_media_errors() -> Iterator[None]:
+    """Turn what FFmpeg raises on broken bytes into a `MediaError`."""
+    try:
+        yield
+    except (MediaError, MemoryError):
+        raise
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise DamagedMediaError(
+            f"the sound is damaged or of an unusual variant ({error}): save it again as FLAC or MP3"
+        ) from error
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Yield the frames that can be decoded; broken packets are skipped."""
+    for packet in _packets(container, stream):
+        try:
+            yield from packet.decode()
+        except MemoryError:
+            raise
+        except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
+            continue
+
+
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator["Packet[AudioStream]"]:
+    """Yield packets as far as the container can be read."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            yield next(packets)
+        except StopIteration:
+            return
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:  # cut off, or broken from here on
+            return
+
+
+def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArray[np.float32]]:
+    """Bring frames to `RATE` and two channels (one stays one).
+
+    Args:
+        frames: As decoded.
+        begin: Time stamp at which the media starts, in seconds.
+
+    Raises:
+        DamagedMediaError: If there is no frame.
+    """
+    clock = _Clock(begin)
+    resampler: _Resampler | None = None
+    some = False
+    for frame in frames:
+        if not frame.samples or not frame.sample_rate:
+            continue
+        some = True
+        gap = clock.gap_before(frame)
+        if resampler is not None and (gap or not resampler.takes(frame)):
+            yield from resampler.end()
+            resampler = None
+        yield from _silence(gap)
+        resampler = resampler or _Resampler(frame)
+        yield from resampler.add(frame)
+    if not some or resampler is None:
+        raise DamagedMediaError("none of its sound can be decoded: send the whole file, or save it as FLAC")
+    yield from resampler.end()
+
+
+def _silence(seconds: float) -> Iterator[npt.NDArray[np.float32]]:
+    left = round(seconds * RATE)
+    while left > 0:
+        length = min(left, round(PIECE_SECONDS * RATE))
+        yield np.zeros((1, length), np.float32)
+        left -= length
+
+
+class _Clock:
+    """Tells gaps by frames' time stamps."""
+
+    def __init__(self, begin: float) -> None:
+        self._now = begin
+        """Where the sound so far ends, by time stamps."""
+
+    def gap_before(self, frame: AudioFrame) -> float:
+        """Seconds that are missing before a frame; 0.0 if it follows on, or by another clock."""
+        stamp = self._now if frame.time is None else frame.time
+        gap = stamp - self._now
+        length = frame.samples / frame.sample_rate
+        if gap > _LONGEST_GAP or gap < -_LONGEST_GAP:
+            self._now = stamp + length
+            return 0.0
+        if gap > _JITTER:
+            self._now = stamp + length
+            return gap
+        self._now += length
+        return 0.0
+
+
+class _Resampler:
+    """FFmpeg's resampler, on one thread, for frames of one kind. Frames are gathered first, for speed."""
+
+    def __init__(self, frame: AudioFrame) -> None:
+        self._kind = self._kind_of(frame)
+        self._at_once = round(_GATHERED_SECONDS * frame.sample_rate)
+        self._fifo = av.AudioFifo()
+        channels = len(frame.layout.channels)
+        self._graph = Graph()
+        self._graph.threads = 1
+        steps = [
+            self._graph.add(
+                "abuffer",
+                sample_rate=str(frame.sample_rate),
+                sample_fmt=frame.format.name,
+                channel_layout=frame.layout.name,
+                time_base=f"1/{frame.sample_rate}",
+            )
+        ]
+        if channels > 1 and frame.layout.name.endswith("channels"):  # whose places are not known
+            steps.append(self._graph.add("pan", _in_turn(channels)))
+        layout = "mono" if channels == 1 else "stereo"
+        steps += [
+            self._graph.add(
+                "aresample",
+                osr=str(RATE),
+                ochl=layout,
+                osf="fltp",
+                filter_size="16",  # as Chromaprint has it; half as long as FFmpeg's own, and half the time
+                phase_shift="8",
+                linear_interp="0",
+            ),
+            self._graph.add("aformat", sample_rates=str(RATE), sample_fmts="fltp", channel_layouts=layout),
+            self._graph.add("abuffersink"),
+        ]
+        self._graph.link_nodes(*steps).configure()
+
+    @staticmethod
+    def _kind_of(frame: AudioFrame) -> tuple[str, str, int]:
+        return frame.format.name, frame.layout.name, frame.sample_rate
+
+    def takes(self, frame: AudioFrame) -> bool:
+        """Whether a frame is of the kind that this one was made for."""
+        return self._kind_of(frame) == self._kind
+
+    def add(self, frame: AudioFrame) -> Iterator[npt.NDArray[np.float32]]:
+        """Take a frame; yield sound when there is some."""
+        frame.pts = None
+        self._fifo.write(frame)
+        if self._fifo.samples >= self._at_once:
+            yield from self._push(self._fifo.read())
+
+    def end(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield what is left."""
+        if self._fifo.samples:
+            yield from self._push(self._fifo.read())
+        yield from self._push(None)
+
+    def _push(self, frame: AudioFrame | None) -> Iterator[npt.NDArray[np.float32]]:
+        if frame is not None:
+            frame.pts = None
+        self._graph.push(frame)
+        while True:
+            try:
+                sound = self._graph.pull()
+            except (BlockingIOError, av.error.EOFError):
+                return
+            if isinstance(sound, AudioFrame):
+                yield np.asarray(sound.to_ndarray(), np.float32)
+
+
+def _in_turn(channels: int) -> str:
+    """What `pan` does with channels whose places are not known: left and right in turn."""
+    sides = (range(0, channels, 2), range(1, channels, 2))
+    left, right = ("+".join(f"{1 / len(side):.6f}*c{number}" for number in side) for side in sides)
+    return f"stereo|FL={left}|FR={right}"

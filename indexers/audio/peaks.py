@@ -1,0 +1,558 @@
+"""Constellations of spectral peaks, and where two of them coincide after a change of pitch and tempo.
+
+A peak is a point in time and log-frequency that is louder than all around it: what is left of music after
+compression, a room, a voice over it. Of three peaks, the two intervals in cents and the ratio of the two
+times between them stay as they are when the sound is played faster, slower, higher or lower; the idea is
+that of Panako (Six and Leman, ISMIR 2014, https://archives.ismir.net/ismir2014/paper/000122.pdf) and Quad
+(Sonnleitner and Widmer, IEEE/ACM TASLP 24(3), 2016, https://doi.org/10.1109/TASLP.2015.2509248). The code
+and all constants are our own.
+
+Stored are the peaks (`PEAKS`) and, for looking up, the keys of a few triples (`TRIPLES`). References have
+few peaks and triples, queries many: what a copy adds (a voice, another track) must not crowd out what it
+copies.
+
+Two constellations are aligned by their triples, which are made again from the peaks: each pair of like
+triples proposes a pitch, a tempo and a place. The proposals that most pairs agree on are refined and then
+judged by the peaks alone: how many of the reference's coincide with one of the query's, against how many do
+so when the same peaks are shifted to where nothing should coincide.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
+from indexers.modality import Role, Segment
+
+RATE: Final = 11_025
+"""Samples per second of the PCM that is described."""
+
+PEAKS: Final = Scheme("audio.peaks", 1, 16, Metric.HAMMING, SpanUnit.SECOND)
+"""One row a peak: its frequency in cents above `LOWEST`, big-endian. Compared by `align`, never searched.
+
+Spans start at the peak, rounded to 1 ms, and last 1 ms. Quality is 1.
+"""
+
+TRIPLES: Final = Scheme("audio.triples", 1, 32, Metric.HAMMING, SpanUnit.SECOND)
+"""One row a triple: its key, big-endian; equal keys are alike, any other distance says nothing.
+
+Spans go from the first to the last of the three peaks. Quality is 1. View 0 is a triple as it is, view 1 the
+neighbouring keys that measuring errors may have moved it to.
+"""
+
+LOWEST: Final = 180.0
+"""Frequency from which on peaks are looked for, Hz."""
+HIGHEST: Final = 5_000.0
+
+_WINDOW: Final = 2048
+_HOP: Final = 256
+_BANDS_PER_OCTAVE: Final = 24
+_BLOCK: Final = 1024
+"""Frames that are described at once: 24 s, however the sound was cut into pieces."""
+_CONTEXT: Final = 40
+"""Frames before and after a block that its first and last peaks depend on."""
+_NEAR_FRAMES: Final = 7
+_NEAR_BANDS: Final = 5
+"""Around a peak, to each side, nothing is louder: 0.16 s and 2.5 semitones."""
+_QUIETEST: Final = -70.0
+"""Level below which nothing is a peak, dB of a full-scale sine."""
+_RISE: Final = 1.5
+"""How far a peak stands above the mean of its band in the same time, dB: a steady tone has no peaks."""
+_RANK_SECONDS: Final = 0.5
+"""Time before and after a peak in which only so many may be stronger."""
+_DENSITY: Final = {Role.REFERENCE: 16, Role.QUERY: 32}
+"""How many may be."""
+
+
+_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
+"""With how many of the next peaks a peak makes triples."""
+_KEY_FAN: Final = {Role.REFERENCE: 3, Role.QUERY: 6}
+"""The same for the triples whose keys are stored and looked up."""
+_NEAREST_SECONDS: Final = 0.06
+_FARTHEST_SECONDS: Final = 2.0
+_FARTHEST_CENTS: Final = 1400.0
+"""How far the other two peaks of a triple may be from the first."""
+_INTERVAL: Final = 30.0
+"""Cents that count as the same interval in a key."""
+_RATIOS: Final = 24
+"""Steps of the ratio of times in a key."""
+_INTERVALS: Final = 128
+_NEIGHBOURS: Final = 8
+"""Keys of a query's triple: two of each measure; the first is its own."""
+
+_SLOWEST: Final = 0.8
+_FASTEST: Final = 1.25
+"""Speeds of the query relative to the reference that are looked for."""
+_MOST_CENTS: Final = 260.0
+"""How much higher or lower the query may be."""
+
+_PLACE_SECONDS: Final = 0.2
+_PITCH_CENTS: Final = 26.0
+"""Proposals that agree within twice these count for each other."""
+_SPEED_STEP: Final = 0.025
+_SPEED_SPREAD: Final = 0.05
+"""Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
+_LEAST_AGREEING: Final = 3
+_LEAST_PEAKS: Final = 8
+_TRIALS: Final = 12.0
+"""Evidence that the best of all places, speeds and pitches has by chance: the logarithm of their number."""
+_MARGIN: Final = 2.0
+"""Seconds before and after the proposed part of the work that are looked at."""
+_COARSE: Final = (0.25, 45.0)
+_LOOSE: Final = (0.09, 45.0)
+_TIGHT: Final = (0.035, 22.0)
+"""Seconds and cents within which two peaks coincide, while a proposal is refined and in the end."""
+_PROPOSALS: Final = 4
+"""How many proposals are judged in each round."""
+_MOST_SEGMENTS: Final = 12
+LEAST_EVIDENCE: Final = 9.0
+"""Evidence from which on a segment is reported, natural logarithm of the odds."""
+_HIT: Final = 0.35
+"""Share of the reference's peaks that coincide in a copy, at least for judging where it starts and ends."""
+_SHIFTS: Final = tuple(
+    (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)
+)
+"""Where peaks are shifted to see how many coincide by chance: along the scale that most music keeps."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constellation:
+    """Peaks in the order of time.
+
+    Attributes:
+        times: (n,) seconds from the start of the sound, ascending.
+        cents: (n,) frequency in cents above `LOWEST`.
+    """
+
+    times: npt.NDArray[np.float64]
+    cents: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Number of peaks."""
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Coincidence:
+    """A part of a query whose peaks coincide with those of a part of a reference.
+
+    Attributes:
+        query: Seconds, half-open.
+        work: Seconds, half-open.
+        speed: Seconds of the reference that a second of the query holds.
+        cents: How much higher the query is.
+        peaks: How many of the reference's peaks coincide.
+        evidence: Natural logarithm of how much better a copy explains that than chance, at least
+            `LEAST_EVIDENCE`.
+    """
+
+    query: tuple[float, float]
+    work: tuple[float, float]
+    speed: float
+    cents: float
+    peaks: int
+    evidence: float
+
+
+def constellation(pieces: Iterable[Segment[npt.NDArray[np.float32]]], role: Role) -> Constellation:
+    """Find the peaks of a sound.
+
+    Args:
+        pieces: Mono PCM in -1..1 at `RATE`, without gaps between them; how it is cut makes no difference.
+        role: A query gets more peaks.
+
+    Returns:
+        Times are rounded to 1 ms and frequencies to 1 cent.
+    """
+    found = [_peaks(*block, role) for block in _blocks(pieces)]
+    times = np.concatenate([np.zeros(0), *(one for one, _ in found)])
+    cents = np.concatenate([np.zeros(0), *(one for _, one in found)])
+    return Constellation(times, cents)
+
+
+def _blocks(
+    pieces: Iterable[Segment[npt.NDArray[np.float32]]],
+) -> Iterator[tuple[npt.NDArray[np.float32], int, int]]:
+    """Cut the sound into blocks with their context.
+
+    Yields:
+        Samples, number of their first frame in the sound, and the first frame of the block itself.
+    """
+    block, context = _BLOCK * _HOP, _CONTEXT * _HOP
+    held = np.zeros(0, np.float32)
+    first = 0  # frame with which `held` starts
+    begin = 0  # frame with which the block starts
+    for piece in pieces:
+        held = np.concatenate([held, piece.data])
+        while len(held) >= (begin - first) * _HOP + block + context + _WINDOW:
+            end = (begin - first) * _HOP + block + context - _HOP + _WINDOW
+            yield held[:end], first, begin
+            begin += _BLOCK
+            held, first = held[(begin - _CONTEXT - first) * _HOP :], begin - _CONTEXT
+    yield held, first, begin
+
+
+def _peaks(
+    samples: npt.NDArray[np.float32], first: int, begin: int, role: Role
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Times and cents of the peaks of one block."""
+    if len(samples) < _WINDOW:
+        return np.zeros(0), np.zeros(0)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
+    spectrum = scipy.fft.rfft(frames * _TAPER, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    bands = np.maximum.reduceat(power[:, : _EDGES[-1]], _EDGES[:-1], axis=1)
+    level = 10 * np.log10(bands + np.float32(1e-12))
+    near = np.ones((2 * _NEAR_FRAMES + 1, 2 * _NEAR_BANDS + 1), np.uint8)
+    usual = cv2.blur(level, (1, 2 * _NEAR_FRAMES + 1), borderType=cv2.BORDER_REPLICATE)
+    top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= _RISE)
+    top[[0, -1]] = False
+    frame, band = np.nonzero(top)
+    bins = _EDGES[band][:, np.newaxis] + np.arange(_WIDEST)
+    inside = np.where(bins < _EDGES[band + 1][:, np.newaxis], power[frame[:, np.newaxis], bins], -1.0)
+    loudest = _EDGES[band] + inside.argmax(axis=1)
+    below, at, above = (np.log(power[frame, loudest + step] + 1e-20) for step in (-1, 0, 1))
+    summit = (at >= below) & (at >= above)
+    frame, band = frame[summit], band[summit]
+    tuned = (loudest + _vertex(below, at, above))[summit]
+    timed = frame + _vertex(level[frame - 1, band], level[frame, band], level[frame + 1, band])
+    around = cv2.blur(level, (2 * _BANDS_PER_OCTAVE + 1, 43), borderType=cv2.BORDER_REPLICATE)
+    strength = level[frame, band] - around[frame, band]
+    seconds = ((first + timed) * _HOP + _WINDOW / 2) / RATE
+    order = np.lexsort((tuned, seconds))
+    kept = order[_strongest(seconds[order], strength[order], _DENSITY[role])]
+    kept = kept[(frame[kept] >= begin - first) & (frame[kept] < begin - first + _BLOCK)]
+    cents = 1200 * np.log2(tuned[kept] * (RATE / _WINDOW / LOWEST))
+    return np.round(seconds[kept], 3), np.round(np.maximum(cents, 0.0))
+
+
+_TAPER: Final = (np.hanning(_WINDOW + 1)[:-1] * 4 / _WINDOW).astype(np.float32)
+_EDGES: Final = np.round(
+    LOWEST
+    * 2 ** (np.arange(int(np.log2(HIGHEST / LOWEST) * _BANDS_PER_OCTAVE) + 1) / _BANDS_PER_OCTAVE)
+    * (_WINDOW / RATE)
+).astype(np.int64)
+"""Bins of the spectrum at which bands start, and the last ends."""
+_WIDEST: Final = int(np.diff(_EDGES).max())
+
+
+def _vertex(
+    before: npt.NDArray[np.floating], at: npt.NDArray[np.floating], after: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """How far from the middle of three points their parabola is highest, -0.5 to 0.5."""
+    bend = np.minimum((before - 2 * at + after).astype(np.float64), -1e-9)
+    return np.asarray(np.clip(0.5 * (before - after) / bend, -0.5, 0.5), np.float64)
+
+
+def _strongest(
+    seconds: npt.NDArray[np.float64], strength: npt.NDArray[np.floating], count: int
+) -> npt.NDArray[np.bool_]:
+    """Which peaks, in the order of time, have fewer than `count` stronger ones around them."""
+    first = np.searchsorted(seconds, seconds - _RANK_SECONDS)
+    last = np.searchsorted(seconds, seconds + _RANK_SECONDS, side="right")
+    around = first[:, np.newaxis] + np.arange((last - first).max(initial=0))
+    stronger = strength[np.minimum(around, len(seconds) - 1)] > strength[:, np.newaxis]
+    return np.asarray((stronger & (around < last[:, np.newaxis])).sum(axis=1) < count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Triples:
+    """Triples of peaks.
+
+    Attributes:
+        keys: (n,) uint32; with neighbouring keys, several rows are the same triple.
+        times: (n,) seconds of the first peak.
+        spans: (n,) seconds from the first to the last.
+        cents: (n,) of the first peak.
+    """
+
+    keys: npt.NDArray[np.uint32]
+    times: npt.NDArray[np.float64]
+    spans: npt.NDArray[np.float64]
+    cents: npt.NDArray[np.float64]
+
+
+def triples(peaks: Constellation, fan: int, *, neighbours: bool) -> Triples:
+    """Make triples of each peak and two of the next ones.
+
+    Args:
+        peaks: Of a reference or query.
+        fan: How many next peaks are used.
+        neighbours: Give the neighbouring keys too.
+    """
+    n, ahead = len(peaks), 3 * fan
+    if n < 3:
+        empty = np.zeros(0)
+        return Triples(np.zeros(0, np.uint32), empty, empty, empty)
+    after = np.arange(n)[:, np.newaxis] + np.arange(1, ahead + 1)
+    exists = after < n
+    after = np.minimum(after, n - 1)
+    gaps = peaks.times[after] - peaks.times[:, np.newaxis]
+    steps = peaks.cents[after] - peaks.cents[:, np.newaxis]
+    good = exists & (gaps >= _NEAREST_SECONDS) & (gaps <= _FARTHEST_SECONDS)
+    good &= np.abs(steps) <= _FARTHEST_CENTS
+    rank = np.where(good, np.cumsum(good, axis=1) - 1, fan)
+    chosen = np.full((n, fan + 1), -1)
+    np.put_along_axis(chosen, np.minimum(rank, fan), np.arange(ahead)[np.newaxis], axis=1)
+    second, third = np.triu_indices(fan, 1)
+    anchors, pairs = np.nonzero((chosen[:, second] >= 0) & (chosen[:, third] >= 0))
+    near, far = chosen[anchors, second[pairs]], chosen[anchors, third[pairs]]
+    span = gaps[anchors, far]
+    measures = (
+        (steps[anchors, near] + _FARTHEST_CENTS) / _INTERVAL,
+        (steps[anchors, far] + _FARTHEST_CENTS) / _INTERVAL,
+        gaps[anchors, near] / span * _RATIOS,
+    )
+    keys = _keys(measures, neighbours=neighbours)
+    copies = len(keys) // max(len(anchors), 1)
+    anchors, span = np.tile(anchors, copies), np.tile(span, copies)
+    return Triples(keys, peaks.times[anchors], span, peaks.cents[anchors])
+
+
+def _keys(measures: tuple[npt.NDArray[np.float64], ...], *, neighbours: bool) -> npt.NDArray[np.uint32]:
+    """Pack the steps of the measures into numbers; the neighbours of all come one after another."""
+    keys = np.zeros((1, len(measures[0])), np.uint32)
+    for measure in measures:
+        whole = np.floor(measure)
+        steps = whole[np.newaxis]
+        if neighbours:
+            other = np.where(measure - whole < 0.5, whole - 1, whole + 1)
+            steps = np.maximum(np.stack([whole, other]), 0)
+        packed = keys[:, np.newaxis] * _INTERVALS + steps.astype(np.uint32)
+        keys = packed.reshape(-1, len(measure))
+    return keys.ravel()
+
+
+def align(query: Constellation, work: Constellation) -> list[Coincidence]:
+    """Find where two constellations coincide.
+
+    Returns:
+        Surest first; no two share a part of the query.
+    """
+    proposals = _proposals(query, work)
+    found: list[Coincidence] = []
+    while len(found) < _MOST_SEGMENTS:
+        best = None
+        for proposal in _fullest(proposals):
+            one = _judged(query, work, proposal)
+            if one is not None and (best is None or one.evidence > best.evidence):
+                best = one
+        if best is None or best.evidence < LEAST_EVIDENCE:
+            break
+        found.append(best)
+        proposals = _others(proposals, best)
+        query = _without(query, best)
+        if len(query) < _LEAST_PEAKS:
+            break
+    return sorted(found, key=lambda one: -one.evidence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Proposals:
+    """Pairs of like triples.
+
+    Attributes:
+        query: (n,) seconds of the query's first peak.
+        work: (n,) seconds of the reference's.
+        speed: (n,) natural logarithm of the speed.
+        cents: (n,) how much higher the query is.
+    """
+
+    query: npt.NDArray[np.float64]
+    work: npt.NDArray[np.float64]
+    speed: npt.NDArray[np.float64]
+    cents: npt.NDArray[np.float64]
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> "_Proposals":
+        """Some of them."""
+        return _Proposals(self.query[chosen], self.work[chosen], self.speed[chosen], self.cents[chosen])
+
+
+def _proposals(query: Constellation, work: Constellation) -> _Proposals:
+    asked = triples(query, _FAN[Role.QUERY], neighbours=True)
+    known = triples(work, _FAN[Role.REFERENCE], neighbours=False)
+    order = np.argsort(known.keys, kind="stable")
+    keys = known.keys[order]
+    first = np.searchsorted(keys, asked.keys)
+    counts = np.searchsorted(keys, asked.keys, side="right") - first
+    left = np.repeat(np.arange(len(counts)), counts)
+    right = order[np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts - first, counts)]
+    speed = np.log(known.spans[right] / asked.spans[left])
+    cents = asked.cents[left] - known.cents[right]
+    kept = (speed > np.log(_SLOWEST)) & (speed < np.log(_FASTEST)) & (np.abs(cents) <= _MOST_CENTS)
+    left, right = left[kept], right[kept]
+    return _Proposals(asked.times[left], known.times[right], speed[kept], cents[kept])
+
+
+def _fullest(proposals: _Proposals) -> list[tuple[float, float, float]]:
+    """Speed, place and cents that most proposals agree on: work = place + speed * query."""
+    if not len(proposals.query):
+        return []
+    slopes = np.arange(np.log(_SLOWEST), np.log(_FASTEST), _SPEED_STEP)
+    near = np.abs(proposals.speed[:, np.newaxis] - slopes) <= _SPEED_SPREAD
+    rows, slope = np.nonzero(near)
+    middle = (proposals.query.min() + proposals.query.max()) / 2
+    place = proposals.work[rows] - (proposals.query[rows] - middle) * np.exp(slopes)[slope]
+    low = place.min()
+    where = np.floor((place - low) / _PLACE_SECONDS).astype(np.int64)
+    tone = np.floor((proposals.cents[rows] + _MOST_CENTS) / _PITCH_CENTS).astype(np.int64)
+    shape = (len(slopes), int(where.max()) + 2, int(2 * _MOST_CENTS / _PITCH_CENTS) + 2)
+    counts = np.bincount(np.ravel_multi_index((slope, where, tone), shape), minlength=int(np.prod(shape)))
+    grid = counts.reshape(shape)
+    grid = grid[:, :-1] + grid[:, 1:]
+    grid = grid[:, :, :-1] + grid[:, :, 1:]
+    chosen: list[tuple[float, float, float]] = []
+    for _ in range(_PROPOSALS):
+        at, cell, pitch = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
+        if grid[at, cell, pitch] < _LEAST_AGREEING:
+            break
+        # Everything near is the same proposal.
+        grid[max(at - 2, 0) : at + 3, max(cell - 2, 0) : cell + 3, max(pitch - 1, 0) : pitch + 2] = 0
+        speed = float(np.exp(slopes[at]))
+        start = low + (cell + 1) * _PLACE_SECONDS - middle * speed
+        chosen.append((speed, start, (pitch + 1) * _PITCH_CENTS - _MOST_CENTS))
+    return chosen
+
+
+def _judged(
+    query: Constellation, work: Constellation, proposal: tuple[float, float, float]
+) -> Coincidence | None:
+    """Refine a proposal by the peaks that coincide, and weigh it."""
+    speed, place, cents = proposal
+    low, high = place + speed * query.times[0] - _MARGIN, place + speed * query.times[-1] + _MARGIN
+    first, last = np.searchsorted(work.times, (low, high))
+    work = Constellation(work.times[first:last], work.cents[first:last])
+    for seconds, pitch in (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT):
+        asked, known = _coinciding(query, work, speed, place, cents, tolerance=(seconds, pitch))
+        if len(np.unique(known)) < _LEAST_PEAKS:
+            return None
+        there, here = work.times[known], query.times[asked]
+        spread = here - here.mean()
+        if here.std() > 0.3:
+            slope = float((spread * there).sum() / np.square(spread).sum())
+            speed = min(max(slope, _SLOWEST), _FASTEST)
+        place = float(np.median(there - speed * here))
+        cents = float(np.median(query.cents[asked] - work.cents[known]))
+    return _weighed(query, work, (speed, place, cents))
+
+
+def _coinciding(
+    query: Constellation,
+    work: Constellation,
+    speed: float,
+    place: float,
+    cents: float,
+    *,
+    tolerance: tuple[float, float],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of peaks, of the query and of the reference, that lie within a tolerance of each other."""
+    seconds, pitch = tolerance
+    seen = (work.times - place) / speed
+    first = np.searchsorted(query.times, seen - seconds)
+    counts = np.searchsorted(query.times, seen + seconds, side="right") - first
+    known = np.repeat(np.arange(len(seen)), counts)
+    asked = np.arange(len(known)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    near = np.abs(query.cents[asked] - work.cents[known] - cents) <= pitch
+    return asked[near], known[near]
+
+
+def _weighed(
+    query: Constellation, work: Constellation, proposal: tuple[float, float, float]
+) -> Coincidence | None:
+    speed, place, cents = proposal
+    # The reference's peaks while the query lasts.
+    begin = int(np.searchsorted(work.times, place + speed * query.times[0] - _TIGHT[0]))
+    end = int(np.searchsorted(work.times, place + speed * query.times[-1] + _TIGHT[0], side="right"))
+    part = Constellation(work.times[begin:end], work.cents[begin:end])
+    if len(part) < _LEAST_PEAKS:
+        return None
+    _, known = _coinciding(query, part, speed, place, cents, tolerance=_TIGHT)
+    hit = np.zeros(len(part), np.bool_)
+    hit[known] = True
+    shifted = [
+        np.unique(_coinciding(query, part, speed, place + seconds, cents + pitch, tolerance=_TIGHT)[1]).size
+        for seconds, pitch in _SHIFTS
+    ]
+    chance = (sum(shifted) + 1) / (len(_SHIFTS) * len(part) + 2)
+    share = min(max(float(hit.mean()), _HIT, 1.5 * chance), 0.95)
+    if chance >= 0.6:
+        return None
+    weights = np.where(hit, math.log(share / chance), math.log((1 - share) / (1 - chance)))
+    first, last, weight = _heaviest(weights)
+    inside = part.times[first:last][hit[first:last]]
+    if len(inside) < _LEAST_PEAKS or inside[-1] <= inside[0]:
+        return None
+    start, stop = (float((t - place) / speed) for t in (inside[0], inside[-1]))
+    return Coincidence(
+        (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - _TRIALS
+    )
+
+
+def _heaviest(weights: npt.NDArray[np.float64]) -> tuple[int, int, float]:
+    """The run with the largest sum: its first, one past its last, and the sum."""
+    sums = np.concatenate([np.zeros(1), np.cumsum(weights)])
+    lowest = np.minimum.accumulate(sums)
+    last = int((sums - lowest).argmax())
+    first = int(sums[: last + 1].argmin())
+    return first, last, float(sums[last] - sums[first])
+
+
+def _others(proposals: _Proposals, found: Coincidence) -> _Proposals:
+    """The proposals that speak of another part of the query."""
+    return proposals.of((proposals.query < found.query[0]) | (proposals.query > found.query[1]))
+
+
+def _without(query: Constellation, found: Coincidence) -> Constellation:
+    """The peaks of the rest of the query: what is explained once is no evidence for anything else."""
+    rest = (query.times < found.query[0]) | (query.times > found.query[1])
+    return Constellation(query.times[rest], query.cents[rest])
+
+
+def fingerprints(pieces: Iterable[Segment[npt.NDArray[np.float32]]], role: Role) -> list[Fingerprint]:
+    """Describe a sound by its `PEAKS` and by keys to look up (`TRIPLES`); what is silent has neither.
+
+    Args:
+        pieces: As for `constellation`.
+        role: A query gets more peaks and keys, and neighbouring keys as view 1.
+    """
+    return described(constellation(pieces, role), role)
+
+
+def described(peaks: Constellation, role: Role) -> list[Fingerprint]:
+    """Write peaks down as fingerprints: `PEAKS`, and `TRIPLES` where there are any."""
+    if not len(peaks):
+        return []
+    rows = peaks.cents.astype(">u2").view(np.uint8).reshape(-1, 2)
+    written = [_fingerprint(PEAKS, rows, peaks.times, peaks.times + 0.001, np.zeros(len(rows), np.uint8))]
+    asks = role is Role.QUERY
+    made = triples(peaks, _KEY_FAN[role], neighbours=asks)
+    if len(made.keys):
+        keys = made.keys.astype(">u4").view(np.uint8).reshape(-1, 4)
+        views = np.ones(len(keys), np.uint8)
+        views[: len(keys) // _NEIGHBOURS if asks else None] = 0
+        written.append(_fingerprint(TRIPLES, keys, made.times, made.times + made.spans, views))
+    return written
+
+
+def read(fingerprint: Fingerprint) -> Constellation:
+    """The peaks that `described` wrote down as `PEAKS`, in the order of time."""
+    cents = np.ascontiguousarray(fingerprint.descriptors).view(">u2").ravel().astype(np.float64)
+    order = np.argsort(fingerprint.spans[:, 0], kind="stable")
+    return Constellation(fingerprint.spans[order, 0], cents[order])
+
+
+def _fingerprint(
+    scheme: Scheme,
+    rows: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.float64],
+    ends: npt.NDArray[np.float64],
+    views: npt.NDArray[np.uint8],
+) -> Fingerprint:
+    spans: npt.NDArray[np.float64] = np.stack([starts, ends], axis=1).round(3)
+    return Fingerprint(scheme, rows, spans, np.ones(len(rows), np.float32), views)

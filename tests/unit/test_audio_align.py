@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+from indexers.audio import AudioModality, align
+from indexers.audio.decode import RATE, Sound
+from indexers.fingerprint import Fingerprint, SpanUnit
+from indexers.modality import AlignedSegment, Alignment, Role, Segment, described
+
+AUDIO = AudioModality()
+
+
+def tune(seed: int, seconds: float = 60.0, *, tempo: float = 1.0, cents: float = 0.0) -> Sound:
+    """A tune of plucked notes, which can be played faster, or higher, exactly."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros(round(seconds * RATE / tempo))
+    beats = rng.choice([0.15, 0.2, 0.3, 0.45], size=int(seconds / 0.15)).cumsum()
+    for beat in beats[beats < seconds - 0.1]:
+        start = round(beat / tempo * RATE)
+        time = np.arange(min(round(0.8 * RATE), len(total) - start)) / RATE
+        for note in rng.integers(0, 48, 3):
+            pitch = 110.0 * 2 ** ((note + 0.5) / 12 + cents / 1200)
+            tone = sum(np.sin(2 * np.pi * pitch * part * time) / part for part in (1, 2, 3))
+            total[start : start + len(time)] += tone * np.exp(-time * tempo / 0.3)
+    return (total / 12).clip(-1, 1).astype(np.float32)
+
+
+def cut(sound: Sound, start: float, end: float) -> Sound:
+    return sound[round(start * RATE) : round(end * RATE)]
+
+
+def fingerprints(sound: Sound, role: Role) -> tuple[Fingerprint, ...]:
+    return described(AUDIO, [Segment(0.0, len(sound) / RATE, sound)], role)
+
+
+@pytest.fixture(scope="module")
+def work() -> tuple[Fingerprint, ...]:
+    return fingerprints(tune(1), Role.REFERENCE)
+
+
+def aligned(query: Sound, work: tuple[Fingerprint, ...]) -> Alignment:
+    result = AUDIO.align(fingerprints(query, Role.QUERY), work)
+    assert result is not None
+    assert set(result.signals) == set(AUDIO.signal_units)
+    assert all(np.isfinite(value) for value in result.signals.values())
+    return result
+
+
+def only(alignment: Alignment) -> AlignedSegment:
+    (segment,) = alignment.segments
+    assert segment.unit is SpanUnit.SECOND
+    return segment
+
+
+def test_an_excerpt_is_located(work: tuple[Fingerprint, ...]) -> None:
+    alignment = aligned(cut(tune(1), 20.3, 30.3), work)
+    segment = only(alignment)
+    assert segment.query == pytest.approx((0, 10), abs=0.15)
+    assert segment.work == pytest.approx((20.3, 30.3), abs=0.2)
+    assert segment.speed == pytest.approx(1.0, abs=0.02)
+    assert segment.pitch_cents == pytest.approx(0, abs=15)
+    assert alignment.query_coverage == pytest.approx(1.0, abs=0.03)
+    assert alignment.work_coverage == pytest.approx(10 / 60, abs=0.02)
+    assert alignment.signals["chromaprint_error"] < 0.1
+    assert alignment.signals["chromaprint_evidence"] > 2 * align.FLOOR
+
+
+@pytest.mark.parametrize("tempo", [0.8, 0.95, 1.1, 1.25])
+def test_another_tempo_is_found_and_measured(work: tuple[Fingerprint, ...], tempo: float) -> None:
+    faster = tune(1, tempo=tempo)
+    segment = only(aligned(cut(faster, 20 / tempo, 20 / tempo + 12), work))
+    assert segment.speed == pytest.approx(tempo, abs=0.025)
+    assert segment.work[0] == pytest.approx(20, abs=0.4)
+
+
+@pytest.mark.parametrize("cents", [-80.0, -34.0, 34.0, 80.0])
+def test_another_pitch_is_found_and_measured(work: tuple[Fingerprint, ...], cents: float) -> None:
+    segment = only(aligned(cut(tune(1, cents=cents), 20, 32), work))
+    assert segment.pitch_cents == pytest.approx(cents, abs=25)
+    assert segment.work[0] == pytest.approx(20, abs=0.3)
+
+
+def test_a_stretch_inside_other_sound_is_located(work: tuple[Fingerprint, ...]) -> None:
+    query = np.concatenate([cut(tune(2), 0, 9), cut(tune(1), 40, 52), cut(tune(3), 0, 7)])
+    alignment = aligned(query, work)
+    segment = only(alignment)
+    assert segment.query == pytest.approx((9, 21), abs=1.0)
+    assert segment.work == pytest.approx((40, 52), abs=1.0)
+    assert alignment.query_coverage == pytest.approx(12 / 28, abs=0.08)
+
+
+def test_several_stretches_are_located(work: tuple[Fingerprint, ...]) -> None:
+    query = np.concatenate([cut(tune(1), 45, 55), cut(tune(4), 0, 8), cut(tune(1), 5, 15)])
+    first, second = aligned(query, work).segments
+    assert first.work == pytest.approx((45, 55), abs=1.0)
+    assert second.query == pytest.approx((18, 28), abs=1.0)
+    assert second.work == pytest.approx((5, 15), abs=1.0)
+
+
+def test_a_long_copy_is_one_stretch(work: tuple[Fingerprint, ...]) -> None:
+    segment = only(aligned(tune(1, tempo=1.03), work))
+    assert segment.speed == pytest.approx(1.03, abs=0.003)
+    assert segment.query == pytest.approx((0, 60 / 1.03), abs=0.3)
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13, 14])
+def test_another_tune_is_no_copy(work: tuple[Fingerprint, ...], seed: int) -> None:
+    alignment = aligned(cut(tune(seed), 10, 22), work)
+    assert alignment.segments == ()
+    assert alignment.query_coverage == alignment.work_coverage == 0.0
+    assert alignment.signals["chromaprint_seconds"] == 0.0
+
+
+def test_silence_noise_and_tones_are_no_copies_of_one_another() -> None:
+    rng = np.random.default_rng(9)
+    time = np.arange(12 * RATE) / RATE
+    sounds = {
+        "silence": np.zeros(len(time)),
+        "noise": 0.1 * rng.normal(size=len(time)),
+        "other noise": 0.1 * rng.normal(size=len(time)),
+        "tone": 0.5 * np.sin(2 * np.pi * 440 * time),
+    }
+    read = {name: np.asarray(sound, np.float32).clip(-1, 1) for name, sound in sounds.items()}
+    for name, query in read.items():
+        for other, reference in read.items():
+            if name == other == "noise" or name == other == "other noise":
+                continue  # the same noise is a copy
+            alignment = aligned(query, fingerprints(reference, Role.REFERENCE))
+            assert alignment.segments == (), (name, other)
+
+
+def test_without_a_common_scheme_there_is_no_answer(work: tuple[Fingerprint, ...]) -> None:
+    assert AUDIO.align([], work) is None
+    assert AUDIO.align(fingerprints(tune(1, 5), Role.QUERY), []) is None
+
+
+def test_rows_fit_what_the_channel_says() -> None:
+    (channel,) = AUDIO.channels
+    sound = tune(5, 30)
+    for role in Role:
+        (fingerprint,) = fingerprints(sound, role)
+        assert len(fingerprint) <= channel.rows_of(role)
+        assert fingerprint.views.max() == channel.views_of(role) - 1
+    assert len(list(AUDIO.fingerprint([Segment(0.0, 30.0, sound)], Role.QUERY))) == len(AUDIO.stages)
+    assert len(list(AUDIO.fingerprint([Segment(0.0, 30.0, sound)], Role.REFERENCE))) == 1

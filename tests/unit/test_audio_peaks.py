@@ -1,0 +1,111 @@
+"""Constellations of peaks on synthetic sound: found, the same however it is cut, aligned, and no alarms."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.signal
+
+from indexers.audio import peaks
+from indexers.audio.peaks import PEAKS, RATE, TRIPLES, Constellation
+from indexers.modality import Role, Segment
+
+Sound = npt.NDArray[np.float32]
+
+
+def melody(seed: int, seconds: float) -> Sound:
+    """Plucked notes with harmonics, at random times and pitches."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros(int(seconds * RATE), np.float32)
+    for _ in range(int(seconds * 6)):
+        start = int(rng.integers(len(out)))
+        t = np.arange(min(len(out) - start, RATE)) / RATE
+        pitch = 220 * 2 ** (rng.integers(0, 30) / 12)
+        for harmonic in range(1, 4):
+            wave = np.sin(2 * np.pi * pitch * harmonic * t) * np.exp(-5 * t)
+            out[start : start + len(t)] += (rng.uniform(0.05, 0.2) / harmonic * wave).astype(np.float32)
+    return out
+
+
+def found(sound: Sound, role: Role = Role.QUERY, pieces: int = 1) -> Constellation:
+    cut = np.array_split(sound, pieces)
+    return peaks.constellation([Segment(0.0, 1.0, piece) for piece in cut], role)
+
+
+@pytest.fixture(scope="module")
+def work() -> Sound:
+    return melody(1, 60)
+
+
+@pytest.fixture(scope="module")
+def known(work: Sound) -> Constellation:
+    return found(work, Role.REFERENCE)
+
+
+def test_how_the_sound_is_cut_makes_no_difference(work: Sound, known: Constellation) -> None:
+    for pieces in (2, 7, 211):
+        other = found(work, Role.REFERENCE, pieces)
+        assert np.array_equal(other.times, known.times)
+        assert np.array_equal(other.cents, known.cents)
+    assert (np.diff(known.times) >= 0).all()
+    assert 5 * 60 < len(known) < 20 * 60
+
+
+def test_an_excerpt_is_found_where_it_is(work: Sound, known: Constellation) -> None:
+    (segment,) = peaks.align(found(work[20 * RATE : 30 * RATE]), known)
+    assert segment.speed == pytest.approx(1, abs=0.002)
+    assert segment.cents == pytest.approx(0, abs=3)
+    assert segment.work[0] - segment.query[0] == pytest.approx(20, abs=0.02)
+    assert segment.query[1] - segment.query[0] > 7
+    assert segment.evidence > 100
+
+
+@pytest.mark.parametrize("speed", [0.92, 1.05])
+def test_a_faster_or_slower_excerpt_tells_its_speed_and_pitch(
+    work: Sound, known: Constellation, speed: float
+) -> None:
+    part = work[20 * RATE : 32 * RATE]
+    played = scipy.signal.resample_poly(part, 100, round(100 * speed)).astype(np.float32)
+    segment = peaks.align(found(played[: 10 * RATE]), known)[0]
+    assert segment.speed == pytest.approx(speed, rel=0.004)
+    assert segment.cents == pytest.approx(1200 * np.log2(speed), abs=6)
+    assert segment.work[0] - segment.speed * segment.query[0] == pytest.approx(20, abs=0.1)
+
+
+def test_two_parts_in_one_query_are_two_segments(work: Sound, known: Constellation) -> None:
+    query = np.concatenate([work[40 * RATE : 47 * RATE], work[5 * RATE : 12 * RATE]])
+    first, second = sorted(peaks.align(found(query), known)[:2], key=lambda one: one.query)
+    assert first.work[0] - first.query[0] == pytest.approx(40, abs=0.1)
+    assert second.work[0] - second.query[0] == pytest.approx(-2, abs=0.1)
+
+
+def test_other_music_noise_and_tones_are_not_found(known: Constellation) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.2, 10 * RATE).astype(np.float32)
+    tone = np.sin(2 * np.pi * 440 * np.arange(10 * RATE) / RATE).astype(np.float32)
+    for other in (melody(2, 10), noise, tone, np.zeros(10 * RATE, np.float32)):
+        assert peaks.align(found(other), known) == []
+
+
+def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(10 * RATE) / RATE).astype(np.float32)
+    assert len(found(np.zeros(10 * RATE, np.float32))) == 0
+    assert len(found(tone)) <= 10
+    assert len(found(tone[:100])) == 0
+    assert peaks.fingerprints([], Role.REFERENCE) == []
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_peaks_are_written_down_and_read_again(known: Constellation, role: Role) -> None:
+    described = peaks.described(known, role)
+    assert [one.scheme for one in described] == [PEAKS, TRIPLES]
+    again = peaks.read(described[0])
+    assert np.array_equal(again.times, known.times)
+    assert np.array_equal(again.cents, known.cents)
+    assert set(described[1].views) == ({0} if role is Role.REFERENCE else {0, 1})
+
+
+def test_the_keys_of_a_query_hold_those_of_its_reference(work: Sound) -> None:
+    reference = peaks.described(found(work, Role.REFERENCE), Role.REFERENCE)[1].descriptors
+    query = peaks.described(found(work), Role.QUERY)[1].descriptors
+    keys, asked = ({bytes(row) for row in rows} for rows in (reference, query))
+    assert len(keys & asked) > 0.6 * len(keys)

@@ -1,0 +1,171 @@
+import ctypes
+import ctypes.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from indexers.audio import chromaprint
+from indexers.audio.chromaprint import CODES, PITCHES, STEP, Codes
+from indexers.audio.decode import RATE, Sound
+from indexers.errors import FingerprintError
+from indexers.fingerprint import Fingerprint, joined
+from indexers.modality import Role, Segment
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "chromaprint_codes.json"
+
+
+def fixed_pcm(seconds: int = 24) -> npt.NDArray[np.int16]:
+    """Chords of saw-tooth waves that change every 0.4 s, in whole numbers: the same on every machine."""
+    time = np.arange(seconds * RATE, dtype=np.int64)
+    chord = time // (2 * RATE // 5)
+    total = np.zeros(len(time), np.int64)
+    for voice in range(4):
+        step = 600 + (chord * (7919 + 1013 * voice) + 3571 * voice) % 4000
+        total += ((time * step) % 65536 - 32768) // 10
+    return total.astype(np.int16)
+
+
+def as_sound(pcm: npt.NDArray[np.int16]) -> Sound:
+    return (pcm / 32768).astype(np.float32)
+
+
+def pieces(sound: Sound, length: int = 30 * RATE) -> list[Segment[Sound]]:
+    return [
+        Segment(start / RATE, min(start + length, len(sound)) / RATE, sound[start : start + length])
+        for start in range(0, len(sound), length)
+    ]
+
+
+def described(sound: Sound, role: Role) -> Fingerprint:
+    (whole,) = joined(chromaprint.fingerprint(pieces(sound), role))
+    return whole
+
+
+def golden() -> Codes:
+    return np.array(json.loads(VECTORS.read_text())["codes"], np.uint32)
+
+
+def library() -> Any:
+    name = ctypes.util.find_library("chromaprint")
+    if name is None:
+        return None
+    found = ctypes.CDLL(name)
+    found.chromaprint_new.restype = ctypes.c_void_p
+    return found
+
+
+def codes_of_library(found: Any, pcm: npt.NDArray[np.int16]) -> Codes:
+    context = ctypes.c_void_p(found.chromaprint_new(1))  # CHROMAPRINT_ALGORITHM_TEST2
+    assert found.chromaprint_start(context, RATE, 1)
+    assert found.chromaprint_feed(context, pcm.ctypes.data_as(ctypes.c_void_p), len(pcm))
+    assert found.chromaprint_finish(context)
+    codes, count = ctypes.POINTER(ctypes.c_uint32)(), ctypes.c_int()
+    assert found.chromaprint_get_raw_fingerprint(context, ctypes.byref(codes), ctypes.byref(count))
+    copied = np.ctypeslib.as_array(codes, (count.value,)).copy()
+    found.chromaprint_dealloc(codes)
+    found.chromaprint_free(context)
+    return copied
+
+
+def bits_apart(one: Codes, other: Codes) -> int:
+    assert one.shape == other.shape
+    return int(np.bitwise_count(one ^ other).sum())
+
+
+def test_codes_are_those_that_the_library_gave() -> None:
+    assert bits_apart(chromaprint.codes(as_sound(fixed_pcm())), golden()) <= 1
+
+
+def test_codes_are_those_of_the_library_where_there_is_one() -> None:
+    found = library()
+    expected = golden() if found is None else codes_of_library(found, fixed_pcm())
+    assert bits_apart(chromaprint.codes(as_sound(fixed_pcm())), expected) <= 1
+
+
+@pytest.mark.parametrize("length", [1000, 4096, 50_000, 100_001])
+def test_the_cut_into_pieces_changes_nothing(length: int) -> None:
+    sound = as_sound(fixed_pcm(12))
+    streamed = np.concatenate(
+        [
+            codes
+            for codes, _ in chromaprint.stream(sound[at : at + length] for at in range(0, len(sound), length))
+        ]
+    )
+    assert bits_apart(streamed[:, 0], chromaprint.codes(sound)) <= 1
+
+
+def test_the_whole_of_a_long_sound_is_described() -> None:
+    sound = np.tile(as_sound(fixed_pcm(20)), 8)
+    fingerprint = described(sound, Role.REFERENCE)
+    assert fingerprint.spans[-1, 1] == pytest.approx(160, abs=STEP)
+
+
+def test_codes_can_be_read_back_from_a_reference() -> None:
+    sound = as_sound(fixed_pcm(17))
+    fingerprint = described(sound, Role.REFERENCE)
+    first, codes = chromaprint.codes_of(fingerprint.descriptors, fingerprint.spans)
+    assert first == 0
+    assert np.array_equal(codes, chromaprint.codes(sound))
+    assert len(fingerprint) == -(-len(codes) // CODES)
+    assert not fingerprint.views.any()
+
+
+def test_a_query_has_a_row_at_every_code_and_pitch() -> None:
+    sound = as_sound(fixed_pcm(10))
+    stages = list(chromaprint.fingerprint(pieces(sound), Role.QUERY))
+    codes = chromaprint.codes(sound)
+    assert [len(stage) for stage in stages] == [len(codes) - 7, (len(codes) - 7) * (len(PITCHES) - 1)]
+    first, own = chromaprint.codes_of(stages[0].descriptors, stages[0].spans)
+    assert first == 0
+    assert np.array_equal(own, codes)
+    assert set(stages[1].views.tolist()) == set(range(1, len(PITCHES)))
+
+
+def test_a_tuned_sound_has_the_codes_of_the_original_at_the_right_pitch() -> None:
+    time = np.arange(12 * RATE) / RATE
+
+    def tuned(cents: float) -> Sound:
+        rng = np.random.default_rng(3)
+        total = np.zeros(len(time))
+        for begin in np.arange(0, 12, 0.5):
+            part = (time >= begin) & (time < begin + 0.5)
+            for note in rng.integers(45, 90, 4):
+                total[part] += np.sin(2 * np.pi * 27.5 * 2 ** ((note - 20.5 + cents / 100) / 12) * time[part])
+        return (total / 8).astype(np.float32)
+
+    original = chromaprint.codes(tuned(0))
+    codes = np.concatenate([some for some, _ in chromaprint.stream([tuned(50)], PITCHES)])
+    errors = {cents: bits_apart(codes[:, view], original) for view, cents in enumerate(PITCHES)}
+    assert min(errors, key=errors.__getitem__) == 50
+    assert errors[50] < 0.6 * errors[0]
+
+
+def test_a_short_sound_has_one_row() -> None:
+    sound = as_sound(fixed_pcm(1))
+    assert len(described(sound, Role.REFERENCE)) == 1
+    assert len(described(sound, Role.QUERY)) == len(PITCHES)
+
+
+def test_no_sound_has_no_fingerprint() -> None:
+    with pytest.raises(FingerprintError):
+        list(chromaprint.fingerprint([], Role.REFERENCE))
+
+
+def test_what_is_everywhere_alike_has_low_quality() -> None:
+    time = np.arange(12 * RATE) / RATE
+    rng = np.random.default_rng(5)
+    alike = {
+        "silence": np.zeros(len(time)),
+        "near silence": rng.integers(-1, 2, len(time)) / 32768,
+        "tone": 0.5 * np.sin(2 * np.pi * 440 * time),
+        "noise": 0.1 * rng.normal(size=len(time)),
+        "hum": sum(0.1 * np.sin(2 * np.pi * 50 * n * time) for n in (1, 2, 3, 5)),
+    }
+    for name, sound in alike.items():
+        quality = described(np.asarray(sound, np.float32), Role.REFERENCE).quality
+        assert quality.max() < 0.25, name
+    assert np.median(described(as_sound(fixed_pcm(12)), Role.REFERENCE).quality) == 1.0
