@@ -1,8 +1,8 @@
 """Pairs of a query and a registered sound with the service's signals, for fitting the score of sounds.
 
-Most of the music that is found is registered, and speech beside it; excerpts of registered music are attacked,
-as are excerpts of what is not registered. Each query goes through retrieval as in the service, and what that
-brings is aligned.
+Most of the music that is found is registered, and speech beside it; excerpts of registered music are
+attacked, as are excerpts of what is not registered. Each query goes through retrieval as in the service, and
+what that brings is aligned.
 """
 
 import io

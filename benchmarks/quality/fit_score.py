@@ -5,8 +5,8 @@
     python -m benchmarks.quality.fit_score --media MUSIC --media SPEECH --signals sounds --write
 
 Each run fits the models of one kind and leaves the others as they are: those of hashes alone, which take
-thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, or those
-of sounds.
+thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, or
+those of sounds, for which rows of codes stand for registered pictures (`ROWS`).
 
 The probability is meant for a candidate of a large catalogue: of `CATALOGUE` registered pictures, and of
 queries of which `PRIOR` are copies. A pair at given signals is then a copy with
@@ -67,6 +67,8 @@ SOUNDS: Final = (CODES + PEAKS, CODES)
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
+ROWS: Final = 120.0
+"""Rows of codes, a second each, of one registered sound: candidates are sounds, a catalogue counts rows."""
 MODALITIES: Final = {"image": ("all", "hashes"), "audio": ("sounds",)}
 """Of which kinds of models those of a modality are, richest first."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
@@ -206,7 +208,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
     sample, sources = _sample(options)
-    models = [fit(sample, spans, catalogue=CATALOGUE, prior=PRIOR) for spans in TERMS[options.signals]]
+    catalogue = CATALOGUE / ROWS if options.signals in MODALITIES["audio"] else CATALOGUE
+    models = [fit(sample, spans, catalogue=catalogue, prior=PRIOR) for spans in TERMS[options.signals]]
     fitted = {
         "sources": sources,
         "seed": options.seed,

@@ -82,7 +82,7 @@ _MOST_PAIRS = 1 << 25
 
 _LEAST_HITS = 1 << 10
 _MOST_HITS = 1 << 14
-"""Hits that vote, the nearest ones: two a row of the query, within these. What voting costs grows with them."""
+"""Hits that vote, the nearest ones: two a row of the query, within these; voting costs as they do."""
 
 _MOST_CODES = 1 << 14
 """Codes that are looked at along a line: of a longer one every second, third, and so on."""

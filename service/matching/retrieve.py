@@ -108,13 +108,13 @@ def retrieve(
             continue
         lookup: _Lookup | _Votes | _Places
         find_rows, of_rows = partial(find, channel), partial(owners, channel.scheme.id)
-        telling = fingerprint.quality >= channel.search.min_quality
         if channel.search.step:
-            lookup = _Places(channel, fingerprint, telling, find_rows, of_rows, limit)
+            lookup = _Places(channel.search, fingerprint, find_rows, of_rows, limit)
             rows = lookup.asked
         else:
             kind = _Votes if channel.search.votes else _Lookup
             lookup = kind(channel.search, find_rows, of_rows, limit)
+            telling = fingerprint.quality >= channel.search.min_quality
             rows = np.unique(fingerprint.descriptors[telling], axis=0)
         for start in range(0, len(rows), lookup.rows):
             if not in_time():
@@ -252,28 +252,20 @@ class _Places:
     truncated = False
     crowded = False
 
-    def __init__(
-        self,
-        channel: Channel,
-        query: Fingerprint,
-        telling: npt.NDArray[np.bool_],
-        find: _Find,
-        owners: _Owners,
-        limit: int,
-    ) -> None:
-        if channel.search is None or channel.search.nearest is None:
+    def __init__(self, search: Search, query: Fingerprint, find: _Find, owners: _Owners, limit: int) -> None:
+        if search.nearest is None:
             raise ValueError("descriptors that vote have a bounded number of neighbours")
-        chosen = np.flatnonzero(telling)
+        chosen = np.flatnonzero(query.quality >= search.min_quality)
         if len(chosen) > _MOST_ASKED:
             chosen = np.sort(np.random.default_rng(0).choice(chosen, _MOST_ASKED, replace=False))
         self.asked = query.descriptors[chosen]
-        steps = query.spans[chosen, 0] / channel.search.step
+        steps = query.spans[chosen, 0] / search.step
         self._block = np.floor(steps / _BLOCK_STEPS).astype(np.int64)
         self._after = steps - (self._block + 0.5) * _BLOCK_STEPS
         self._view = query.views[chosen].astype(np.int64)
-        self._depth = channel.search.nearest
-        self._radius = channel.search.radius
-        self._halving = channel.scheme.dim / 64
+        self._depth = search.nearest
+        self._radius = search.radius
+        self._halving = query.scheme.dim / 64
         self._find = find
         self._owned = _Owned(owners)
         self._most = min(limit, _MOST_VOTED + len(np.unique(self._block)))

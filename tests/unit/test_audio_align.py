@@ -22,7 +22,9 @@ def work() -> tuple[Fingerprint, ...]:
 def aligned(query: Sound, work: tuple[Fingerprint, ...]) -> Alignment:
     result = AUDIO.align(fingerprints(query, Role.QUERY), work)
     assert result is not None
-    assert set(result.signals) == set(AUDIO.signal_units)
+    units = set(AUDIO.signal_units)
+    # Of silence and of steady tones there are no peaks.
+    assert set(result.signals) in (units, units - {"peak_evidence", "peak_count"})
     assert all(np.isfinite(value) for value in result.signals.values())
     return result
 

@@ -115,8 +115,9 @@ def test_the_file_reads_back_and_keeps_the_other_kind(sample: Pairs) -> None:
     fitted = {
         kind: [fit_score.fit(sample, spans, catalogue=CATALOGUE, prior=PRIOR) for spans in sets]
         for kind, sets in fit_score.TERMS.items()
+        if kind in fit_score.MODALITIES["image"]
     }
-    content: dict[str, Any] = {"fitted": {}}
+    content: dict[str, Any] = {"fitted": {}, "models": {"other": [1]}}
     for kind, models in fitted.items():
         content = json.loads(fit_score.document(content, kind, models, {"seed": 1}, "2026-01-02"))
     assert content["revision"].startswith("2026-01-02-")
@@ -125,6 +126,7 @@ def test_the_file_reads_back_and_keeps_the_other_kind(sample: Pairs) -> None:
         for one in content["models"]["image"]
     ]
     assert read == [*fitted["all"], *fitted["hashes"]]
+    assert content["models"]["other"] == [1]
     again = json.loads(fit_score.document(content, "hashes", fitted["hashes"], {"seed": 1}, "2026-01-02"))
     assert again == content
 

@@ -1,6 +1,6 @@
 """Retrieval and verification, against indexes and owners of the test's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -167,7 +167,8 @@ def test_what_the_caller_may_not_see_takes_no_places() -> None:
     assert not found.truncated
 
 
-VOTING = Channel(SCHEME, replace(SEARCH, radius=3, nearest=8, votes=True))
+VOTING_SEARCH = replace(SEARCH, radius=3, nearest=8, votes=True)
+VOTING = Channel(SCHEME, VOTING_SEARCH)
 
 
 def voted(registered: Registered, *rows: int, limit: int = 10) -> list[UUID]:
@@ -234,6 +235,25 @@ def test_owners_are_asked_for_by_the_reference_not_by_the_descriptor() -> None:
     assert len(asked) < 500
 
 
+def test_votes_for_one_place_outdo_as_many_that_are_scattered() -> None:
+    placing = Channel(SCHEME, replace(VOTING_SEARCH, step=1.0))
+    registered = Registered()
+    rows = [(number * 0x9E3779B97F4A7C15) % (1 << 63) for number in range(1, 13)]
+    backwards = registered.add(*rows[::-1])
+    forwards = registered.add(*rows)
+    query = fingerprint(*rows)
+    spans = np.stack([np.arange(12.0), np.arange(12.0) + 1], axis=1)
+    found = retrieve(
+        [replace(query, spans=spans)],
+        [placing],
+        lambda _, queries, nearest: registered.index.search(queries, radius=3, limit=nearest),
+        registered.owners,
+        10,
+        in_time=always,
+    )
+    assert [candidate.reference_id for candidate in found.found] == [forwards, backwards]
+
+
 def test_descriptors_of_others_have_no_votes() -> None:
     registered = Registered()
     hidden = registered.add(*far(0, 1, 2))
@@ -265,10 +285,13 @@ def test_equal_descriptors_are_looked_up_once_and_in_chunks_while_there_is_time(
     assert len(partly.found) >= 128
 
 
+DETAIL = replace(SCHEME, name="test.detail")
+
+
 class StubModality:
     """Measures the distance of the first descriptors."""
 
-    channels = (CHANNEL,)
+    channels = (CHANNEL, Channel(DETAIL, None, compared=6))
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         difference = np.bitwise_xor(query[0].descriptors[0], work[0].descriptors[0])
@@ -278,13 +301,20 @@ class StubModality:
 def test_verification_stops_when_the_time_is_over() -> None:
     references = [uuid4() for _ in range(100)]
     answers = iter([True, True, False])
+    asked: list[set[str]] = []
+
+    def stored(ids: Sequence[UUID], /, *, schemes: Collection[str]) -> dict[UUID, tuple[Fingerprint, ...]]:
+        asked.append(set(schemes))
+        return {i: (fingerprint(bits(5)),) for i in ids}
+
     verified = verify(
-        [fingerprint(0)],
+        [fingerprint(0), replace(fingerprint(0), scheme=DETAIL)],
         references,
         StubModality(),  # type: ignore[arg-type]
-        lambda ids, **_: {i: (fingerprint(bits(5)),) for i in ids},
+        stored,
         lambda: next(answers),
     )
+    assert asked == [{SCHEME.id, DETAIL.id}, {SCHEME.id}]
     assert list(verified.alignments) == references[:38]  # six in detail, then 32 more
     assert verified.left_out == 62
     assert verified.alignments[references[0]].signals == {"distance": pytest.approx(5.0)}
