@@ -152,6 +152,9 @@ class Inquiry:
             if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
+        if any(channel.search and channel.search.step for channel in modality.channels):
+            # Votes of one stage say nothing against those of another: all are compared by what is known now.
+            return sorted(self._closeness, key=self._closeness.__getitem__)
         return nearer
 
     def _verify(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:

@@ -40,6 +40,8 @@ LENGTHS: Final = (5, 10, 20)
 """Seconds of an excerpt."""
 _SHORTEST: Final = 30.0
 """Seconds that a track lasts at least."""
+_REMIX: Final = "fast"
+"""In the name of a file that plays another one faster: neither a stranger nor a copy that an attack made."""
 _TALK_FILES: Final = 24
 """Files of words that make a registered talk."""
 
@@ -88,7 +90,8 @@ def make(music: Path, speech: Path, seed: int, per_attack: int, unrelated: int) 
         unrelated: Queries of each length that are no copies.
     """
     rng = random.Random(seed)
-    tracks = [path for path in sorted(music.rglob("*")) if path.is_file() and _seconds(path) >= _SHORTEST]
+    found = (path for path in sorted(music.rglob("*")) if path.is_file() and _REMIX not in path.stem.lower())
+    tracks = [path for path in found if _seconds(path) >= _SHORTEST]
     rng.shuffle(tracks)
     cut = round(REGISTERED_SHARE * len(tracks))
     talks, voices = _spoken(speech, rng)
