@@ -137,6 +137,8 @@ class Search:
         common: From so many works on that hold the same stretch as the query, that is nobody's: such rows of
             the query count nothing when candidates are compared, and less from a quarter as many on. The same
             for rows with as many neighbours as `nearest`. Needs `stretch`. None: all count.
+        step: Where a reference has a descriptor every so many span units, this many: votes then count where
+            they agree about the place. 0: they count wherever they lie. Needs `votes`.
     """
 
     radius: float
@@ -147,6 +149,7 @@ class Search:
     stretch: int = 0
     least_votes: float = 0.0
     common: int | None = None
+    step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Channel:
             alone.
         query_rows: Most descriptors that one piece (`Modality.pieces`) of a query has.
         reference_rows: The same for a reference.
+        compared: Where it is never searched: with how many of a stage's candidates it is compared, at most.
     """
 
     scheme: Scheme
@@ -167,6 +171,7 @@ class Channel:
     views: int = 1
     query_rows: int = 1
     reference_rows: int = 1
+    compared: int = 6
 
     def views_of(self, role: Role) -> int:
         """How many view codes, from 0, fingerprints in this role may have."""

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from indexers.audio import AudioModality
 from indexers.errors import DamagedMediaError, FingerprintError, UnsupportedMediaError
 from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
 from indexers.modality import Channel, Modality
 from indexers.text import TextModality
 
-MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), TextModality())
+MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), AudioModality(), TextModality())
 """In the order in which they are asked whether they recognise a file; text last: much looks like it."""
 
 _BY_NAME = {modality.name: modality for modality in MODALITIES}

@@ -22,11 +22,10 @@ _SURE = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
 _WHOLE = 0.9
 """Part of the query that such a match covers; what else could be in the rest is looked for."""
-_CLOSELY = 6
-"""Most candidates of a stage that are compared by what is never searched, such as local features, which takes
-many times as long as the rest: the most probable ones by the rest."""
-_ALWAYS = 3
-"""So many of them whatever their probability."""
+_ALWAYS = 2
+"""Of the candidates of a stage that may be compared by what is never searched (`Channel.compared`), such as
+local features, which takes many times as long as the rest: one in so many is, whatever its probability by the
+rest."""
 _PLAUSIBLE = 1e-4
 """The others from this probability on. Three strangers in ten have such a candidate."""
 _LIKELY = 1e-3
@@ -168,6 +167,9 @@ class Inquiry:
             if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
+        if any(channel.search and channel.search.step for channel in modality.channels):
+            # Votes of one stage say nothing against those of another: all are compared by what is known now.
+            return sorted(self._closeness, key=self._closeness.__getitem__)
         return nearer
 
     def _verify(

@@ -2,11 +2,12 @@
 
     python -m benchmarks.quality.fit_score --media DIR --media DIR --signals hashes --write
     python -m benchmarks.quality.fit_score --media DIR --write
+    python -m benchmarks.quality.fit_score --media MUSIC --media SPEECH --signals sounds --write
     python -m benchmarks.quality.fit_score --media DIR --signals text --write
 
 Each run fits the models of one kind and leaves the others as they are: those of hashes alone, which take
-thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, or
-those of texts.
+thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, those
+of sounds, for which rows of codes stand for registered pictures (`ROWS`), or those of texts.
 
 The probability is meant for a candidate of a large catalogue: of `CATALOGUE` registered pictures, and of
 queries of which `PRIOR` are copies. A pair at given signals is then a copy with
@@ -44,7 +45,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.quality import media, pairs, text_pairs
+from benchmarks.quality import audio_pairs, media, pairs, text_pairs
 from benchmarks.quality.pairs import Pairs
 from service.matching.score import LogisticModel, Size, Term
 
@@ -74,13 +75,18 @@ TEXT: Final = (
         ("text_longest", 160, 300),
     ),
 )
-TERMS: Final = {"all": RICH, "hashes": HASHES, "text": TEXT}
+CODES: Final = (("chromaprint_evidence", 60, 200), ("chromaprint_evidence", 200, 400))
+PEAKS: Final = (("peak_evidence", 10, 50), ("peak_evidence", 50, 150))
+SOUNDS: Final = (CODES + PEAKS, CODES)
+TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
-MODALITY: Final = {"all": "image", "hashes": "image", "text": "text"}
+MODALITY: Final = {"all": "image", "hashes": "image", "sounds": "audio", "text": "text"}
 """Whose models they are."""
 SMALLEST: Final = 1e5
 """Smaller catalogues of pictures count as this large."""
+ROWS: Final = 120.0
+"""Rows of codes, a second each, of one registered sound: candidates are sounds, a catalogue counts rows."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
@@ -203,17 +209,31 @@ def _texts(folders: Sequence[Path], seed: int, per_cell: int) -> tuple[Pairs, di
     return sample, {"sources": {"books registered": sample.references}}, Size(rows, rows), 1 - PRIOR
 
 
+def _sounds(folders: Sequence[Path], options: argparse.Namespace) -> tuple[Pairs, dict[str, Any]]:
+    """Pairs of sounds, and how many there are of each kind."""
+    if len(folders) != 2:
+        raise SystemExit("--signals sounds wants --media twice: a folder of music, and one of speech")
+    sounds = audio_pairs.make(*folders, options.seed, options.per_attack, options.unrelated)
+    strangers = sum(one.track is None for one in sounds.excerpts)
+    sources = {"registered": len(sounds.registered), "unrelated excerpts": strangers}
+    return audio_pairs.compare(sounds), {"sources": sources}
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--media", type=Path, action="append", help="folder of media; may be repeated")
     parser.add_argument("--per-attack", type=int, default=30, help="copies made by each attack")
+    parser.add_argument("--unrelated", type=int, default=170, help="excerpts of each length, of sounds")
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--signals", choices=tuple(TERMS), default="all", help="which models to fit")
     parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
     if options.signals == "text":
         sample, fitted, size, catalogue = _texts(options.media or [], options.seed, options.per_attack)
+    elif options.signals == "sounds":
+        sample, fitted = _sounds(options.media or [], options)
+        size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS
     else:
         collection = media.load(options.media) if options.media else media.shipped()
         sample = pairs.make(

@@ -33,6 +33,10 @@ _FEW_WORKS = 3
 picture many times does not hide the others."""
 _MOST_VOTED = 30
 """Candidates that a channel whose descriptors vote brings: those with most votes."""
+_BLOCK_STEPS = 20
+"""Steps of the query whose votes count together: played a twentieth faster, its ends are half a step off."""
+_MOST_ASKED = 8192
+"""Descriptors of a query that are looked up where they vote for places."""
 _FIRST_ASKED = 256
 """Descriptors whose owners are asked for at first, where many of the others belong to the same."""
 
@@ -104,18 +108,24 @@ def retrieve(
         fingerprint = by_scheme.get(channel.scheme.id)
         if fingerprint is None or channel.search is None:
             continue
-        kind = _Votes if channel.search.votes else _Lookup
-        lookup = kind(channel.search, partial(find, channel), partial(owners, channel.scheme.id), limit)
+        find_rows, of_rows = partial(find, channel), partial(owners, channel.scheme.id)
         asked = np.flatnonzero(fingerprint.quality >= channel.search.min_quality)
-        if not channel.search.votes:  # where they vote, neighbours stay together
+        lookup: _Lookup | _Votes | _Places
+        if channel.search.step:
+            lookup = _Places(channel.search, fingerprint, asked, find_rows, of_rows, limit)
+            asked = lookup.asked
+        elif channel.search.votes:  # of descriptors that are neighbours in the query too
+            lookup = _Votes(channel.search, find_rows, of_rows, limit)
+        else:
+            lookup = _Lookup(channel.search, find_rows, of_rows, limit)
             _, first = np.unique(fingerprint.descriptors[asked], axis=0, return_index=True)
             asked = asked[first]
         telling = np.ones(len(fingerprint), np.float32)
-        for start in range(0, len(asked), kind.rows):
+        for start in range(0, len(asked), lookup.rows):
             if not in_time():
                 complete = False
                 break
-            some = asked[start : start + kind.rows]
+            some = asked[start : start + lookup.rows]
             telling[some] = lookup.look_up(fingerprint.descriptors[some])
         if (telling < 1.0).any():
             by_scheme[channel.scheme.id] = replace(fingerprint, quality=fingerprint.quality * telling)
@@ -330,6 +340,83 @@ def _distinct(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.
     wide[:, :width] = np.ascontiguousarray(rows).view(np.uint8)
     _, first, inverse = np.unique(wide.view(np.uint64).ravel(), return_index=True, return_inverse=True)
     return rows[first], inverse.reshape(-1)
+
+
+class _Places:
+    """Searches one channel, and counts how many descriptors of the query agree about a place in a reference.
+
+    A descriptor that lies so far from the query's beginning has its neighbour as far from where the copy
+    begins, more or less: a copy may be played faster or slower. Votes within `_BLOCK_STEPS` of the query and
+    of one view count together where they put the beginning within two steps. A vote counts twice as much
+    as one that lies a 64th of the descriptor's bits farther. Of a long query, `_MOST_ASKED` descriptors all
+    over it are looked up.
+    """
+
+    rows: ClassVar = 1024
+    """As of `_Lookup`."""
+    truncated = False
+    crowded = False
+
+    def __init__(
+        self,
+        search: Search,
+        query: Fingerprint,
+        asked: npt.NDArray[np.intp],
+        find: _Find,
+        owners: _Owners,
+        limit: int,
+    ) -> None:
+        if search.nearest is None:
+            raise ValueError("descriptors that vote have a bounded number of neighbours")
+        if len(asked) > _MOST_ASKED:
+            asked = np.sort(np.random.default_rng(0).choice(asked, _MOST_ASKED, replace=False))
+        self.asked = asked
+        steps = query.spans[asked, 0] / search.step
+        self._block = np.floor(steps / _BLOCK_STEPS).astype(np.int64)
+        self._after = steps - (self._block + 0.5) * _BLOCK_STEPS
+        self._view = query.views[asked].astype(np.int64)
+        self._depth = search.nearest
+        self._radius = search.radius
+        self._halving = query.scheme.dim / 64
+        self._find = find
+        self._owned = _Owned(owners)
+        self._most = min(limit, _MOST_VOTED + len(np.unique(self._block)))
+        self._done = 0
+        self._cells: list[npt.NDArray[np.int64]] = []
+        self._worth: list[npt.NDArray[np.float64]] = []
+
+    def look_up(self, rows: npt.NDArray[Any]) -> float:
+        """Gather the votes of the next of `asked`, and return 1: see `_Lookup.look_up`."""
+        hits = self._find(rows, self._depth)
+        places = self._owned.places(hits.ids)
+        kept = np.flatnonzero(places >= 0)
+        row = np.repeat(np.arange(len(rows)), np.diff(hits.offsets))[kept] + self._done
+        self._done += len(rows)
+        if not len(kept):
+            return 1.0
+        first = np.array([owner.first_id for owner in self._owned.owners])
+        begin = (hits.ids[kept] - first[places[kept]]) - self._after[row]
+        cells = (places[kept], self._view[row], self._block[row], np.floor(begin / 2).astype(np.int64))
+        self._cells.append(np.stack(cells, axis=1))
+        self._worth.append(np.exp2((self._radius - hits.distances[kept]) / self._halving))
+        return 1.0
+
+    def found(self) -> Iterable[Candidate]:
+        """The references with the most votes for one place, and a block more of the query for each block."""
+        if not self._cells:
+            return
+        cells, of_vote = np.unique(np.concatenate(self._cells), axis=0, return_inverse=True)
+        votes = np.bincount(of_vote.ravel(), weights=np.concatenate(self._worth))
+        # A place near a cell's border has votes in both.
+        together = votes.copy()
+        follows = (np.diff(cells, axis=0) == (0, 0, 0, 1)).all(axis=1)
+        together[:-1] += np.where(follows, votes[1:], 0.0)
+        best = np.zeros(len(self._owned.owners))
+        np.maximum.at(best, cells[:, 0], together)
+        for place in np.argsort(-best, kind="stable")[: self._most].tolist():
+            owner = self._owned.owners[place]
+            if best[place] > 0:
+                yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + float(best[place])))
 
 
 class _Owned:

@@ -279,6 +279,23 @@ def test_a_row_with_too_many_neighbours_counts_nothing() -> None:
     assert found.query[0].quality.tolist() == [0.0, 1.0]
 
 
+def test_votes_for_one_place_outdo_as_many_that_are_scattered() -> None:
+    placing = Channel(SCHEME, replace(SEARCH, radius=3, nearest=8, votes=True, step=1.0))
+    registered = Registered()
+    rows = [(number * 0x9E3779B97F4A7C15) % (1 << 63) for number in range(1, 13)]
+    backwards = registered.add(*rows[::-1])
+    forwards = registered.add(*rows)
+    found = retrieve(
+        [fingerprint(*rows)],
+        [placing],
+        lambda _, queries, nearest: registered.index.search(queries, radius=3, limit=nearest),
+        registered.owners,
+        10,
+        in_time=always,
+    )
+    assert [candidate.reference_id for candidate in found.found] == [forwards, backwards]
+
+
 def test_descriptors_of_others_have_no_votes() -> None:
     registered = Registered()
     hidden = registered.add(*far(0, 1, 2))
