@@ -189,8 +189,9 @@ class Inquiry:
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.
 
-        Those that were compared closely before are compared again if a stage brought them nearer and they
-        still are plausible.
+        Of those that are not plausible, the nearest: probabilities that small say less. Those that were
+        compared closely before are compared again if a stage brought them nearer and they still are
+        plausible.
 
         Args:
             view: Where their fingerprints are.
@@ -204,14 +205,16 @@ class Inquiry:
             for one in candidates
             if one in self._compared and self._probability(modality.name, self._alignments[one]) >= _PLAUSIBLE
         ]
-        probable = sorted(
-            (
-                (-self._probability(modality.name, alignment), self._closeness.get(one, 0.0), one)
-                for one, alignment in self._alignments.items()
-                if one not in self._compared
-            )
-        )[:_CLOSELY]
-        chosen = [one for rank, (p, _, one) in enumerate(probable) if rank < _ALWAYS or -p >= _PLAUSIBLE]
+        left = {
+            one: self._probability(modality.name, alignment)
+            for one, alignment in self._alignments.items()
+            if one not in self._compared
+        }
+        plausible = {one: p if p >= _PLAUSIBLE else 0.0 for one, p in left.items()}
+        probable = sorted(left, key=lambda one: (-plausible[one], self._closeness.get(one, 0.0), one))
+        chosen = [
+            one for rank, one in enumerate(probable[:_CLOSELY]) if rank < _ALWAYS or plausible[one] > 0.0
+        ]
         self._compared.update(chosen)
         self._verify(view, modality, [*again, *chosen], closely=True)
 

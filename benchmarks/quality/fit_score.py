@@ -58,7 +58,14 @@ LOCAL: Final = (
     ("local_agreement", 0.05, 0.45),
     ("local_agreement", 0.45, 0.85),
 )
-RICH: Final = (PDQ + PHASH + CNN + LOCAL, PDQ + PHASH + CNN, CNN + LOCAL, CNN)
+RICH: Final = (
+    PDQ + PHASH + CNN + LOCAL,
+    PDQ + PHASH + CNN,
+    CNN + LOCAL,
+    CNN,
+    PDQ + PHASH + LOCAL,
+    LOCAL,
+)
 HASHES: Final = (PDQ + PHASH, PDQ, PHASH)
 TERMS: Final = {"all": RICH, "hashes": HASHES}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
