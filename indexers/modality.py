@@ -131,6 +131,12 @@ class Search:
         votes: Whether a candidate is the more promising the more of the query's descriptors have a neighbour
             in it, rather than the nearer one of them is: where one describes a moment, or some words.
             The fewer references a descriptor's neighbours belong to, the more it counts. Needs `nearest`.
+        stretch: How many rows of a reference, one after another, gather votes together: a long reference has
+            some of every query's by chance, but all over. 0: all its rows.
+        least_votes: So many votes a stretch and the next need for the reference to be a candidate.
+        common: From so many works on that hold the same stretch as the query, that is nobody's: such rows of
+            the query count nothing when candidates are compared, and less from a quarter as many on. The same
+            for rows with as many neighbours as `nearest`. Needs `stretch`. None: all count.
     """
 
     radius: float
@@ -138,6 +144,9 @@ class Search:
     min_quality: float = 0.0
     nearest: int | None = None
     votes: bool = False
+    stretch: int = 0
+    least_votes: float = 0.0
+    common: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from indexers.errors import DamagedMediaError, FingerprintError, UnsupportedMedi
 from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
 from indexers.modality import Channel, Modality
+from indexers.text import TextModality
 
-MODALITIES: tuple[Modality[Any], ...] = (ImageModality(),)
-"""In the order in which they are asked whether they recognise a file."""
+MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), TextModality())
+"""In the order in which they are asked whether they recognise a file; text last: much looks like it."""
 
 
 class _Known:
@@ -34,7 +35,7 @@ def using(modality: Modality[Any]) -> Iterator[None]:
     For the start of a program, before anything asks for a modality or a scheme: what was looked up before
     stays what it was.
     """
-    global _known  # noqa: PLW0603 - what a process knows is one for all its threads, see docs/adr/0013
+    global _known  # noqa: PLW0603 - what a process knows is one for all its threads, see docs/adr/0015
     before = _known
     _known = _Known([modality if one.name == modality.name else one for one in before.modalities])
     try:

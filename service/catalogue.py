@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 import numpy.typing as npt
 import structlog
 
+from indexers import registry
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Scheme
 from indexers.index import Hits
@@ -128,10 +129,10 @@ class Catalogue:
         """The last change that every search sees."""
         return self._sequence
 
-    @property
-    def largest_index(self) -> int:
-        """Descriptors in the largest of the indexes."""
-        return max((len(index) for index in self.indexes.values()), default=0)
+    def largest_index(self, modality: str) -> int:
+        """Descriptors in the largest of the indexes for a kind of media, such as ``image``."""
+        own = {channel.scheme.id for channel in registry.by_name(modality).channels}
+        return max((len(index) for scheme, index in self.indexes.items() if scheme in own), default=0)
 
     def refresh(self) -> None:
         """Replay what the store has and the indexes have not. Blocking.

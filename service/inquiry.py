@@ -127,7 +127,6 @@ class Inquiry:
         with catalogue.store.view() as view:
             if modality is not None:
                 self._modality = registry.by_name(modality)
-                self._query = joined((*self._query, *fingerprints))
                 candidates = self._candidates(view, self._modality, fingerprints)
                 searched = {one.scheme for one in self._searched(self._modality)}
                 if any(one.scheme not in searched for one in fingerprints):
@@ -156,6 +155,7 @@ class Inquiry:
                 self._with.max_candidates,
                 in_time=self._in_time,
             )
+        self._query = joined((*self._query, *found.query))
         if not found.complete:
             self._leave_out("DEADLINE: not all of the query was looked up in time")
         # That many works of others lie near is nothing that an owner may learn.
@@ -260,7 +260,7 @@ class Inquiry:
         )
 
     def _probability(self, modality: str, alignment: Alignment) -> float:
-        registered = self._with.catalogue.largest_index
+        registered = self._with.catalogue.largest_index(modality)
         return self._with.scorer.probability(modality, alignment.signals, registered)
 
     def _leave_out(self, what: str) -> None:

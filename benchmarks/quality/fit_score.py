@@ -1,10 +1,12 @@
-"""Fit the coefficients of the picture score on development pictures.
+"""Fit the coefficients of the score on development media.
 
     python -m benchmarks.quality.fit_score --media DIR --media DIR --signals hashes --write
     python -m benchmarks.quality.fit_score --media DIR --write
+    python -m benchmarks.quality.fit_score --media DIR --signals text --write
 
 Each run fits the models of one kind and leaves the others as they are: those of hashes alone, which take
-thousands of pictures in minutes, or those with the CNN, which must not have been trained on the pictures.
+thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, or
+those of texts.
 
 The probability is meant for a candidate of a large catalogue: of `CATALOGUE` registered pictures, and of
 queries of which `PRIOR` are copies. A pair at given signals is then a copy with
@@ -22,6 +24,10 @@ Each signal says something between two values alone (`TERMS`): beyond them it co
 pairs in which one of the model's signals says anything are fitted: the others are thousands of times as many,
 and would tilt the line where it matters.
 
+Of texts, what is compared with a query are the works that retrieval finds among the books at hand, so a query
+stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) · f₀). Unrelated queries are texts of
+other books, half of them with lines of registered ones: a quotation is no copy.
+
 All weights are kept positive: a term whose weight comes out negative is left out.
 """
 
@@ -38,9 +44,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.quality import media, pairs
-from benchmarks.quality.pairs import SIGNALS, Pairs
-from service.matching.score import LogisticModel, Term
+from benchmarks.quality import media, pairs, text_pairs
+from benchmarks.quality.pairs import Pairs
+from service.matching.score import LogisticModel, Size, Term
 
 Span: TypeAlias = tuple[str, float, float]
 
@@ -67,12 +73,26 @@ RICH: Final = (
     LOCAL,
 )
 HASHES: Final = (PDQ + PHASH, PDQ, PHASH)
-TERMS: Final = {"all": RICH, "hashes": HASHES}
+TEXT: Final = (
+    (
+        ("text_evidence", 2, 15),
+        ("text_evidence", 15, 40),
+        ("text_places", 10, 18),
+        ("text_longest", 160, 300),
+    ),
+)
+TERMS: Final = {"all": RICH, "hashes": HASHES, "text": TEXT}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
+MODALITY: Final = {"all": "image", "hashes": "image", "text": "text"}
+"""Whose models they are."""
+SMALLEST: Final = 1e5
+"""Smaller catalogues of pictures count as this large."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
+_STRANGERS: Final = 1_500
+"""Texts of each language that hold nothing, and as many again that quote."""
 _STRENGTH: Final = 100.0
 """Inverse of the regularisation: little, but for separable samples."""
 
@@ -125,7 +145,7 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
     """How far each term's signal has come, (pairs, terms), 0..1; NaN where there is no such signal."""
-    values = sample.signals[:, [SIGNALS.index(name) for name, _, _ in spans]]
+    values = sample.signals[:, [sample.columns.index(name) for name, _, _ in spans]]
     starts, ends = (np.array([span[place] for span in spans], np.float64) for place in (1, 2))
     clipped: npt.NDArray[np.float64] = ((values - starts) / (ends - starts)).clip(0.0, 1.0)
     return clipped
@@ -133,11 +153,11 @@ def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
 
 def rates(sample: Pairs, model: LogisticModel, thresholds: Sequence[float]) -> list[Rates]:
     """Measure a model on pairs."""
-    needed = [SIGNALS.index(name) for name in model.signals]
+    needed = [sample.columns.index(name) for name in model.signals]
     at_hand = np.all(np.isfinite(sample.signals[:, needed]), axis=1)
     probabilities = np.array(
         [
-            model.probability(dict(zip(SIGNALS, row, strict=True))) if there else 0.0
+            model.probability(dict(zip(sample.columns, row, strict=True))) if there else 0.0
             for row, there in zip(sample.signals.tolist(), at_hand.tolist(), strict=True)
         ]
     )
@@ -155,9 +175,11 @@ def document(
     signals: str,
     models: Sequence[LogisticModel],
     fitted: Mapping[str, Any],
+    *,
     date: str,
+    size: Size,
 ) -> str:
-    """The coefficients' file with new models of one kind, and what they were fitted on.
+    """The coefficients' file with new models of one kind, what they were fitted on, and for how much.
 
     Its revision changes when they do.
     """
@@ -166,34 +188,48 @@ def document(
         {"intercept": model.intercept, "terms": [asdict(term) for term in model.terms]} for model in models
     ]
     by_kind = {kind: one["models"] for kind, one in kept.items()} | {signals: values}
-    every = [model for kind in TERMS for model in by_kind.get(kind, ())]
+    every: dict[str, list[Any]] = {}
+    for kind in TERMS:
+        every.setdefault(MODALITY[kind], []).extend(by_kind.get(kind, ()))
     digest = hashlib.sha256(json.dumps(every).encode()).hexdigest()
     content = {
         "revision": f"{date}-{digest[:8]}",
-        "catalogue": CATALOGUE,
+        "catalogues": before["catalogues"] | {MODALITY[signals]: asdict(size)},
         "prior": PRIOR,
         "fitted": kept | {signals: {**fitted, "models": values}},
-        "models": {"image": every},
+        "models": every,
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _texts(folders: Sequence[Path], seed: int, per_cell: int) -> tuple[Pairs, dict[str, Any], Size, float]:
+    """Pairs of texts, their sources, for how many keys that holds, and what unrelated queries weigh."""
+    if not folders:
+        raise SystemExit("--signals text wants --media, a folder of zh/*.txt and en/*.txt")
+    sample, rows = text_pairs.make(folders, seed, per_cell, _STRANGERS)
+    return sample, {"sources": {"books registered": sample.references}}, Size(rows, rows), 1 - PRIOR
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--media", type=Path, action="append", help="folder of pictures; may be repeated")
+    parser.add_argument("--media", type=Path, action="append", help="folder of media; may be repeated")
     parser.add_argument("--per-attack", type=int, default=30, help="copies made by each attack")
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--signals", choices=tuple(TERMS), default="all", help="which models to fit")
     parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
-    collection = media.load(options.media) if options.media else media.shipped()
-    sample = pairs.make(
-        collection.media, options.seed, options.per_attack, hashes_only=options.signals == "hashes"
-    )
-    models = [fit(sample, spans, catalogue=CATALOGUE, prior=PRIOR) for spans in TERMS[options.signals]]
-    fitted = {
-        "sources": collection.sources,
+    if options.signals == "text":
+        sample, fitted, size, catalogue = _texts(options.media or [], options.seed, options.per_attack)
+    else:
+        collection = media.load(options.media) if options.media else media.shipped()
+        sample = pairs.make(
+            collection.media, options.seed, options.per_attack, hashes_only=options.signals == "hashes"
+        )
+        fitted = {"sources": collection.sources}
+        size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE
+    models = [fit(sample, spans, catalogue=catalogue, prior=PRIOR) for spans in TERMS[options.signals]]
+    fitted |= {
         "seed": options.seed,
         "copies_per_attack": options.per_attack,
         "unrelated_pairs": sample.unrelated,
@@ -208,7 +244,7 @@ def main() -> None:
     if options.write:
         before = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
         date = datetime.now(UTC).date().isoformat()
-        text = document(before, options.signals, models, fitted, date)
+        text = document(before, options.signals, models, fitted, date=date, size=size)
         COEFFICIENTS.write_text(text, encoding="utf-8")
 
 

@@ -1,25 +1,24 @@
 """Who is asked for passages: our fingerprints in this process, and the peers, behind one interface."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
+from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 from rensa import RMinHash, RMinHashLSH
 
 from indexers.fingerprint import Fingerprint
-from indexers.modality import Segment
-from indexers.text import align, winnow
+from indexers.index.keyed import KeyedRows
+from indexers.modality import Alignment, Segment
+from indexers.text import TextModality, align, winnow
 from indexers.text.normalise import CODE, IDEOGRAPH, normalise
+from service.domain import DescriptorOwner
+from service.matching import retrieve
 
-_ROWS: Final = 128
-"""Rows of a work that vote together."""
-_CANDIDATES: Final = 4
-"""Works that are aligned."""
-_VOTES: Final = 4.0
-"""Votes of a stretch and the next, below which a work is not aligned."""
-_POSTINGS: Final = 2_000
-"""Rows that may hold a key; a key that more hold is not looked up."""
+_CANDIDATES: Final = 200
+"""Works that are aligned at most, as by default in the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +56,15 @@ class Matcher(Protocol):
         ...
 
 
-def described(text: str) -> Fingerprint | None:
+def described(text: str) -> Fingerprint:
     """The fingerprint of a text."""
     return winnow.fingerprint([Segment(0.0, float(len(text)), text)])
 
 
 class Ours:
-    """A sorted array of keys stands in for the service's index; candidates are aligned as in the service.
+    """Retrieval and alignment as the service has them, in this process; works are kept in memory.
 
-    A key votes once for each stretch of `_ROWS` rows that hold it, and less the more works hold it. Bytes are
-    counted as the service has them: 12 a row resident, 7 in the database.
+    Bytes are counted as the service has them: 9 a row resident beside 3 of ids, 7 in the database.
     """
 
     name = "Copyhound"
@@ -74,74 +72,75 @@ class Ours:
     def __init__(self) -> None:
         """Without works."""
         self._works: list[tuple[str, Fingerprint]] = []
-        self._extra = np.zeros(0, np.uint32)
+        self._extra = np.zeros((0, 4), np.uint8)
 
     def register(self, name: str, text: str) -> None:
         """Add a work."""
-        fingerprint = described(text)
-        if fingerprint is not None:
-            self._works.append((name, fingerprint))
+        self._works.append((name, described(text)))
+
+    @property
+    def works(self) -> int:
+        """How many are registered."""
+        return len(self._works)
+
+    @property
+    def rows(self) -> int:
+        """How many keys they have together."""
+        return sum(len(one) for _, one in self._works)
 
     def crowd(self, rows: int, rng: np.random.Generator) -> None:
         """Add rows of keys that real texts hold, as often as they do: found, never aligned."""
-        held = np.concatenate([winnow.unpacked(one.descriptors) for _, one in self._works])
-        self._extra = rng.choice(held, rows)
+        held = np.concatenate([one.descriptors for _, one in self._works])
+        self._extra = held[rng.integers(0, len(held), rows)]
 
     def ready(self) -> int:
         """Sort the keys; returns their bytes."""
-        keys = [winnow.unpacked(one.descriptors) for _, one in self._works]
-        sizes = [-(-len(one) // _ROWS) * _ROWS for one in keys]  # a stretch belongs to one work
-        starts = np.cumsum([0, *sizes])
-        rows = np.concatenate([start + np.arange(len(one)) for start, one in zip(starts, keys, strict=False)])
-        self._work_of = np.repeat(np.arange(len(sizes)), [size // _ROWS for size in sizes])
-        flat = np.concatenate([*keys, self._extra])
-        rows = np.concatenate([rows, starts[-1] + np.arange(len(self._extra))]).astype(np.int64)
-        crowd = np.full(-(-len(self._extra) // _ROWS), len(keys))
-        self._work_of = np.concatenate([self._work_of, crowd])
-        order = np.argsort(flat, kind="stable")
-        self._keys, self._rows = flat[order], rows[order]
+        sizes = [len(one) for _, one in self._works]
+        self._starts = np.cumsum([0, *sizes])
+        flat = np.concatenate([*(one.descriptors for _, one in self._works), self._extra])
+        self._rows = KeyedRows(winnow.WINNOW, np.ascontiguousarray(flat))
+        self._owners = [
+            DescriptorOwner(UUID(int=number), UUID(int=number), int(start), size)
+            for number, (start, size) in enumerate(zip(self._starts[:-1], sizes, strict=True))
+        ]
         return 19 * len(flat)
+
+    def _owners_of(self, scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+        del scheme
+        places = np.searchsorted(self._starts, ids, "right") - 1
+        return {
+            one: self._owners[place]
+            for one, place in zip(ids.tolist(), places.tolist(), strict=True)
+            if place < len(self._owners)
+        }
+
+    def compared(self, text: str) -> list[tuple[str, Alignment]]:
+        """How the candidates relate to a text, the most promising first."""
+        found = retrieve.retrieve(
+            [described(text)],
+            TextModality.channels,
+            lambda _, rows, limit: self._rows.search(rows, radius=0, limit=limit),
+            self._owners_of,
+            _CANDIDATES,
+            in_time=lambda: True,
+        )
+        compared = []
+        for candidate in found.found:
+            name, fingerprint = self._works[candidate.reference_id.int]
+            alignment = align.align(found.query, [fingerprint])
+            if alignment is not None and alignment.segments:
+                compared.append((name, alignment))
+        return compared
 
     def ask(self, text: str) -> list[Passage]:
         """Retrieve and align."""
-        query = described(text)
-        if query is None:
-            return []
-        asked, inverse = np.unique(winnow.unpacked(query.descriptors), return_inverse=True)
-        first = np.searchsorted(self._keys, asked, "left")
-        counts = np.searchsorted(self._keys, asked, "right") - first
-        looked = np.flatnonzero((counts > 0) & (counts <= _POSTINGS))
-        if not len(looked):
-            return []
-        sizes = counts[looked]
-        places = np.repeat(first[looked] - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
-        stretches = self._rows[places] // _ROWS
-        of_key = np.repeat(looked, sizes)
-        weights = np.repeat(1 / np.log2(1 + sizes), sizes)
-        order = np.argsort(stretches, kind="stable")
-        begins = np.flatnonzero(np.r_[True, np.diff(stretches[order]) != 0])
-        places, votes = stretches[order][begins], np.add.reduceat(weights[order], begins)
-        nearby = np.r_[votes[1:], 0.0] * np.r_[np.diff(places) == 1, False]
-        works = self._work_of[places]
-        local = votes + nearby
-        order = np.argsort(-local, kind="stable")
-        order = order[local[order] >= _VOTES][:64]
-        best = [int(work) for work in dict.fromkeys(works[order].tolist()) if work < len(self._works)]
-        holders = np.zeros(len(asked))
-        pairs = np.unique(of_key * (len(self._works) + 1) + self._work_of[stretches])
-        np.add.at(holders, pairs // (len(self._works) + 1), 1)
-        usual = max(3.0, 0.02 * len(self._works))
-        rarity = np.minimum(1.0, usual / np.maximum(holders, 1.0))[inverse].astype(np.float32)
-        rarity[counts[inverse] > _POSTINGS] = 0.0
-        query = replace(query, quality=rarity)
         found = []
-        for work in best[:_CANDIDATES]:
-            name, fingerprint = self._works[work]
-            alignment = align.align([query], [fingerprint])
-            if alignment is not None and alignment.segments:
-                segments = alignment.segments
-                spans = tuple(one.query for one in segments), tuple(one.work for one in segments)
-                found.append(Passage(name, alignment.signals["text_evidence"], *spans))
+        for name, alignment in self.compared(text):
+            spans = (
+                tuple(one.query for one in alignment.segments),
+                tuple(one.work for one in alignment.segments),
+            )
+            found.append(Passage(name, alignment.signals["text_evidence"], *spans))
         return sorted(found, key=lambda one: -one.score)
 
 

@@ -1,8 +1,8 @@
 """Exact search for equal descriptors: hashes of passages, of tuples of peaks, by the hundred million.
 
-An inverted index whose lists are ranges of one permutation: rows are sorted by the first bits of their
-descriptor, as many bits as make ranges of a few rows. A search compares what is in the ranges of its queries,
-all of them in one pass.
+An inverted index whose lists are ranges of one permutation: rows are sorted by their descriptor, and its
+first bits lead to a range of a few rows, or of many where many are equal. A search halves the ranges of all
+its queries until it has the first and the last row that is equal.
 """
 
 from typing import Final
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from indexers.fingerprint import Metric, Scheme
 from indexers.index.base import Hits
-from indexers.index.contract import selected
 from indexers.index.faiss import FlatRows
 
 _PREFIX_BITS: Final = 32
@@ -49,10 +48,10 @@ class KeyedRows:
         self._flat = FlatRows(scheme, descriptors)
         bits = max(0, min(_MOST_RANGE_BITS, len(descriptors).bit_length() - _ROWS_A_RANGE_BITS))
         self._shift = _PREFIX_BITS - bits
-        ranges = self._ranges(descriptors)
-        self._order = np.argsort(ranges, kind="stable").astype(np.uint32)
+        numbers = self._numbers(descriptors)
+        self._order = np.argsort(numbers, kind="stable").astype(np.uint32)
         self._starts = np.zeros((1 << bits) + 1, np.uint32)
-        np.cumsum(np.bincount(ranges, minlength=1 << bits), out=self._starts[1:])
+        np.cumsum(np.bincount(self._ranges(numbers), minlength=1 << bits), out=self._starts[1:])
 
     @property
     def nbytes(self) -> int:
@@ -63,16 +62,37 @@ class KeyedRows:
         """Find rows; see `Rows.search`."""
         if radius >= 1:
             return self._flat.search(queries, radius=radius, limit=limit)
-        ranges = self._ranges(queries)
-        starts = self._starts[ranges].astype(np.int64)
-        counts = self._starts[ranges + 1].astype(np.int64) - starts
+        numbers = self._numbers(queries)
+        ranges = self._ranges(numbers)
+        start, end = (self._starts[ranges + after].astype(np.int64) for after in (0, 1))
+        start = self._first(start, end, numbers)
+        counts = self._first(start, end, numbers + np.uint64(1)) - start
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        query = np.repeat(np.arange(len(queries)), counts)
-        rows = self._order[np.arange(offsets[-1]) + (starts - offsets[:-1])[query]].astype(np.int64)
-        equal = (self.descriptors[rows] == queries[query]).all(axis=1)
-        return selected(Hits(offsets, rows, np.zeros(len(rows), np.float32)), equal)
+        places = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)
+        rows = self._order[places].astype(np.int64)
+        return Hits(offsets, rows, np.zeros(len(rows), np.float32))
 
-    def _ranges(self, descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """The range that each descriptor belongs to: its first bits."""
-        prefix = np.ascontiguousarray(descriptors[:, : _PREFIX_BITS // 8]).view(">u4").ravel()
-        return prefix.astype(np.int64) >> self._shift
+    def _first(
+        self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.int64]:
+        """Place of the first row from `start` on that is not below a query's number; `end` where all are."""
+        start, end = start.copy(), end.copy()
+        open_ = np.flatnonzero(start < end)
+        while len(open_):
+            middle = (start[open_] + end[open_]) // 2
+            below = self._numbers(self.descriptors[self._order[middle]]) < numbers[open_]
+            start[open_[below]] = middle[below] + 1
+            end[open_[~below]] = middle[~below]
+            open_ = open_[start[open_] < end[open_]]
+        return start
+
+    def _numbers(self, descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+        """Descriptors as numbers, which rise with their bytes from the first on."""
+        wide = np.zeros((len(descriptors), 8), np.uint8)
+        wide[:, -descriptors.shape[1] :] = descriptors
+        return wide.view(">u8").ravel().astype(np.uint64)
+
+    def _ranges(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """The range that each number belongs to: its first bits."""
+        past = np.uint64(8 * self.descriptors.shape[1] - _PREFIX_BITS + self._shift)
+        return (numbers >> past).astype(np.int64)

@@ -2,24 +2,31 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import BinaryIO
 
 from indexers.fingerprint import Fingerprint
-from indexers.modality import Alignment, Channel, Role, Search, Segment
-from indexers.text import align, normalise, winnow
+from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
+from indexers.text import align, normalise, read, winnow
 
-__all__ = ["TextPassages"]
+__all__ = ["TextModality"]
 
 
-class TextPassages:
-    """What `indexers.modality.Modality` asks of texts, once they are read. Spans count characters.
+class TextModality:
+    """Plain text, web pages, e-books and documents. Spans count characters of the text that is read.
 
     A decoded segment is a piece of the text, in order, with its place in the whole as `start` and `end`.
     """
 
     name = "text"
+    formats: tuple[str, ...] = read.FORMATS
     channels: tuple[Channel, ...] = (
-        # Keys are equal or not. One row, one key: how many rows a piece has depends on its length.
-        Channel(winnow.WINNOW, Search(0, 0, min_quality=0.01)),
+        Channel(
+            winnow.WINNOW,
+            # Keys are equal or not. 128 rows lie within some 400 characters.
+            Search(0, 0, 0.01, nearest=128, votes=True, stretch=128, least_votes=4.0, common=16),
+            query_rows=winnow.MOST_OF_CHARACTER,
+            reference_rows=winnow.MOST_OF_CHARACTER,
+        ),
     )
     stages: tuple[str, ...] = ("passages",)
     fast_stages = 1
@@ -34,14 +41,26 @@ class TextPassages:
     )
 
     def prepare(self) -> None:
-        """Load the table of characters."""
+        """Load the table of characters and what reading needs."""
+        read.prepare()
         normalise.normalise("")
+
+    def pieces(self, limits: MediaLimits) -> int:
+        """Most characters of one text."""
+        return limits.max_characters
+
+    def recognises(self, head: bytes) -> bool:
+        """Tell whether this is a document, or looks like text in some encoding: ask other kinds first."""
+        return read.sniff(head) is not None
+
+    def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[str]]:
+        """Yield the text in pieces; see `read.read`."""
+        return read.read(source, limits)
 
     def fingerprint(self, segments: Iterable[Segment[str]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the text; references and queries alike, in one stage."""
         del role
-        found = winnow.fingerprint(segments)
-        yield [] if found is None else [found]
+        yield [winnow.fingerprint(segments)]
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""

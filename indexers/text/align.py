@@ -35,7 +35,7 @@ STRETCH: Final = 3
 """Runs, in length, that count as one place: text that agrees goes on agreeing, without being copied."""
 CHANCE: Final = 2.0**-19
 """Part of all pairs of rows that agree by chance before any is counted."""
-SURE: Final = 1.0
+SURE: Final = 2.0
 """Least evidence of a passage."""
 MOST: Final = 256
 """Most passages that are told."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from indexers.errors import MediaLimitError
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.modality import Segment
 from indexers.text.normalise import CODE, DIGIT, IDEOGRAPH, Normalised, normalise
@@ -33,6 +34,10 @@ REPEATS: Final = 32
 """How often a key may occur in one text; later ones are dropped: they say nothing about the place."""
 PIECE: Final = 1_000_000
 """Most characters that are normalised at a time."""
+MOST_OF_CHARACTER: Final = 4
+"""Most runs that start with a symbol of one character: so many symbols has a character at most."""
+MOST: Final = 5_000_000
+"""Most keys of one text, some 15 million characters: what a worker sends has to fit one message."""
 
 _BASE: Final = 0x9E3779B97F4A7C15
 _WORD: Final = (1 << 64) - 1
@@ -50,27 +55,32 @@ def keys(text: Normalised) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64
     return _described(text, starts)
 
 
-def fingerprint(segments: Iterable[Segment[str]]) -> Fingerprint | None:
+def fingerprint(segments: Iterable[Segment[str]]) -> Fingerprint:
     """Describe a text that comes in pieces; the result does not depend on where it was cut.
 
     Returns:
-        None where nothing can be described: a text of a few characters, or of nothing but repetition, digits
-        and punctuation.
+        Where nothing can be described, as in a text of a few characters or of nothing but repetition, digits
+        and punctuation: one row of quality 0, which is never looked up.
+
+    Raises:
+        MediaLimitError: If it has more than `MOST` keys.
     """
-    parts = list(_pieces(segments))
-    if not parts:
-        return None
+    parts = []
+    rows = 0
+    for part in _pieces(segments):
+        rows += len(part[0])
+        if rows > MOST:
+            raise MediaLimitError(f"the text has more than {MOST} keys of passages: send it in parts")
+        parts.append(part)
     found, spans = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     kept = _first(found, REPEATS)
     found, spans = found[kept], spans[kept]
+    quality = np.ones(len(found), np.float32)
     if not len(found):
-        return None
+        found, spans = np.zeros(1, np.uint32), np.array([[0, 1]])
+        quality = np.zeros(1, np.float32)
     return Fingerprint(
-        WINNOW,
-        packed(found),
-        spans.astype(np.float64),
-        np.ones(len(found), np.float32),
-        np.zeros(len(found), np.uint8),
+        WINNOW, packed(found), spans.astype(np.float64), quality, np.zeros(len(found), np.uint8)
     )
 
 

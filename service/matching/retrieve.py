@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -66,12 +66,14 @@ class Candidates:
         crowded: Whether so many descriptors lie near the query that not all of them were looked at; they
             may belong to works that the caller may not see.
         complete: False if there was no time to look up all of the query.
+        query: What was looked up, of less quality where it is what many works hold.
     """
 
     found: tuple[Candidate, ...]
     truncated: bool
     crowded: bool
     complete: bool
+    query: tuple[Fingerprint, ...]
 
 
 def retrieve(
@@ -104,13 +106,19 @@ def retrieve(
             continue
         kind = _Votes if channel.search.votes else _Lookup
         lookup = kind(channel.search, partial(find, channel), partial(owners, channel.scheme.id), limit)
-        telling = fingerprint.descriptors[fingerprint.quality >= channel.search.min_quality]
-        telling = np.unique(telling, axis=0)
-        for start in range(0, len(telling), kind.rows):
+        asked = np.flatnonzero(fingerprint.quality >= channel.search.min_quality)
+        if not channel.search.votes:  # where they vote, neighbours stay together
+            _, first = np.unique(fingerprint.descriptors[asked], axis=0, return_index=True)
+            asked = asked[first]
+        telling = np.ones(len(fingerprint), np.float32)
+        for start in range(0, len(asked), kind.rows):
             if not in_time():
                 complete = False
                 break
-            lookup.look_up(telling[start : start + kind.rows])
+            some = asked[start : start + kind.rows]
+            telling[some] = lookup.look_up(fingerprint.descriptors[some])
+        if (telling < 1.0).any():
+            by_scheme[channel.scheme.id] = replace(fingerprint, quality=fingerprint.quality * telling)
         for candidate in lookup.found():
             known = nearest.get(candidate.reference_id)
             if known is None or candidate.closeness < known.closeness:
@@ -118,7 +126,11 @@ def retrieve(
         truncated |= lookup.truncated
         crowded |= lookup.crowded
     return Candidates(
-        _nearest_of_many_works(nearest, limit), truncated or len(nearest) > limit, crowded, complete
+        _nearest_of_many_works(nearest, limit),
+        truncated or len(nearest) > limit,
+        crowded,
+        complete,
+        tuple(by_scheme.values()),
     )
 
 
@@ -144,8 +156,16 @@ class _Lookup:
         """What lies near the rows that were looked up."""
         return self._nearest.values()
 
-    def look_up(self, rows: npt.NDArray[Any]) -> None:
-        """Add what is near the rows; look deeper where hits of few works may hide others."""
+    def look_up(self, rows: npt.NDArray[Any]) -> float:
+        """Add what is near the rows; look deeper where hits of few works may hide others.
+
+        Returns:
+            1: no row says less than others about a work.
+        """
+        self._look_up(rows)
+        return 1.0
+
+    def _look_up(self, rows: npt.NDArray[Any]) -> None:
         depth, deepest = self._depth, self._depth * _DEEPEST
         while len(rows):
             hits = self._find(rows, depth)
@@ -185,11 +205,11 @@ class _Lookup:
 class _Votes:
     """Searches one channel, and counts how many descriptors of the query each reference has a neighbour of.
 
-    A descriptor has one vote. It goes to the references that its neighbours belong to, in equal parts, less
-    the farther the neighbour lies: what many hold says little about any of them.
+    Where descriptors of a reference vote by stretch, a chunk of the query votes by itself, so that both sides
+    are local: a copied passage has its votes in one place, and chance has them all over.
     """
 
-    rows: ClassVar = 1024
+    rows: ClassVar = 4096
     """As of `_Lookup`."""
     truncated = False
     crowded = False
@@ -207,24 +227,109 @@ class _Votes:
     def found(self) -> Iterable[Candidate]:
         """The references with most votes."""
         for place in np.argsort(-self._votes, kind="stable")[: self._most].tolist():
-            owner = self._owned.owners[place]
-            yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + float(self._votes[place])))
+            votes = float(self._votes[place])
+            if votes > 0:
+                owner = self._owned.owners[place]
+                yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + votes))
 
-    def look_up(self, rows: npt.NDArray[Any]) -> None:
-        """Add the votes of some descriptors."""
+    def look_up(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Add the votes of some descriptors that follow each other.
+
+        Returns:
+            How much each says about a work, (n,), 0..1: less if many works hold it.
+        """
+        rows, of_row = _distinct(rows)
         hits = self._find(rows, self._depth)
-        places = self._owned.places(hits.ids)
         counts = np.diff(hits.offsets)
         row = np.repeat(np.arange(len(rows)), counts)
-        owned = np.flatnonzero(places >= 0)
-        # Of a descriptor's hits in one reference, the first is the nearest.
-        _, first = np.unique(row[owned] * len(self._owned.owners) + places[owned], return_index=True)
-        hit = owned[first]
-        shared = np.bincount(row[hit], minlength=len(rows))
+        if not self._search.stretch:
+            places = self._owned.places(hits.ids)
+            self._add(row[places >= 0], places[places >= 0], self._worth(hits, row, places, counts))
+            return np.ones(len(of_row))
+        stretches = hits.ids // self._search.stretch
+        kept = counts[row] < self._depth
+        worth = self._worth(hits, row, np.where(kept, stretches, -1), counts)
+        strong = np.flatnonzero(kept)[self._strong(stretches[kept], worth)]
+        telling = np.ones(len(rows))
+        if self._search.common is not None:
+            telling[counts >= self._depth] = 0.0
+        if len(strong):
+            places = self._owned.places(hits.ids[strong])
+            owned = places >= 0
+            strong_worth = np.zeros(len(row))
+            strong_worth[kept] = worth
+            self._add(row[strong][owned], places[owned], strong_worth[strong][owned])
+            if self._search.common is not None:
+                telling *= self._telling(row[strong][owned], places[owned], len(rows))
+        return telling[of_row]
+
+    def _worth(
+        self,
+        hits: Hits,
+        row: npt.NDArray[np.int64],
+        groups: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.float64]:
+        """What each hit with a group (≥ 0) is worth: a row's in one group have one vote or less together."""
+        held = np.flatnonzero(groups >= 0)
+        _, first = np.unique(row[held] * (int(groups.max(initial=0)) + 1) + groups[held], return_index=True)
+        shared = np.bincount(row[held][first], minlength=len(counts)).astype(np.float64)
         shared[counts >= self._depth] = self._depth  # there may be more
-        worth = (1.0 - hits.distances[hit] / (self._search.radius + 1.0)) / shared[row[hit]]
+        worth = np.zeros(len(held))
+        hit = held[first]
+        near = 1.0 - hits.distances[hit] / (self._search.radius + 1.0)
+        worth[first] = near / np.log2(1.0 + shared[row[hit]])
+        return worth
+
+    def _strong(
+        self, stretches: npt.NDArray[np.int64], worth: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which hits lie in two neighbouring stretches that have votes enough."""
+        known, of_hit = np.unique(stretches, return_inverse=True)
+        votes = np.bincount(of_hit, weights=worth, minlength=len(known))
+        follows = np.r_[np.diff(known) == 1, False]
+        enough = votes + np.where(follows, np.r_[votes[1:], 0.0], 0.0) >= self._search.least_votes
+        enough |= np.r_[False, (enough & follows)[:-1]]
+        strong: npt.NDArray[np.bool_] = enough[of_hit]
+        return strong
+
+    def _add(
+        self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], worth: npt.NDArray[np.float64]
+    ) -> None:
+        """Give the owners at these places their votes: of a row, each has the best."""
+        order = np.lexsort((-worth, places, row))
+        row, places, worth = row[order], places[order], worth[order]
+        first = np.ones(len(row), np.bool_)
+        first[1:] = (row[1:] != row[:-1]) | (places[1:] != places[:-1])
         before = np.pad(self._votes, (0, len(self._owned.owners) - len(self._votes)))
-        self._votes = before + np.bincount(places[hit], weights=worth, minlength=len(before))
+        self._votes = before + np.bincount(places[first], weights=worth[first], minlength=len(before))
+
+    def _telling(
+        self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], rows: int
+    ) -> npt.NDArray[np.float64]:
+        """How much each row says, (rows,), 0..1, by how many works hold it in a strong stretch."""
+        many = self._search.common or 1
+        numbers: dict[UUID, int] = {}
+        work_of = np.array(
+            [numbers.setdefault(one.work_id, len(numbers)) for one in self._owned.owners], np.int64
+        )
+        pairs = np.unique(row * max(1, len(numbers)) + work_of[places]) if len(row) else row
+        holders = np.bincount(pairs // max(1, len(numbers)), minlength=rows)
+        telling: npt.NDArray[np.float64] = (many / 4 / np.maximum(holders, many / 4)) ** 2
+        telling[holders >= many] = 0.0
+        return telling
+
+
+def _distinct(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The distinct rows, and which of them each row is."""
+    width = rows.shape[1] * rows.dtype.itemsize
+    if width > 8:
+        different, inverse = np.unique(rows, axis=0, return_inverse=True)
+        return different, inverse.reshape(-1)
+    wide = np.zeros((len(rows), 8), np.uint8)
+    wide[:, :width] = np.ascontiguousarray(rows).view(np.uint8)
+    _, first, inverse = np.unique(wide.view(np.uint64).ravel(), return_index=True, return_inverse=True)
+    return rows[first], inverse.reshape(-1)
 
 
 class _Owned:

@@ -1,13 +1,13 @@
 """Score: one calibrated probability from all the signals.
 
 The model is a logistic regression for each set of signals that may be at hand, fitted on development
-pictures by ``benchmarks/quality/fit_score.py``, which also writes the coefficients' file and says what the
+media by ``benchmarks/quality/fit_score.py``, which also writes the coefficients' file and says what the
 probability is calibrated for. Every term adds to the odds of a copy, or nothing: no signal that speaks more
 clearly for a copy ever lowers the probability.
 
 How sure a signal is depends on how much is registered: among ten times as many pictures, ten times as many
-lie equally near by chance. The coefficients hold for the catalogue that they were fitted for; for another one
-the odds move by the ratio of the sizes.
+lie equally near by chance. The coefficients of a kind of media hold for the catalogue that they were fitted
+for; for another one the odds move by the ratio of the sizes.
 """
 
 import json
@@ -19,11 +19,6 @@ from typing import Self
 
 IDENTICAL_FILE = "identical_file"
 """Signal: 1 where the SHA-256 of both files is the same."""
-
-
-_SMALLEST_CATALOGUE = 100_000
-"""Smaller catalogues count as this large: pictures that are alike by nature, such as blank pages, do not
-become fewer with chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +70,30 @@ class LogisticModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How much is registered where coefficients hold, in descriptors of one scheme.
+
+    Attributes:
+        fitted: So much that they need no correction.
+        smallest: Smaller catalogues count as this large: what is alike by nature, such as blank pages and
+            proverbs, does not become less with chance.
+    """
+
+    fitted: float
+    smallest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scorer:
     """The models by modality, richest first.
 
     Attributes:
         revision: Of the coefficients.
-        catalogue: For how many registered media items they were fitted.
+        catalogues: For how much that is registered they were fitted, by modality.
     """
 
     revision: str
-    catalogue: float
+    catalogues: Mapping[str, Size]
     models: Mapping[str, tuple[LogisticModel, ...]]
 
     @classmethod
@@ -93,7 +102,7 @@ class Scorer:
         data = json.loads(files("service.matching").joinpath("coefficients.json").read_text())
         return cls(
             data["revision"],
-            data["catalogue"],
+            {modality: Size(**size) for modality, size in data["catalogues"].items()},
             {
                 modality: tuple(
                     LogisticModel(model["intercept"], tuple(Term(**term) for term in model["terms"]))
@@ -109,15 +118,16 @@ class Scorer:
         Args:
             modality: Kind of media.
             signals: What was measured.
-            registered: How many descriptors the query was compared with.
+            registered: How many descriptors of a scheme the query was compared with.
 
         Identical files are copies for certain. Otherwise the first model whose signals are all at hand
         speaks; where none is, nothing speaks for a copy.
         """
         if signals.get(IDENTICAL_FILE):
             return 1.0
-        shift = math.log(self.catalogue / max(registered, _SMALLEST_CATALOGUE))
         for model in self.models.get(modality, ()):
             if model.signals <= signals.keys():
+                size = self.catalogues[modality]
+                shift = math.log(size.fitted / max(registered, size.smallest))
                 return model.probability(signals, shift)
         return 0.0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.quality import text_media
 from copyhound import cli
 from copyhound.demo import REGISTERED, STRANGERS, alterations, photographs
 from copyhound.service_process import run_service, service_environment
@@ -66,7 +68,7 @@ def test_folders_are_registered_matched_and_left_alone(
     with Image.open(originals / "chelsea.png") as picture:
         picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(suspects / "copy.webp")
     (suspects / "other.jpg").write_bytes(photographs(STRANGERS)["flower"].read_bytes())
-    (suspects / "notes.txt").write_text("no picture")
+    (suspects / "notes.bin").write_bytes(bytes(range(256)))
 
     assert cli.run(register) == 0
     assert {line["status"] for line in lines(capsys.readouterr().out)} == {"registered"}
@@ -79,7 +81,7 @@ def test_folders_are_registered_matched_and_left_alone(
     assert (copy["external_id"], copy["action"]) == ("chelsea.png", "block")
     assert copy["regions"][0]["transform"] == "flip_horizontal"
     assert found["other.jpg"]["answer"]["action"] == "allow"
-    assert found["notes.txt"]["error"]["reason"] == "MEDIA_UNSUPPORTED"
+    assert found["notes.bin"]["error"]["reason"] == "MEDIA_UNSUPPORTED"
 
     pair = [str(suspects / "copy.webp"), str(originals / "chelsea.png")]
     assert cli.run(["compare", *pair, "--server", target]) == 0
@@ -100,3 +102,22 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     key_id = next(word for word in listed.split() if word in secret)
     assert copyhound("keys", "revoke", *data, key_id).returncode == 0
     assert copyhound("keys", "create", *data, "--role", "owner").returncode == 2
+
+
+def test_where_a_passage_stands_is_told_in_characters(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = text_media.made_up("en", random.Random(2), works=1).strangers[0]
+    book, suspect = tmp_path / "book.txt", tmp_path / "suspect.md"
+    book.write_text(text, encoding="utf-8")
+    suspect.write_text(text[1_000:2_000], encoding="utf-8")
+    assert cli.run(["register", str(book), "--owner", "press", "--server", target]) == 0
+    capsys.readouterr()
+    assert cli.run(["match", str(suspect), "--server", target, "--json"]) == 0
+    (line,) = lines(capsys.readouterr().out)
+    (segment,) = line["answer"]["matches"][0]["segments"]
+    assert segment["query_start"] < 40
+    assert segment["work_start"] == pytest.approx(1_000, abs=40)
+    assert segment["work_end"] == pytest.approx(2_000, abs=40)
+    assert cli.run(["compare", str(suspect), str(book), "--server", target]) == 0
+    assert "where        character " in capsys.readouterr().out

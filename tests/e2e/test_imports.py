@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     for number in range(PICTURES):
         noise = Image.fromarray(chance.integers(0, 255, (8, 8, 3), np.uint8))
         noise.resize((64, 64)).save(folder / "deep" / f"{number}.png")
-    (folder / "text.png").write_text("It was a dark and stormy night. " * 100)
+    (folder / "program.png").write_bytes(b"\x7fELF\2\1\1\0" * 100)
     whole = io.BytesIO()
     noise.resize((640, 640)).save(whole, "JPEG")
     (folder / "cut.jpg").write_bytes(whole.getvalue()[:5000])
@@ -63,7 +63,7 @@ def manifest() -> tuple[list[work_pb2.ImportItem], dict[int, tuple[str, str]]]:
         300: (item(300, "out.png"), "INVALID_REQUEST", "no file below"),
         400: (item(400, "loop.png"), "INVALID_REQUEST", "loop"),
         500: (item(500, owner=""), "INVALID_REQUEST", "items[500].work.owner"),
-        600: (item(600, "text.png"), "MEDIA_UNSUPPORTED", ""),
+        600: (item(600, "program.png"), "MEDIA_UNSUPPORTED", ""),
         700: (item(700, "cut.jpg"), "MEDIA_DAMAGED", ""),
         800: (item(800, "deep"), "INVALID_REQUEST", "no file below"),
         999: (item(999), "INVALID_REQUEST", "items[999].work.title"),

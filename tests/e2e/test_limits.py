@@ -111,7 +111,7 @@ async def test_an_upload_that_is_refused_early_tells_the_client_why(tmp_path: Pa
     ):
         for content, expected in (
             (picture() + bytes(8 * MIB), copyhound.MediaTooLargeError),
-            (b"no picture" + bytes(2 * MIB), copyhound.UnreadableMediaError),
+            (b"\0\1 no media" + bytes(2 * MIB), copyhound.UnreadableMediaError),
         ):
             for _ in range(15):  # what was said and the end of the stream cross each other now and then
                 with pytest.raises(expected):

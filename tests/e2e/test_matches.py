@@ -164,7 +164,7 @@ async def test_a_stream_of_unknown_kind_is_refused_before_its_end(
         nonlocal sent
         yield match_pb2.MatchStreamRequest(header=match_pb2.MatchStreamRequest.Header())
         while sent < 10**9:
-            yield match_pb2.MatchStreamRequest(chunk=b"no picture " * 10_000)
+            yield match_pb2.MatchStreamRequest(chunk=b"\0\1 no media " * 10_000)
             sent += 110_000
             await asyncio.sleep(0)
 

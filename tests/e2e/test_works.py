@@ -275,7 +275,7 @@ async def test_one_bad_item_never_sinks_a_batch(
         work_pb2.BatchCreateWorksRequest(
             requests=[
                 request(coffee, external_id="good"),
-                request(b"no picture", external_id="text"),
+                request(b"\0\1 no media", external_id="text"),
                 request(coffee[: len(coffee) // 2], external_id="cut"),
                 request(photographs["rocket"], external_id="good"),
                 work_pb2.CreateWorkRequest(work=work_pb2.Work(title="nobody's")),
@@ -328,7 +328,7 @@ async def test_an_upload_makes_a_work_and_adds_to_it(
         ("no target", "INVALID_REQUEST"),
         ("no such work", "NOT_FOUND"),
         ("empty", "MEDIA_DAMAGED"),
-        ("text", "MEDIA_UNSUPPORTED"),
+        ("program", "MEDIA_UNSUPPORTED"),
     ],
 )
 async def test_an_upload_that_cannot_be_taken_says_why(
@@ -345,8 +345,8 @@ async def test_an_upload_that_cannot_be_taken_says_why(
             header.work = f"works/{uuid4()}"
         case "empty":
             content = b""
-        case "text":
-            content = b"It was a dark and stormy night. " * 1000
+        case "program":
+            content = b"\x7fELF\2\1\1\0" * 1000
     error = await refused_stream(lambda: works.UploadReference(upload(header, content)))
     assert reason_of(error) == reason
     assert not (await works.ListWorks(work_pb2.ListWorksRequest())).works

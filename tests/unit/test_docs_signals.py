@@ -12,7 +12,7 @@ from service.matching import decide
 from service.matching.score import IDENTICAL_FILE
 
 GUIDES = Path(__file__).parents[2] / "docs/guides"
-SIGNAL = re.compile(r"^\| `([a-z_]+)` \| (.*?) ?\| ([-\d. to]+) \| .+\. \|$", re.MULTILINE)
+SIGNAL = re.compile(r"^\| `([a-z_]+)` \| (.*?) ?\| ([-\d,.∞ to]+) \| .+\. \|$", re.MULTILINE)
 REASON = re.compile(r"^\| `([A-Z_]+)` \| .+ \| .+\. \|$", re.MULTILINE)
 DOCUMENTED = {name: unit for name, unit, _ in SIGNAL.findall((GUIDES / "signals.md").read_text())}
 

@@ -14,7 +14,7 @@ from indexers.fingerprint import Fingerprint, Scheme
 from indexers.image.embed import CNN
 from indexers.image.hashes import PDQ, PHASH
 from indexers.modality import Role
-from service.matching.score import LogisticModel, Term
+from service.matching.score import LogisticModel, Size, Term
 
 CATALOGUE = 1e4
 PRIOR = 0.2
@@ -22,6 +22,7 @@ FAR = 2**64 - 1
 """Bits of an original that lie far from those of another, 0."""
 COLUMN = {name: place for place, name in enumerate(SIGNALS)}
 BY_PDQ = fit_score.PDQ
+SIZE = Size(1e6, 1e5)
 EVERY = fit_score.RICH[0]
 SETS = fit_score.RICH + fit_score.HASHES
 
@@ -115,18 +116,25 @@ def test_the_file_reads_back_and_keeps_the_other_kind(sample: Pairs) -> None:
     fitted = {
         kind: [fit_score.fit(sample, spans, catalogue=CATALOGUE, prior=PRIOR) for spans in sets]
         for kind, sets in fit_score.TERMS.items()
+        if fit_score.MODALITY[kind] == "image"
     }
-    content: dict[str, Any] = {"fitted": {}}
+    content: dict[str, Any] = {"fitted": {}, "catalogues": {"text": {"fitted": 10.0, "smallest": 1.0}}}
     for kind, models in fitted.items():
-        content = json.loads(fit_score.document(content, kind, models, {"seed": 1}, "2026-01-02"))
+        content = json.loads(
+            fit_score.document(content, kind, models, {"seed": 1}, date="2026-01-02", size=SIZE)
+        )
     assert content["revision"].startswith("2026-01-02-")
     read = [
         LogisticModel(one["intercept"], tuple(Term(**term) for term in one["terms"]))
         for one in content["models"]["image"]
     ]
     assert read == [*fitted["all"], *fitted["hashes"]]
-    again = json.loads(fit_score.document(content, "hashes", fitted["hashes"], {"seed": 1}, "2026-01-02"))
+    again = json.loads(
+        fit_score.document(content, "hashes", fitted["hashes"], {"seed": 1}, date="2026-01-02", size=SIZE)
+    )
     assert again == content
+    assert content["catalogues"]["image"] == {"fitted": 1e6, "smallest": 1e5}
+    assert content["catalogues"]["text"] == {"fitted": 10.0, "smallest": 1.0}
 
 
 def shown(source: int, pdq: list[int], original: int, role: Role) -> Shown:

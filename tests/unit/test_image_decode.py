@@ -300,7 +300,7 @@ def archive() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [archive(), b"%PDF-1.7\n", b"BM is no bitmap, only a text", b"\0" * 64])
+@pytest.mark.parametrize("content", [archive(), b"%!PS-Adobe-3.0\n", b"BM is no bitmap\0\1\2", b"\0" * 64])
 def test_names_the_formats_to_whom_sends_another(content: bytes) -> None:
     readers: list[Callable[[], object]] = [lambda: segments(content), lambda: registry.detect(content)]
     for read in readers:

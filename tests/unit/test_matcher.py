@@ -49,7 +49,6 @@ class StubCatalogue:
     """Finds nothing, and says how often it was asked; can be told to wait."""
 
     sequence = 0
-    largest_index = 0
 
     def __init__(self) -> None:
         self.asked = 0
@@ -57,6 +56,10 @@ class StubCatalogue:
         self.entered = threading.Semaphore(0)
         view = SimpleNamespace(descriptor_owners=nothing, fingerprints=nothing, get_registered=nothing)
         self.store = SimpleNamespace(view=lambda: nullcontext(view))
+
+    def largest_index(self, modality: str) -> int:
+        assert modality == "image"
+        return 0
 
     def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
         assert channel.scheme is PDQ

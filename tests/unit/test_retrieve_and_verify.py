@@ -14,7 +14,7 @@ from indexers.index import Hits
 from indexers.index.exact import ExactIndex
 from indexers.modality import Alignment, Channel, Search
 from service.domain import DescriptorOwner
-from service.matching.retrieve import retrieve
+from service.matching.retrieve import Candidates, retrieve
 from service.matching.verify import verify
 
 SCHEME = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
@@ -200,7 +200,7 @@ def test_who_holds_more_of_the_query_comes_before_who_holds_one_part_exactly() -
 
 def test_what_many_hold_counts_little() -> None:
     registered = Registered()
-    phrases = [registered.add(*far(0, 1)) for _ in range(3)]
+    phrases = [registered.add(*far(0, 1)) for _ in range(7)]
     rare = registered.add(*far(2))
     assert voted(registered, *far(0, 1, 2)) == [rare, *sorted(phrases)]
 
@@ -232,6 +232,51 @@ def test_owners_are_asked_for_by_the_reference_not_by_the_descriptor() -> None:
     )
     assert [candidate.reference_id for candidate in found.found] == [long]
     assert len(asked) < 500
+
+
+LOCAL = Channel(SCHEME, Search(0, 0, nearest=64, votes=True, stretch=8, least_votes=3.0, common=8))
+
+
+def looked_up(registered: Registered, *rows: int) -> Candidates:
+    return retrieve(
+        [fingerprint(*rows)],
+        [LOCAL],
+        lambda _, queries, nearest: registered.index.search(queries, radius=0, limit=nearest),
+        registered.owners,
+        10,
+        in_time=always,
+    )
+
+
+def test_votes_of_one_stretch_make_a_candidate_and_those_all_over_a_reference_do_not() -> None:
+    registered = Registered()
+    registered.add(*(row if row % 20 else row // 20 << 32 for row in range(1, 200)))
+    copied = registered.add(*(row << 32 for row in range(1, 9)), *range(1_000, 1_050))
+    found = looked_up(registered, *(row << 32 for row in range(1, 9)))
+    assert [one.reference_id for one in found.found] == [copied]
+    assert found.query[0].quality.tolist() == [1.0] * 8
+
+
+def test_rows_that_many_works_hold_in_one_place_count_less_when_candidates_are_compared() -> None:
+    registered = Registered()
+    licence = [row << 32 for row in range(1, 13)]
+    for number in range(4):
+        registered.add(*licence, *range(1_000 * (number + 1), 1_000 * (number + 1) + 20))
+    found = looked_up(registered, *licence, 1_000)
+    assert len(found.found) == 4
+    assert found.query[0].quality.tolist() == [0.25] * 12 + [1.0]
+    for number in range(4, 9):
+        registered.add(*licence, *range(1_000 * (number + 1), 1_000 * (number + 1) + 20))
+    assert looked_up(registered, *licence, 1_000).query[0].quality.tolist() == [0.0] * 12 + [1.0]
+
+
+def test_a_row_with_too_many_neighbours_counts_nothing() -> None:
+    registered = Registered()
+    for _ in range(70):
+        registered.add(7 << 32)
+    found = looked_up(registered, 7 << 32, 8 << 32)
+    assert found.found == ()
+    assert found.query[0].quality.tolist() == [0.0, 1.0]
 
 
 def test_descriptors_of_others_have_no_votes() -> None:

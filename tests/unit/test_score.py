@@ -20,6 +20,9 @@ RANGES = {
     "local_inliers": (0.0, 100.0),
     "local_spread": (0.0, 64.0),
     "local_agreement": (0.0, 1.0),
+    "text_evidence": (0.0, 100.0),
+    "text_places": (0.0, 40.0),
+    "text_longest": (0.0, 1000.0),
 }
 """From what says nothing for a copy to what says all."""
 HASHES = ("pdq_distance", "pdq_quality", "phash_distance", "phash_quality")
@@ -100,3 +103,33 @@ def test_the_same_distance_is_surer_in_a_smaller_catalogue() -> None:
         return probability / (1 - probability)
 
     assert odds(million) / odds(more) == pytest.approx(10.0)
+
+
+TEXT = ("text_evidence", "text_places", "text_longest")
+
+
+@pytest.mark.parametrize("name", TEXT)
+@given(data=st.data())
+def test_no_signal_of_texts_that_speaks_more_clearly_lowers_the_probability(
+    name: str, data: st.DataObject
+) -> None:
+    base = {one: data.draw(st.floats(*RANGES[one])) for one in TEXT}
+    less, more = sorted(data.draw(st.lists(st.floats(0, 1), min_size=2, max_size=2)))
+    with_less = SCORER.probability("text", base | signals((name,), less), MILLION)
+    assert with_less <= SCORER.probability("text", base | signals((name,), more), MILLION)
+
+
+def test_a_quotation_is_no_copy_and_a_passage_is() -> None:
+    quotation = {"text_evidence": 14.0, "text_places": 5.0, "text_longest": 120.0}
+    passage = {"text_evidence": 60.0, "text_places": 30.0, "text_longest": 900.0}
+    assert SCORER.probability("text", quotation, MILLION) < 0.1
+    assert SCORER.probability("text", passage, MILLION) > 0.99
+
+
+def test_each_kind_of_media_has_a_catalogue_of_its_own() -> None:
+    keys = 10 * MILLION
+    picture = signals(("pdq_distance", "pdq_quality"), 0.7)
+    passage = {"text_evidence": 20.0, "text_places": 12.0, "text_longest": 220.0}
+    assert SCORER.probability("text", passage, 1) == SCORER.probability("text", passage, keys)
+    assert SCORER.probability("text", passage, 100 * keys) < SCORER.probability("text", passage, keys)
+    assert SCORER.probability("image", picture, keys) < SCORER.probability("image", picture, MILLION)

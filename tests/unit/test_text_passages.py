@@ -10,9 +10,9 @@ from benchmarks.quality import text_media
 from benchmarks.quality.text_attacks import ATTACKS, Hand
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Role, Segment
-from indexers.text import TextPassages, winnow
+from indexers.text import TextModality, winnow
 
-TEXTS = TextPassages()
+TEXTS = TextModality()
 GOLDEN = [
     4158499936,
     527011817,
@@ -120,8 +120,16 @@ def test_a_fingerprint_does_not_depend_on_the_cuts(pieces: list[str], rng: rando
 @pytest.mark.parametrize(
     "text", ["", "short", "a" * 10_000, "啊" * 10_000, "1 234 567\n" * 1_000, "ab" * 5_000]
 )
-def test_what_carries_nothing_is_not_described(text: str) -> None:
-    assert list(TEXTS.fingerprint([Segment(0.0, float(len(text)), text)], Role.REFERENCE)) == [[]]
+def test_what_carries_nothing_is_described_by_a_row_that_is_never_looked_up(text: str) -> None:
+    fingerprint = described(text)
+
+    assert fingerprint.quality.tolist() == [0.0]
+    search = TEXTS.channels[0].search
+    assert search is not None
+    assert search.min_quality > 0
+    alignment = TEXTS.align([fingerprint], [fingerprint])
+    assert alignment is not None
+    assert alignment.segments == ()
 
 
 def test_a_line_repeated_for_ever_gives_few_keys() -> None:
