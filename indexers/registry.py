@@ -1,5 +1,7 @@
 """The modalities and schemes that this version knows."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from indexers.audio import AudioModality
@@ -12,10 +14,40 @@ from indexers.text import TextModality
 MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), AudioModality(), TextModality())
 """In the order in which they are asked whether they recognise a file; text last: much looks like it."""
 
-_BY_NAME = {modality.name: modality for modality in MODALITIES}
-_OF_SCHEME = {
-    channel.scheme.id: (channel, modality) for modality in MODALITIES for channel in modality.channels
-}
+
+class _Known:
+    """What is looked up."""
+
+    def __init__(self, modalities: Sequence[Modality[Any]]) -> None:
+        self.modalities = tuple(modalities)
+        self.by_name = {modality.name: modality for modality in modalities}
+        self.of_scheme = {
+            channel.scheme.id: (channel, modality) for modality in modalities for channel in modality.channels
+        }
+
+
+_known = _Known(MODALITIES)
+
+
+@contextmanager
+def using(modality: Modality[Any]) -> Iterator[None]:
+    """Use a modality in the place of the one of its name, in the whole process, as long as this lasts.
+
+    For the start of a program, before anything asks for a modality or a scheme: what was looked up before
+    stays what it was.
+    """
+    global _known  # noqa: PLW0603 - what a process knows is one for all its threads, see docs/adr/0015
+    before = _known
+    _known = _Known([modality if one.name == modality.name else one for one in before.modalities])
+    try:
+        yield
+    finally:
+        _known = before
+
+
+def modalities() -> tuple[Modality[Any], ...]:
+    """The modalities in use: `MODALITIES`, but for what `using` has replaced."""
+    return _known.modalities
 
 
 def by_name(name: str) -> Modality[Any]:
@@ -25,9 +57,10 @@ def by_name(name: str) -> Modality[Any]:
         UnsupportedMediaError: If there is none.
     """
     try:
-        return _BY_NAME[name]
+        return _known.by_name[name]
     except KeyError:
-        raise UnsupportedMediaError(f"no modality {name!r}: use one of {', '.join(_BY_NAME)}") from None
+        known = ", ".join(_known.by_name)
+        raise UnsupportedMediaError(f"no modality {name!r}: use one of {known}") from None
 
 
 def detect(head: bytes) -> Modality[Any]:
@@ -39,21 +72,21 @@ def detect(head: bytes) -> Modality[Any]:
     """
     if not head:
         raise DamagedMediaError("the file is empty: send the whole file")
-    for modality in MODALITIES:
+    for modality in modalities():
         if modality.recognises(head):
             return modality
-    formats = ", ".join(format_ for modality in MODALITIES for format_ in modality.formats)
+    formats = ", ".join(format_ for modality in modalities() for format_ in modality.formats)
     raise UnsupportedMediaError(f"the format is not known: send one of {formats}")
 
 
 def schemes() -> dict[str, Scheme]:
     """All schemes of all modalities, by id."""
-    return {scheme_id: known.scheme for scheme_id, (known, _) in _OF_SCHEME.items()}
+    return {scheme_id: one.scheme for scheme_id, (one, _) in _known.of_scheme.items()}
 
 
 def searched() -> dict[str, Scheme]:
     """The schemes that are looked up in indexes, by id."""
-    return {scheme_id: known.scheme for scheme_id, (known, _) in _OF_SCHEME.items() if known.search}
+    return {scheme_id: one.scheme for scheme_id, (one, _) in _known.of_scheme.items() if one.search}
 
 
 def channel(scheme_id: str) -> Channel:
@@ -76,6 +109,7 @@ def modality_of(scheme_id: str) -> Modality[Any]:
 
 def _of_scheme(scheme_id: str) -> tuple[Channel, Modality[Any]]:
     try:
-        return _OF_SCHEME[scheme_id]
+        return _known.of_scheme[scheme_id]
     except KeyError:
-        raise FingerprintError(f"no scheme {scheme_id!r}: use one of {', '.join(_OF_SCHEME)}") from None
+        known = ", ".join(_known.of_scheme)
+        raise FingerprintError(f"no scheme {scheme_id!r}: use one of {known}") from None

@@ -14,7 +14,9 @@ from pathlib import Path
 import structlog
 
 from indexers import registry
-from indexers.errors import SnapshotError
+from indexers.errors import ModelError, SnapshotError
+from indexers.image import ImageModality
+from indexers.networks import UserNetwork
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
 from service.imports import Importer
@@ -106,7 +108,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     _check(settings)
     tls = credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    network = await asyncio.to_thread(_network, settings)
     async with AsyncExitStack() as stack:
+        if network is not None:
+            stack.enter_context(registry.using(ImageModality(network)))
         stack.enter_context(lock_folder(settings.data))
         store = await asyncio.to_thread(open_store, settings)
         stack.push_async_callback(asyncio.to_thread, store.close)
@@ -128,6 +133,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             seconds_per_mb=settings.worker_seconds_per_mb,
             queue_limit=settings.queue_limit,
             limits=settings.media_limits,
+            network=network,
             on_death=lambda reason: metrics.deaths.labels(reason).inc(),
         )
         metrics.queue.set_function(lambda: pool.waiting)
@@ -189,6 +195,13 @@ async def serve(settings: Settings) -> None:
         sys.stdout.write(f"listening on {service.host}:{service.port}\n")
         sys.stdout.flush()
         await stop.wait()
+
+
+def _network(settings: Settings) -> UserNetwork | None:
+    try:
+        return None if settings.image_network is None else UserNetwork.read(settings.image_network)
+    except ModelError as error:
+        raise StartupError(f"image_network: {error}") from error
 
 
 def _parallel(settings: Settings) -> int:

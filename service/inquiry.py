@@ -22,7 +22,7 @@ _SURE = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
 _WHOLE = 0.9
 """Part of the query that such a match covers; what else could be in the rest is looked for."""
-_ALWAYS = 2
+_ALWAYS_ONE_IN = 2
 """Of the candidates of a stage that may be compared by what is never searched (`Channel.compared`), such as
 local features, which takes many times as long as the rest: one in so many is, whatever its probability by the
 rest."""
@@ -191,8 +191,9 @@ class Inquiry:
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.
 
-        Those that were compared closely before are compared again if a stage brought them nearer and they
-        still are plausible.
+        Of those that are not plausible, the nearest: probabilities that small say less. Those that were
+        compared closely before are compared again if a stage brought them nearer and they still are
+        plausible.
 
         Args:
             view: Where their fingerprints are.
@@ -206,14 +207,19 @@ class Inquiry:
             for one in candidates
             if one in self._compared and self._probability(modality.name, self._alignments[one]) >= _PLAUSIBLE
         ]
-        probable = sorted(
-            (
-                (-self._probability(modality.name, alignment), self._closeness.get(one, 0.0), one)
-                for one, alignment in self._alignments.items()
-                if one not in self._compared
-            )
-        )[:_CLOSELY]
-        chosen = [one for rank, (p, _, one) in enumerate(probable) if rank < _ALWAYS or -p >= _PLAUSIBLE]
+        left = {
+            one: self._probability(modality.name, alignment)
+            for one, alignment in self._alignments.items()
+            if one not in self._compared
+        }
+        plausible = {one: p if p >= _PLAUSIBLE else 0.0 for one, p in left.items()}
+        probable = sorted(left, key=lambda one: (-plausible[one], self._closeness.get(one, 0.0), one))
+        most = max(channel.compared for channel in modality.channels if channel.search is None)
+        chosen = [
+            one
+            for rank, one in enumerate(probable[:most])
+            if rank < most // _ALWAYS_ONE_IN or plausible[one] > 0.0
+        ]
         self._compared.update(chosen)
         self._verify(view, modality, [*again, *chosen], closely=True)
 

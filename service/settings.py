@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """Address of the Prometheus metrics. Empty: none."""
     database_url: SecretStr = SecretStr("")
     """SQLAlchemy URL of a PostgreSQL database. Empty: SQLite in the data folder."""
+    image_network: Path | None = None
+    """TOML file of a network that describes pictures in the place of ours. None: ours."""
     import_root: Path | None = None
     """Folder that ImportWorks may read. None: imports are refused."""
 

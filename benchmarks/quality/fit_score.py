@@ -65,7 +65,14 @@ LOCAL: Final = (
     ("local_agreement", 0.05, 0.45),
     ("local_agreement", 0.45, 0.85),
 )
-RICH: Final = (PDQ + PHASH + CNN + LOCAL, PDQ + PHASH + CNN, CNN + LOCAL, CNN)
+RICH: Final = (
+    PDQ + PHASH + CNN + LOCAL,
+    PDQ + PHASH + CNN,
+    CNN + LOCAL,
+    CNN,
+    PDQ + PHASH + LOCAL,
+    LOCAL,
+)
 HASHES: Final = (PDQ + PHASH, PDQ, PHASH)
 TEXT: Final = (
     (
@@ -213,7 +220,8 @@ def _sounds(folders: Sequence[Path], options: argparse.Namespace) -> tuple[Pairs
     """Pairs of sounds, and how many there are of each kind."""
     if len(folders) != 2:
         raise SystemExit("--signals sounds wants --media twice: a folder of music, and one of speech")
-    sounds = audio_pairs.make(*folders, options.seed, options.per_attack, options.unrelated)
+    music, speech = folders
+    sounds = audio_pairs.make(music, speech, options.seed, options.per_attack, options.unrelated)
     strangers = sum(one.track is None for one in sounds.excerpts)
     sources = {"registered": len(sounds.registered), "unrelated excerpts": strangers}
     return audio_pairs.compare(sounds), {"sources": sources}

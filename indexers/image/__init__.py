@@ -8,26 +8,23 @@ from typing import BinaryIO
 import cv2
 
 from indexers.fingerprint import Fingerprint
-from indexers.image import align, decode, describe, embed, hashes, local
+from indexers.image import align, decode, describe, hashes, local
 from indexers.image.decode import Picture
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
 
 __all__ = ["ImageModality"]
 
 _VIEWS = len(hashes.TRANSFORMS)
+_BUILT_IN = describe.BuiltIn()
 
 
 @cache
-def _network() -> describe.Network:
-    return describe.Network.load()
+def _loaded(source: describe.NetworkSource) -> describe.Network:
+    return source.load()
 
 
-class ImageModality:
-    """`indexers.modality.Modality` of pictures. Frames are numbered from 0; a still is frame 0."""
-
-    name = "image"
-    formats: tuple[str, ...] = decode.FORMATS
-    channels: tuple[Channel, ...] = (
+def _channels(network: describe.NetworkSource) -> tuple[Channel, ...]:
+    return (
         # Meta's rule for a match is 31 bits, and quality 50 of 100. Candidates may lie further apart, so that
         # scoring has something to weigh: among a million unrelated pictures, 7 come within 64 bits of a
         # query in one of its views, 58 within 76. In catalogues searched through tables, which are fast to 31
@@ -37,8 +34,12 @@ class ImageModality:
         # little. Below 4 grey levels of contrast, saving as JPEG alone moves more bits than this.
         Channel(hashes.PHASH, Search(8, 8, min_quality=0.25), views=_VIEWS, query_rows=_VIEWS),
         # How alike two unrelated pictures look to the CNN depends on what they show: the nearest few are
-        # looked at, however near. Beyond this radius no copy was ever confirmed by local features.
-        Channel(embed.CNN, Search(0.8, 0.8, nearest=6), query_rows=1 + describe.WINDOWS),
+        # looked at, however near.
+        Channel(
+            network.scheme,
+            Search(network.radius, network.radius, nearest=6),
+            query_rows=1 + describe.WINDOWS,
+        ),
         # A keypoint that points two ways gives two rows.
         Channel(
             local.LOCAL,
@@ -47,6 +48,13 @@ class ImageModality:
             reference_rows=local.KEYPOINTS[Role.REFERENCE],
         ),
     )
+
+
+class ImageModality:
+    """`indexers.modality.Modality` of pictures. Frames are numbered from 0; a still is frame 0."""
+
+    name = "image"
+    formats: tuple[str, ...] = decode.FORMATS
     stages: tuple[str, ...] = describe.STAGES
     fast_stages = 3
     signal_units: Mapping[str, str] = MappingProxyType(
@@ -57,16 +65,23 @@ class ImageModality:
             "phash_quality": "",
             "cnn_similarity": "",
             "cnn_quality": "",
+            "network_similarity": "",
+            "network_quality": "",
             "local_inliers": "keypoints",
             "local_spread": "cells",
             "local_agreement": "",
         }
     )
 
+    def __init__(self, network: describe.NetworkSource = _BUILT_IN) -> None:
+        """Describe by this network, beside hashes and local features."""
+        self._network = network
+        self.channels: tuple[Channel, ...] = _channels(network)
+
     def prepare(self) -> None:
         """Load the CNN, and keep OpenCV to one thread."""
         cv2.setNumThreads(1)
-        _network()
+        _loaded(self._network)
 
     def pieces(self, limits: MediaLimits) -> int:
         """Frames."""
@@ -82,8 +97,8 @@ class ImageModality:
 
     def fingerprint(self, segments: Iterable[Segment[Picture]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the frames; see `describe.describe`."""
-        return describe.describe(segments, role, _network())
+        return describe.describe(segments, role, _loaded(self._network))
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
-        return align.align(query, work)
+        return align.align(query, work, self._network.scheme)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from indexers.fingerprint import Fingerprint, SpanUnit
+from indexers.fingerprint import Fingerprint, Scheme, SpanUnit
 from indexers.image.embed import CNN
 from indexers.image.geometry import Geometry, relate
 from indexers.image.hashes import PDQ, PHASH, TRANSFORMS
@@ -83,14 +83,17 @@ class _Nearest:
     work_span: npt.NDArray[np.float64]
 
 
-def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
+def align(
+    query: Sequence[Fingerprint], work: Sequence[Fingerprint], network: Scheme = CNN
+) -> Alignment | None:
     """Relate a query in all its views to a reference; see `indexers.modality.Modality.align`.
 
     Signals, for each hash that both have: ``pdq_distance`` and ``phash_distance``, the smallest distance
     over views and frames in bits, and ``pdq_quality`` and ``phash_quality``, 0..1, of the worse side of that
     pair; neither where that quality is below `TELLING`. Of CNN descriptors: ``cnn_similarity``, -1..1, the
-    largest over windows and frames, and ``cnn_quality``, 0..1, of the query's side of that pair. Of local
-    features, for the frames that are most alike: ``local_inliers``, ``local_spread`` (see
+    largest over windows and frames, and ``cnn_quality``, 0..1, of the query's side of that pair; of another
+    network than ours ``network_similarity`` and ``network_quality``: what they mean differs by network. Of
+    local features, for the frames that are most alike: ``local_inliers``, ``local_spread`` (see
     `geometry.Geometry`, the larger of both sides) and ``local_agreement``, 0..1; all are 0 where no
     transform was found.
 
@@ -108,9 +111,10 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         name = _SIGNALS[comparison.query.scheme.id]
         signals[f"{name}_distance"] = comparison.distance
         signals[f"{name}_quality"] = comparison.quality
-    nearest = _nearest(mine[CNN.id], theirs[CNN.id]) if CNN.id in mine else None
+    nearest = _nearest(mine[network.id], theirs[network.id]) if network.id in mine else None
     if nearest is not None:
-        signals |= {"cnn_similarity": nearest.similarity, "cnn_quality": nearest.quality}
+        name = "cnn" if network == CNN else "network"
+        signals |= {f"{name}_similarity": nearest.similarity, f"{name}_quality": nearest.quality}
     geometry = None
     if LOCAL.id in mine:
         geometry = _geometry(mine[LOCAL.id], theirs[LOCAL.id], nearest)

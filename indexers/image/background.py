@@ -7,13 +7,14 @@ its nearest pictures in a background set of unrelated ones. So one threshold sui
 
 import hashlib
 import io
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from indexers import models
 from indexers.errors import ModelError
-from indexers.image.embed import Descriptors, unit
+from indexers.image.embed import CNN, Descriptors, unit
 
 NEAREST = 5
 """How many of a query's nearest background pictures are averaged."""
@@ -57,15 +58,35 @@ def load() -> Background:
     Raises:
         ModelError: If its file cannot be read, or was changed.
     """
+    return read(models.BACKGROUND, models.BACKGROUND_SHA256, CNN.dim, "install the package again")
+
+
+def read(path: Path, sha256: str, dim: int, remedy: str) -> Background:
+    """Read a background: a NumPy array (n, dim) of descriptors, which need not have length 1.
+
+    Args:
+        path: The file, as `np.save` writes it.
+        sha256: Its digest, hex.
+        dim: Length of a descriptor.
+        remedy: What to do where it cannot be used.
+
+    Raises:
+        ModelError: If the file cannot be read, was changed, or holds no such array.
+    """
     try:
-        data = models.BACKGROUND.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"{models.BACKGROUND} cannot be read ({error.strerror}): install the package again"
-        ) from error
-    if hashlib.sha256(data).hexdigest() != models.BACKGROUND_SHA256:
-        raise ModelError(f"{models.BACKGROUND} is not the file that was shipped: install the package again")
-    return Background(unit(np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)))
+        raise ModelError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
+        raise ModelError(f"{path} has SHA-256 {digest}, not {sha256}: {remedy}")
+    try:
+        descriptors = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)
+    except ValueError as error:
+        raise ModelError(f"{path} holds no array of numbers ({error}): {remedy}") from error
+    if descriptors.ndim != 2 or descriptors.shape[1] != dim or not np.isfinite(descriptors).all():
+        raise ModelError(f"{path} must hold finite numbers of shape (n, {dim}): {remedy}")
+    return Background(unit(descriptors))
 
 
 def normalise(similarity: Similarities, background: Similarities) -> Similarities:

@@ -12,16 +12,16 @@ describe some frames only (`QUERY_FRAMES`, `REFERENCE_FRAMES`), spread evenly.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from indexers.fingerprint import Fingerprint
+from indexers.fingerprint import Fingerprint, Scheme
 from indexers.image import background, hashes, local
 from indexers.image.background import Background
 from indexers.image.decode import Picture
-from indexers.image.embed import Descriptors, Embedder, OnnxEmbedder
+from indexers.image.embed import CNN, Descriptors, Embedder, OnnxEmbedder
 from indexers.image.windows import Windows
 from indexers.modality import WHOLE, Box, Role, Segment
 
@@ -41,20 +41,52 @@ class Network:
     """The CNN, and what tells how common a picture looks to it."""
 
     embedder: Embedder
-    background: Background
+    background: Background | None
 
-    @classmethod
-    def load(cls) -> Self:
-        """Load what ships with the package.
+    def quality(self, descriptors: Descriptors) -> npt.NDArray[np.float32]:
+        """How little pictures at large resemble each of these, (n, dim), 0..1: (n,); 1 if none are known."""
+        if self.background is None:
+            return np.ones(len(descriptors), np.float32)
+        return (1.0 - self.background.similarity(descriptors)).clip(0.0, 1.0)
+
+
+class NetworkSource(Protocol):
+    """Where a network comes from. Equal ones are loaded once in a process."""
+
+    def __hash__(self) -> int:
+        """As that of what is equal."""
+        ...
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme of its descriptors."""
+        ...
+
+    @property
+    def radius(self) -> float:
+        """Cosine distance beyond which no picture becomes a candidate, 0..2."""
+        ...
+
+    def load(self) -> Network:
+        """Load it.
 
         Raises:
             ModelError: If a file is missing or was changed.
         """
-        return cls(OnnxEmbedder(), background.load())
+        ...
 
-    def quality(self, descriptors: Descriptors) -> npt.NDArray[np.float32]:
-        """How little pictures at large resemble each of these, (n, dim), 0..1: (n,)."""
-        return (1.0 - self.background.similarity(descriptors)).clip(0.0, 1.0)
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """The network that ships with the package."""
+
+    scheme: Scheme = CNN
+    radius: float = 0.8
+    """Beyond it no copy was ever confirmed by local features."""
+
+    def load(self) -> Network:
+        """Load it; see `NetworkSource.load`."""
+        return Network(OnnxEmbedder(), background.load())
 
 
 def describe(

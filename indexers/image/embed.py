@@ -2,7 +2,7 @@
 
 `CNN` is our network's (`indexers.models`), trained so that a picture and its copy (cropped, flipped, turned,
 inverted, captioned, pasted into another) lie close. Any other ONNX file can be used by a `NetworkSpec` of its
-own.
+own; `indexers.networks` reads one from a file.
 
 A network is loaded wholly when its embedder is made: a process that gives up opening files after that can
 still embed.
@@ -120,9 +120,11 @@ class OnnxEmbedder:
         except Exception as error:  # onnxruntime's errors share no base class but this
             raise ModelError(f"{spec.path} is no ONNX network that can be loaded: {error}") from error
         self._spec = spec
-        self._input = self._session.get_inputs()[0].name
         if len(self._session.get_inputs()) != 1 or len(self._session.get_outputs()) != 1:
             raise ModelError(f"{spec.path}: a network for descriptors has one input and one output")
+        self._input = self._session.get_inputs()[0].name
+        shape = self._session.get_inputs()[0].shape
+        self._batch = 1 if shape and shape[0] == 1 else _BATCH  # many exports take one picture, no more
 
     @property
     def scheme(self) -> Scheme:
@@ -135,7 +137,7 @@ class OnnxEmbedder:
         Raises:
             ModelError: If the network's answer does not fit the scheme.
         """
-        return in_batches(pictures, _BATCH, self.scheme.dim, self._forward)
+        return in_batches(pictures, self._batch, self.scheme.dim, self._forward)
 
     def _forward(self, pictures: Sequence[Picture]) -> Descriptors:
         squares = prepare(pictures, self._spec)
@@ -171,16 +173,19 @@ def square(picture: Picture, pixels: int) -> Picture:
 
 
 def checked(answer: npt.NDArray[np.floating], spec: NetworkSpec) -> Descriptors:
-    """Make descriptors of a network's answer.
+    """Make descriptors of a network's answer; of zeros alone, one that all such pictures share.
 
     Raises:
-        ModelError: If its shape is not (n, dim) with the scheme's dim.
+        ModelError: If its shape is not (n, dim) with the scheme's dim, or not all of it is finite.
     """
     if answer.ndim != 2 or answer.shape[1] != spec.scheme.dim:
         raise ModelError(
             f"{spec.path} gives an array of shape {answer.shape}, but {spec.scheme.id} is {spec.scheme.dim}-d"
         )
-    return unit(answer)
+    if not np.isfinite(answer).all():
+        raise ModelError(f"{spec.path} gives numbers that are not finite")
+    silent = ~answer.any(axis=1, keepdims=True)
+    return unit(np.where(silent, np.float32(1), answer))
 
 
 def unit(rows: npt.NDArray[np.floating]) -> Descriptors:

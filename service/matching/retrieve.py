@@ -112,7 +112,7 @@ def retrieve(
         asked = np.flatnonzero(fingerprint.quality >= channel.search.min_quality)
         lookup: _Lookup | _Votes | _Places
         if channel.search.step:
-            lookup = _Places(channel.search, fingerprint, asked, find_rows, of_rows, limit)
+            lookup = _Places(channel.search, fingerprint, asked, find_rows, of_rows, limit=limit)
             asked = lookup.asked
         elif channel.search.votes:  # of descriptors that are neighbours in the query too
             lookup = _Votes(channel.search, find_rows, of_rows, limit)
@@ -364,6 +364,7 @@ class _Places:
         asked: npt.NDArray[np.intp],
         find: _Find,
         owners: _Owners,
+        *,
         limit: int,
     ) -> None:
         if search.nearest is None:

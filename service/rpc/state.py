@@ -31,7 +31,7 @@ class StateReader:
         """The state now. Blocking."""
         counts = self._catalogue.store.counts()
         schemes = []
-        for modality in registry.MODALITIES:
+        for modality in registry.modalities():
             for channel in modality.channels:
                 state = match_pb2.IndexState.SchemeState(
                     scheme=channel.scheme.id,

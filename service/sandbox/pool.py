@@ -5,11 +5,14 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, BinaryIO
 
+import structlog
+
 from indexers.modality import MediaLimits, Role
+from indexers.networks import UserNetwork
 from service.errors import BusyError, StartupError, UnreadableMediaError
 from service.sandbox import wire
 from service.sandbox.confine import TimeLimit
-from service.sandbox.process import TIMEOUT, WorkerDiedError, WorkerProcess
+from service.sandbox.process import TIMEOUT, WorkerDiedError, WorkerProcess, WorkerUnfitError
 from service.sandbox.wire import ReadMedia
 
 _GRACE_SECONDS = 1.0
@@ -20,6 +23,8 @@ _ITEMS_PER_WORKER = 5000
 
 _RESTART_SECONDS = 1.0
 """Pause after a worker could not be started."""
+
+log = structlog.get_logger()
 
 
 def _cores() -> int:
@@ -51,6 +56,7 @@ class Pool:
         seconds_per_mb: float = 0.0,
         queue_limit: int,
         limits: MediaLimits,
+        network: UserNetwork | None = None,
         on_death: Callable[[str], None] = _ignore,
     ) -> None:
         """Describe the pool; `start` makes it.
@@ -62,15 +68,17 @@ class Pool:
             seconds_per_mb: How much longer for each MiB that its file has: hours of sound take minutes.
             queue_limit: Most items that wait for their turn.
             limits: What an item may ask for.
+            network: What describes pictures; None: what ships.
             on_death: Told why a worker died: a signal's name, ``exit N``, ``timeout``, ``cancelled``,
-                ``wire`` (its answer made no sense), ``stuck``. A worker that was replaced for its age, or
-                stopped by `close`, did not die.
+                ``wire`` (its answer made no sense), ``stuck``, ``unfit`` (a network cannot be loaded). A
+                worker that was replaced for its age, or stopped by `close`, did not die.
         """
         self._count = workers or _cores()
         self._memory_mb = memory_mb
         self._limit = TimeLimit(seconds, seconds_per_mb)
         self._queue_limit = queue_limit
         self._limits = limits
+        self._network = network
         self._on_death = on_death
         self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
         self._waiting = 0
@@ -94,6 +102,9 @@ class Pool:
                 self._idle.put_nowait(outcome)
         if failures:
             await self.close()
+            unfit = next((one for one in failures if isinstance(one, WorkerUnfitError)), None)
+            if unfit is not None:
+                raise StartupError(unfit.reason) from unfit
             raise StartupError(
                 f"a worker process ended while it started ({failures[0]}): "
                 "see its output above; memory or process limits may be too low"
@@ -270,13 +281,14 @@ class Pool:
                 worker = await self._new_worker()
             except (WorkerDiedError, OSError) as error:
                 self._on_death(error.cause if isinstance(error, WorkerDiedError) else "start")
+                log.warning("no worker can be started", reason=str(error))
                 await asyncio.sleep(_RESTART_SECONDS)
             else:
                 self._idle.put_nowait(worker)
                 return
 
     async def _new_worker(self) -> WorkerProcess:
-        return await WorkerProcess.start(memory_mb=self._memory_mb, limit=self._limit)
+        return await WorkerProcess.start(memory_mb=self._memory_mb, limit=self._limit, network=self._network)
 
     def _forget(self, task: asyncio.Task[ReadMedia]) -> None:
         """Drop a finished item; nobody may be left to look at its error."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from indexers.networks import UserNetwork
 from service.sandbox import wire
 from service.sandbox.confine import TimeLimit
 
@@ -43,6 +44,23 @@ class WorkerDiedError(Exception):
         self.cause = cause
 
 
+class WorkerUnfitError(WorkerDiedError):
+    """The process has ended because a network cannot be loaded.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Say why."""
+        super().__init__("unfit")
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """The reason."""
+        return self.reason
+
+
 class WorkerProcess:
     """A process that reads one media item at a time."""
 
@@ -55,28 +73,37 @@ class WorkerProcess:
         """Items that it has taken."""
 
     @classmethod
-    async def start(cls, *, memory_mb: int, limit: TimeLimit) -> "WorkerProcess":
+    async def start(
+        cls, *, memory_mb: int, limit: TimeLimit, network: UserNetwork | None = None
+    ) -> "WorkerProcess":
         """Start a process and wait until it can take requests.
 
         Must be called in a thread that lives as long as the process: on Linux, the end of this thread
         ends the process.
 
         Raises:
+            WorkerUnfitError: If it cannot load what describes media.
             WorkerDiedError: If it ends first, or takes a minute.
         """
-        worker = cls(*_launch(str(memory_mb), str(limit.seconds), str(limit.seconds_per_mb)))
+        described = () if network is None else (network.text, str(network.path))
+        worker = cls(*_launch(str(memory_mb), str(limit.seconds), str(limit.seconds_per_mb), *described))
         ours = worker._channel
+        word = b""
         try:
             async with asyncio.timeout(_START_SECONDS):
-                if await asyncio.get_running_loop().sock_recv(ours, len(wire.READY)) == wire.READY:
-                    return worker
+                word = await asyncio.get_running_loop().sock_recv(ours, _CHUNK)
         except (TimeoutError, ConnectionError):
             pass
         except BaseException:
             worker.kill("cancelled")
             await worker.stop()
             raise
-        raise WorkerDiedError(await worker.stop())
+        if word == wire.READY:
+            return worker
+        cause = await worker.stop()
+        if word.startswith(wire.UNFIT):
+            raise WorkerUnfitError(word.removeprefix(wire.UNFIT).decode(errors="replace"))
+        raise WorkerDiedError(cause)
 
     @property
     def alive(self) -> bool:

@@ -33,6 +33,8 @@ MAX_MESSAGE_CHARACTERS = 1000
 
 READY = b"\x01"
 """What a worker sends once, when it can take requests."""
+UNFIT = b"\x02"
+"""What it sends instead, followed by the reason, when it cannot."""
 GO_ON = b"\x01"
 """What the service says after a stage that is not the last: describe the next."""
 ENOUGH = b"\x00"

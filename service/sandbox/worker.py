@@ -1,4 +1,6 @@
-"""The process that reads untrusted media: ``python -m service.sandbox.worker MEMORY_MB SECONDS MORE``.
+"""The process that reads untrusted media.
+
+It is ``python -m service.sandbox.worker MEMORY_MB SECONDS MORE``, or with two words more, a user's network.
 
 Standard input is a Unix socket to the service. Each request comes with a file descriptor, is answered with
 one message (`wire`), and the next is read. The process ends when the service closes the socket. Anything
@@ -12,20 +14,26 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BufferedReader
+from pathlib import Path
 from typing import TypeVar
 
 from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
 
 from indexers import registry
-from indexers.errors import MediaError
+from indexers.errors import MediaError, ModelError
+from indexers.image import ImageModality
 from indexers.modality import Role
+from indexers.networks import UserNetwork
 from service.sandbox import confine, wire
 
 T = TypeVar("T")
 
 _HEAD_BYTES = 4096
+_LONGEST_REASON = 2000
+"""Bytes of what is told where the process cannot serve."""
 
 _cpu_seconds = time.thread_time
 """Of the one thread that reads. Once a process has a limit on its CPU time, as `confine` sets, Linux counts
@@ -37,13 +45,27 @@ def main(arguments: list[str]) -> None:
 
     Args:
         arguments: Address space above the start, in MiB; CPU seconds for one item; CPU seconds more for
-            each MiB of its file.
+            each MiB of its file; where pictures are described by a user's network, its TOML file's text and
+            path.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the service, which ends its workers itself
         signal.signal(number, signal.SIG_IGN)
     memory_mb, limit = int(arguments[0]), confine.TimeLimit(float(arguments[1]), float(arguments[2]))
     channel = socket.socket(fileno=0)
-    _warm_up()
+    with ExitStack() as stack:
+        try:
+            if network := arguments[3:]:
+                image = ImageModality(UserNetwork.parse(network[0], Path(network[1])))
+                stack.enter_context(registry.using(image))
+            _warm_up()
+        except ModelError as error:
+            channel.sendall(wire.UNFIT + str(error).encode()[:_LONGEST_REASON])
+            return
+        _serve_all(channel, memory_mb, limit)
+
+
+def _serve_all(channel: socket.socket, memory_mb: int, limit: confine.TimeLimit) -> None:
+    """Give up what is not needed, and serve until the socket is closed."""
     confine.confine(memory_bytes=memory_mb * 1024 * 1024)
     channel.sendall(wire.READY)
     while (received := _receive(channel)) is not None:
@@ -58,7 +80,7 @@ def _warm_up() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     heif_options.DECODE_THREADS = 1
     Image.init()
-    for modality in registry.MODALITIES:
+    for modality in registry.modalities():
         modality.prepare()
 
 

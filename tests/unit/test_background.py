@@ -48,5 +48,5 @@ def test_a_changed_or_missing_background_is_refused(tmp_path: Path, monkeypatch:
     with pytest.raises(ModelError, match="cannot be read"):
         background.load()
     models.BACKGROUND.write_bytes(b"changed")
-    with pytest.raises(ModelError, match="not the file that was shipped"):
+    with pytest.raises(ModelError, match="install the package again"):
         background.load()
