@@ -9,8 +9,9 @@ resampling.
 import io
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 import av
 import numpy as np
@@ -133,11 +134,14 @@ def coded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = R
     return decoded(file)
 
 
-def decoded(file: io.BytesIO) -> Sound:
-    """Decode a sound file as stereo at `RATE`."""
-    with av.open(file, "r") as container:
+def decoded(file: BinaryIO) -> Sound:
+    """Decode a sound file as stereo at `RATE`, without packets that cannot be decoded."""
+    with av.open(file, "r", metadata_errors="ignore") as container:
         resampler = AudioResampler("fltp", "stereo", RATE)
-        frames = [new for old in container.decode(audio=0) for new in resampler.resample(old)]
+        frames: list[AudioFrame] = []
+        for packet in container.demux(audio=0):
+            with suppress(av.error.FFmpegError):
+                frames += [new for old in packet.decode() for new in resampler.resample(old)]
         frames += resampler.resample(None)
     return np.concatenate([frame.to_ndarray() for frame in frames], axis=1, dtype=np.float32)
 
