@@ -237,7 +237,7 @@ def _children() -> float:
 
 
 class Audfprint:
-    """Dan Ellis's landmarks, as ``audfprint2`` ships them, with its program's defaults: queries at four shifts.
+    """Dan Ellis's landmarks, as ``audfprint2`` ships them, with the defaults: queries at four shifts.
 
     It gets samples at 11,025 a second, which are decoded beforehand and not counted.
     """

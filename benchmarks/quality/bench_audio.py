@@ -4,9 +4,9 @@
     python -m benchmarks.quality.bench_audio --media FOLDER --voice SPEECH --json quality_audio.json
 
 A media folder holds a folder of audio files for each origin (`audio_media`). Origins are registered or
-strange as a whole. Excerpts of registered tracks are asked about under every attack (`audio_attacks`), excerpts of
-strange ones as they are and under attacks. The service runs as it ships and is asked over gRPC, with
-min_probability 0.
+strange as a whole. Excerpts of registered tracks are asked about under every attack (`audio_attacks`),
+excerpts of strange ones as they are and under attacks. The service runs as it ships and is asked over gRPC,
+with min_probability 0.
 
 A false positive is a strange excerpt for which anything is named; recall at zero false positives counts what
 scores above all of them. Versions of one piece count as one.
