@@ -316,7 +316,7 @@ def main() -> int:
     rng = random.Random(options.seed)
     if options.smoke or not options.media:
         amounts = Amounts((10,), 1, 6)
-        tracks, voices = audio_media.made_up(6, 30.0), audio_media.made_up(7, 30.0)[6:]
+        tracks, voices = audio_media.made_up(4, 20.0), audio_media.made_up(5, 20.0)[4:]
     else:
         tracks, voices = audio_media.load(options.media), audio_media.load([options.voice])
     sides = audio_media.split(tracks, options.references, options.strangers, rng)
