@@ -149,11 +149,13 @@ class Amounts:
         lengths: Seconds of excerpts.
         per_attack: Excerpts of registered tracks under each attack, of each length.
         negatives: Excerpts of strange tracks of each length; half of them are attacked.
+        attacks: Names of attacks.
     """
 
     lengths: Sequence[int] = (5, 10, 20)
     per_attack: int = 3
     negatives: int = 500
+    attacks: Sequence[str] = tuple(ATTACKS)
 
 
 def load(folders: Iterable[Path]) -> list[Track]:
@@ -258,7 +260,7 @@ def make(sides: Sides, voices: Sequence[Track], amounts: Amounts, seed: int, fol
     recordings = Recordings()
     taken: list[tuple[str | None, Question]] = []
     pairs: list[tuple[str, str]] = []
-    attacks = [attack for attack in ATTACKS for _ in range(amounts.per_attack)]
+    attacks = [attack for attack in amounts.attacks for _ in range(amounts.per_attack)]
     left = _orders(attacks, amounts.lengths, rng)
     for number, track in enumerate(sides.registered):
         sound = track.sound()
@@ -269,7 +271,7 @@ def make(sides: Sides, voices: Sequence[Track], amounts: Amounts, seed: int, fol
             question = _question(track, sound, left.pop(), backdrops, folder / f"{len(taken):05}.wav")
             taken.append((track.name, question))
     pieces = _pieces(sides.registered, pairs)
-    attacks = [rng.choice(list(ATTACKS)) if number % 2 else "" for number in range(amounts.negatives)]
+    attacks = [rng.choice(amounts.attacks) if number % 2 else "" for number in range(amounts.negatives)]
     left = _orders(attacks, amounts.lengths, rng)
     strangers = []
     for number, track in enumerate(sides.strange):
@@ -456,7 +458,7 @@ def write_wav(path: Path, sound: Sound) -> None:
         file.writeframes(np.ascontiguousarray(samples.T).tobytes())
 
 
-def made_up(count: int, seconds: float, origins: int = 4) -> list[Track]:
+def made_up(count: int, seconds: float, origins: int = 2) -> list[Track]:
     """Melodies over chords of a few harmonics each, which no two tracks share: to show that it works."""
     return [
         Track(

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,10 +52,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Bytes that the registered tracks take, in all; None: not told apart."""
+    """Bytes that the registered tracks take, in all and in memory."""
 
     stored: int
-    resident: int | None
+    resident: int
 
 
 class Matcher(Protocol):
@@ -88,17 +88,18 @@ class Copyhound:
     def __init__(self) -> None:
         """Start it on an empty folder."""
         self._folder = Path(tempfile.mkdtemp(prefix="bench-audio-"))
-        self._empty = self._resident(self._folder / "empty")
+        self._empty = self._taken(self._folder / "empty")
         self._context = harness.service(self._folder / "data")
         self._service = self._context.__enter__()
         self._client = copyhound.Client(self._service.target)
 
     @staticmethod
-    def _resident(folder: Path) -> int:
-        """Memory of the serving process, just started on a folder."""
+    def _taken(folder: Path) -> Size:
+        """Bytes of a data folder, and memory of the serving process that has just started on it."""
         with harness.service(folder) as service, copyhound.Client(service.target) as client:
             list(client.works())
-            return service.resident_bytes()["parent"]
+            resident = service.resident_bytes()["parent"]
+        return Size(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), resident)
 
     def register(self, tracks: Mapping[str, Path]) -> float:
         """Add files, one after the other."""
@@ -115,12 +116,11 @@ class Copyhound:
         return [[_hit(match) for match in answer.matches] for answer in answers], spent
 
     def size(self) -> Size:
-        """The data folder; memory by what a service started on it holds beyond one on an empty folder."""
+        """What the data folder and a service just started on it take beyond those without tracks."""
         self._client.close()
         self._context.__exit__(None, None, None)
-        data = self._folder / "data"
-        stored = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
-        return Size(stored, max(0, self._resident(data) - self._empty))
+        taken = self._taken(self._folder / "data")
+        return Size(taken.stored - self._empty.stored, max(0, taken.resident - self._empty.resident))
 
     def close(self) -> None:
         """Remove its folder."""
@@ -307,18 +307,18 @@ class Audfprint:
         shutil.rmtree(self._folder)
 
 
-def installed() -> tuple[list[Matcher], list[str]]:
-    """Others' programs that are here, and what to do for those that are not."""
-    peers: list[Matcher] = []
-    missing = []
-    if shutil.which("fpcalc"):
-        peers.append(AcoustId())
-    else:
-        missing.append(
-            "AcoustID's rule is left out: fpcalc is not installed; apt install libchromaprint-tools"
-        )
-    if find_spec("audfprint2"):
-        peers.append(Audfprint())
-    else:
-        missing.append("audfprint is left out: pip install audfprint2")
-    return peers, missing
+PROGRAMS: Final[Mapping[str, Callable[[], Matcher]]] = {
+    "acoustid": AcoustId,
+    "audfprint": Audfprint,
+    "copyhound": Copyhound,
+}
+"""By name."""
+
+
+def missing(name: str) -> str | None:
+    """What to do before a matcher can run; None: nothing."""
+    if name == "acoustid" and not shutil.which("fpcalc"):
+        return "AcoustID's rule is left out: there is no fpcalc; apt install libchromaprint-tools"
+    if name == "audfprint" and not find_spec("audfprint2"):
+        return "audfprint is left out: pip install audfprint2"
+    return None

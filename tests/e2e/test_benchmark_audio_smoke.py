@@ -18,12 +18,13 @@ from indexers.audio import chromaprint
 
 ROOT = Path(__file__).parents[2]
 
-FOUND = ("as_it_is", "mp3_64", "aac_48", "equalised", "compression", "insertion", "loudness_war", "time_gaps")
+FOUND = ("as_it_is", "equalised", "compression", "insertion")
 
 
 def test_audio_benchmark_smoke(tmp_path: Path) -> None:
     path = tmp_path / "audio.json"
-    command = [sys.executable, "-m", "benchmarks.quality.bench_audio", "--smoke", "--json", str(path)]
+    command = [sys.executable, "-m", "benchmarks.quality.bench_audio", "--smoke"]
+    command += ["--only", "copyhound", "--json", str(path)]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     results = json.loads(path.read_text(encoding="utf-8"))
     ours = results["systems"]["Copyhound"]
