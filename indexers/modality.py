@@ -131,6 +131,8 @@ class Search:
         votes: Whether a candidate is the more promising the more of the query's descriptors have a neighbour
             in it, rather than the nearer one of them is: where one describes a moment, or some words.
             The fewer references a descriptor's neighbours belong to, the more it counts. Needs `nearest`.
+        step: Where a reference has a descriptor every so many span units, this many: votes then count where
+            they agree about the place. 0: they count wherever they lie. Needs `votes`.
     """
 
     radius: float
@@ -138,6 +140,7 @@ class Search:
     min_quality: float = 0.0
     nearest: int | None = None
     votes: bool = False
+    step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class Channel:
             alone.
         query_rows: Most descriptors that one piece (`Modality.pieces`) of a query has.
         reference_rows: The same for a reference.
+        compared: Where it is never searched: with how many of the nearest candidates it is compared.
     """
 
     scheme: Scheme
@@ -158,6 +162,7 @@ class Channel:
     views: int = 1
     query_rows: int = 1
     reference_rows: int = 1
+    compared: int = 6
 
     def views_of(self, role: Role) -> int:
         """How many view codes, from 0, fingerprints in this role may have."""

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from indexers.audio import AudioModality
 from indexers.errors import DamagedMediaError, FingerprintError, UnsupportedMediaError
 from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
 from indexers.modality import Channel, Modality
 
-MODALITIES: tuple[Modality[Any], ...] = (ImageModality(),)
+MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), AudioModality())
 """In the order in which they are asked whether they recognise a file."""
 
 _BY_NAME = {modality.name: modality for modality in MODALITIES}

@@ -125,6 +125,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             workers=settings.workers,
             memory_mb=settings.worker_memory_mb,
             seconds=settings.worker_seconds,
+            seconds_per_mb=settings.worker_seconds_per_mb,
             queue_limit=settings.queue_limit,
             limits=settings.media_limits,
             on_death=lambda reason: metrics.deaths.labels(reason).inc(),

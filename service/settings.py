@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     worker_memory_mb: Annotated[int, Ge(256)] = 2048
     """Address space that reading one media item may take, in MiB, above what a worker starts with."""
     worker_seconds: Annotated[float, Gt(0)] = 30.0
-    """Longest time that reading one media item may take."""
+    """Longest time that reading one media item may take, whatever its size."""
+    worker_seconds_per_mb: Annotated[float, Ge(0)] = 2.0
+    """How much longer it may take for each MiB of its file: hours of sound take minutes."""
     queue_limit: Annotated[int, Ge(1)] = 256
     """Most media items that wait for a worker; more are refused with BUSY."""
     max_pixels: Annotated[int, Gt(0)] = MediaLimits().max_pixels

@@ -1,10 +1,12 @@
-"""Fit the coefficients of the picture score on development pictures.
+"""Fit the coefficients of the scores on development media.
 
     python -m benchmarks.quality.fit_score --media DIR --media DIR --signals hashes --write
     python -m benchmarks.quality.fit_score --media DIR --write
+    python -m benchmarks.quality.fit_score --media MUSIC --media SPEECH --signals sounds --write
 
 Each run fits the models of one kind and leaves the others as they are: those of hashes alone, which take
-thousands of pictures in minutes, or those with the CNN, which must not have been trained on the pictures.
+thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, or those
+of sounds.
 
 The probability is meant for a candidate of a large catalogue: of `CATALOGUE` registered pictures, and of
 queries of which `PRIOR` are copies. A pair at given signals is then a copy with
@@ -38,8 +40,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.quality import media, pairs
-from benchmarks.quality.pairs import SIGNALS, Pairs
+from benchmarks.quality import audio_pairs, media, pairs
+from benchmarks.quality.pairs import Pairs
 from service.matching.score import LogisticModel, Term
 
 Span: TypeAlias = tuple[str, float, float]
@@ -59,9 +61,14 @@ LOCAL: Final = (
 )
 RICH: Final = (PDQ + PHASH + CNN + LOCAL, PDQ + PHASH + CNN, CNN + LOCAL, CNN)
 HASHES: Final = (PDQ + PHASH, PDQ, PHASH)
-TERMS: Final = {"all": RICH, "hashes": HASHES}
+CODES: Final = (("chromaprint_evidence", 60, 200), ("chromaprint_evidence", 200, 400))
+PEAKS: Final = (("peak_evidence", 10, 50), ("peak_evidence", 50, 150))
+SOUNDS: Final = (CODES + PEAKS, CODES)
+TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
+MODALITIES: Final = {"image": ("all", "hashes"), "audio": ("sounds",)}
+"""Of which kinds of models those of a modality are, richest first."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
@@ -117,7 +124,7 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
     """How far each term's signal has come, (pairs, terms), 0..1; NaN where there is no such signal."""
-    values = sample.signals[:, [SIGNALS.index(name) for name, _, _ in spans]]
+    values = sample.signals[:, [sample.columns.index(name) for name, _, _ in spans]]
     starts, ends = (np.array([span[place] for span in spans], np.float64) for place in (1, 2))
     clipped: npt.NDArray[np.float64] = ((values - starts) / (ends - starts)).clip(0.0, 1.0)
     return clipped
@@ -125,11 +132,11 @@ def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
 
 def rates(sample: Pairs, model: LogisticModel, thresholds: Sequence[float]) -> list[Rates]:
     """Measure a model on pairs."""
-    needed = [SIGNALS.index(name) for name in model.signals]
+    needed = [sample.columns.index(name) for name in model.signals]
     at_hand = np.all(np.isfinite(sample.signals[:, needed]), axis=1)
     probabilities = np.array(
         [
-            model.probability(dict(zip(SIGNALS, row, strict=True))) if there else 0.0
+            model.probability(dict(zip(sample.columns, row, strict=True))) if there else 0.0
             for row, there in zip(sample.signals.tolist(), at_hand.tolist(), strict=True)
         ]
     )
@@ -158,34 +165,50 @@ def document(
         {"intercept": model.intercept, "terms": [asdict(term) for term in model.terms]} for model in models
     ]
     by_kind = {kind: one["models"] for kind, one in kept.items()} | {signals: values}
-    every = [model for kind in TERMS for model in by_kind.get(kind, ())]
+    every = dict(before.get("models", {})) | {
+        modality: [model for kind in kinds for model in by_kind.get(kind, ())]
+        for modality, kinds in MODALITIES.items()
+    }
     digest = hashlib.sha256(json.dumps(every).encode()).hexdigest()
     content = {
         "revision": f"{date}-{digest[:8]}",
         "catalogue": CATALOGUE,
         "prior": PRIOR,
         "fitted": kept | {signals: {**fitted, "models": values}},
-        "models": {"image": every},
+        "models": every,
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _sample(options: argparse.Namespace) -> tuple[Pairs, Mapping[str, int]]:
+    """The pairs that the command line asks for, and how many media each source has."""
+    if options.signals in MODALITIES["audio"]:
+        music, speech = options.media
+        sounds = audio_pairs.make(music, speech, options.seed, options.per_attack, options.unrelated)
+        strangers = sum(one.track is None for one in sounds.excerpts)
+        sources = {"registered": len(sounds.registered), "unrelated excerpts": strangers}
+        return audio_pairs.compare(sounds), sources
+    collection = media.load(options.media) if options.media else media.shipped()
+    sample = pairs.make(
+        collection.media, options.seed, options.per_attack, hashes_only=options.signals == "hashes"
+    )
+    return sample, collection.sources
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--media", type=Path, action="append", help="folder of pictures; may be repeated")
+    parser.add_argument("--media", type=Path, action="append", help="folder; may be repeated")
     parser.add_argument("--per-attack", type=int, default=30, help="copies made by each attack")
+    parser.add_argument("--unrelated", type=int, default=170, help="excerpts of each length, of sounds")
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--signals", choices=tuple(TERMS), default="all", help="which models to fit")
     parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
-    collection = media.load(options.media) if options.media else media.shipped()
-    sample = pairs.make(
-        collection.media, options.seed, options.per_attack, hashes_only=options.signals == "hashes"
-    )
+    sample, sources = _sample(options)
     models = [fit(sample, spans, catalogue=CATALOGUE, prior=PRIOR) for spans in TERMS[options.signals]]
     fitted = {
-        "sources": collection.sources,
+        "sources": sources,
         "seed": options.seed,
         "copies_per_attack": options.per_attack,
         "unrelated_pairs": sample.unrelated,

@@ -115,7 +115,7 @@ class Pairs:
     """Pairs near enough to be looked at, out of many more.
 
     Attributes:
-        signals: (n, 9), columns `SIGNALS`; NaN where there is no such signal.
+        signals: (n, columns); NaN where there is no such signal.
         copies: (n,) bool: whether the query was made from the reference.
         weights: (n,): of all copies that were made they add up to 1, and of all unrelated pairs that there
             are, near or not.
@@ -124,6 +124,7 @@ class Pairs:
         alike: (n,) bool: whether both files are of one collection: a folder.
         references: How many references there are.
         unrelated: How many unrelated pairs there are.
+        columns: Names of the signals.
     """
 
     signals: npt.NDArray[np.float64]
@@ -134,6 +135,7 @@ class Pairs:
     alike: npt.NDArray[np.bool_]
     references: int
     unrelated: int
+    columns: tuple[str, ...] = SIGNALS
 
 
 def make(media: Sequence[Medium], seed: int, per_attack: int, *, hashes_only: bool) -> Pairs:

@@ -1,15 +1,27 @@
-"""Sound: decoding, Chromaprint's codes, and where a copy lies."""
+"""Sound: decoding, Chromaprint's codes, peaks, and where a copy lies."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, tee, zip_longest
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from indexers.audio import align, chromaprint, decode
+import numpy as np
+
+from indexers.audio import align, chromaprint, decode, peaks
+from indexers.audio.chromaprint import PITCHES, Described
 from indexers.audio.decode import Sound
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
 
-_PIECE_ROWS = int(decode.PIECE_SECONDS * decode.RATE) // chromaprint.HOP + 1
+_PIECE_ROWS: Final = int(decode.PIECE_SECONDS * decode.RATE) // chromaprint.HOP + 1
+
+_KEPT_SECONDS: Final = 600.0
+"""Longest query that is kept, so that its later stage costs nothing where the first one settles it: 26 MB."""
+
+_AS_IT_IS: Final = range(1)
+_OTHERS: Final = range(1, len(PITCHES))
+_ALL: Final = range(len(PITCHES))
 
 
 class AudioModality:
@@ -20,10 +32,24 @@ class AudioModality:
     channels: tuple[Channel, ...] = (
         Channel(
             chromaprint.CHROMAPRINT,
-            Search(align.RADIUS, align.RADIUS, min_quality=align.TELLING, nearest=20),
-            views=len(chromaprint.PITCHES),
-            query_rows=len(chromaprint.PITCHES) * _PIECE_ROWS,
-            reference_rows=_PIECE_ROWS // chromaprint.CODES + 1,
+            Search(
+                align.RADIUS,
+                align.RADIUS,
+                min_quality=align.TELLING,
+                nearest=20,
+                votes=True,
+                step=chromaprint.CODES * chromaprint.STEP,
+            ),
+            views=len(PITCHES),
+            query_rows=len(PITCHES) * _PIECE_ROWS,
+            reference_rows=_PIECE_ROWS // chromaprint.CODES + 2,
+        ),
+        Channel(
+            peaks.PEAKS,
+            None,
+            query_rows=peaks.most(Role.QUERY, decode.PIECE_SECONDS),
+            reference_rows=peaks.most(Role.REFERENCE, decode.PIECE_SECONDS),
+            compared=20,
         ),
     )
     stages: tuple[str, ...] = ("codes", "pitches")
@@ -34,11 +60,20 @@ class AudioModality:
             "chromaprint_error": "",
             "chromaprint_hits": "rows",
             "chromaprint_evidence": "bits",
+            "peak_evidence": "",
+            "peak_count": "peaks",
         }
     )
 
     def prepare(self) -> None:
-        """Nothing is loaded late: FFmpeg's libraries come with the import."""
+        """Open what describing opens once: FFmpeg's libraries come with the import."""
+        silence: Sound = np.zeros(decode.RATE, np.float32)
+        for role in Role:
+            list(self.fingerprint([Segment(0.0, 1.0, silence)], role))
+
+    def pieces(self, limits: MediaLimits) -> int:
+        """Most pieces of `decode.PIECE_SECONDS` of one sound."""
+        return math.ceil(limits.max_seconds / decode.PIECE_SECONDS) + 1
 
     def recognises(self, head: bytes) -> bool:
         """Tell from the first bytes whether a file is sound alone; see `decode.sniff`."""
@@ -49,9 +84,59 @@ class AudioModality:
         return decode.decode(source, limits)
 
     def fingerprint(self, segments: Iterable[Segment[Sound]], role: Role) -> Iterator[list[Fingerprint]]:
-        """Describe the pieces; see `chromaprint.fingerprint`."""
-        return ([fingerprint] for fingerprint in chromaprint.fingerprint(segments, role))
+        """Describe the pieces: a query first as it is, then at other pitches and by its peaks.
+
+        Raises:
+            FingerprintError: If there is no sound at all.
+        """
+        sounds = (segment.data for segment in segments)
+        if role is Role.REFERENCE:
+            codes, constellation = _in_one_pass(sounds, _AS_IT_IS, role)
+            yield [codes.fingerprint(role), *peaks.written(constellation)]
+            return
+        kept = _begun(sounds)
+        if _seconds(kept) <= _KEPT_SECONDS:
+            yield [_codes(kept, _AS_IT_IS).fingerprint(role)]
+            others = _codes(kept, _OTHERS)
+            constellation = peaks.constellation(kept, role)
+        else:
+            every, constellation = _in_one_pass(chain(kept, sounds), _ALL, role)
+            kept.clear()
+            yield [every.of_views(_AS_IT_IS).fingerprint(role)]
+            others = every.of_views(_OTHERS)
+        yield [others.fingerprint(role), *peaks.written(constellation)]
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
+
+
+def _begun(sounds: Iterator[Sound]) -> list[Sound]:
+    """The pieces up to the first that makes more than `_KEPT_SECONDS` of them."""
+    kept: list[Sound] = []
+    for sound in sounds:
+        kept.append(sound)
+        if _seconds(kept) > _KEPT_SECONDS:
+            break
+    return kept
+
+
+def _seconds(sounds: Iterable[Sound]) -> float:
+    return sum(map(len, sounds)) / decode.RATE
+
+
+def _codes(sounds: Iterable[Sound], views: range) -> Described:
+    cents = PITCHES[views.start : views.stop]
+    return Described.of(chromaprint.stream(chromaprint.padded(sounds), cents), views)
+
+
+def _in_one_pass(sounds: Iterable[Sound], views: range, role: Role) -> tuple[Described, peaks.Constellation]:
+    """Codes and peaks of a sound of any length, of which a piece or two are held at a time."""
+    one, other = tee(sounds)
+    cents = PITCHES[views.start : views.stop]
+    both = zip_longest(chromaprint.stream(chromaprint.padded(one), cents), peaks.stream(other, role))
+    codes, found = [], []
+    for some, more in both:
+        codes += [] if some is None else [some]
+        found += [] if more is None else [more]
+    return Described.of(codes, views), peaks.joined(found)

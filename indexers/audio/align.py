@@ -1,16 +1,18 @@
 """How a query's sound and a reference relate: which stretch is which, how fast, how high.
 
-Each scheme proposes stretches with evidence (`Stretch`); they are merged, best first, so that no part of the
-query is counted twice.
+Codes and peaks both propose stretches (`Stretch`), and each judges what the other proposes: what both find at
+one place is worth far more than what they find at two. Then they are merged, heaviest first, so that no part
+of the query is counted twice.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from indexers.audio import peaks
 from indexers.audio.chromaprint import (
     CHROMAPRINT,
     CODES,
@@ -22,7 +24,8 @@ from indexers.audio.chromaprint import (
     positions,
 )
 from indexers.audio.decode import RATE
-from indexers.audio.lines import Hits, Line, lines
+from indexers.audio.lines import BLOCK, Hits, Line, lines
+from indexers.audio.peaks import Coincidence, Constellation
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import AlignedSegment, Alignment
 
@@ -38,8 +41,35 @@ SEGMENTS: Final = 16
 BREAK_EVEN: Final = 0.36
 """Part of a code's bits that differ from which on it speaks against a copy."""
 
-FLOOR: Final = 100.0
-"""Evidence, in bits, below which a stretch is not reported."""
+BITS: Final = 4.0
+"""Bits of evidence that say as much as a unit of the peaks' does."""
+
+FLOOR: Final = 45.0
+"""What codes and peaks must say together (`Stretch.weight`) for a stretch to be reported."""
+
+SAME: Final = 0.5
+"""Seconds of the work by which two stretches may differ that are parts of one copy."""
+
+OVERLAP: Final = 0.5
+"""Part of a stretch that may lie in a heavier one; what lies in it more is an echo of it."""
+
+WINDOW: Final = 30.0
+"""Seconds of the query in which peaks are compared at a time, where both sides are long."""
+
+PRECISE: Final = 40.0
+"""Evidence of peaks from which on they tell place, speed and pitch better than codes do."""
+
+_GO_ON = 100.0
+"""Evidence of codes that the best line must have for others to be looked for."""
+
+_MOST_PEAKS = 4_000_000
+"""Product of the numbers of peaks up to which all of both are compared: 20 s with 10 minutes."""
+
+_HINTS = 8
+"""Areas in which peaks are compared where both sides are longer."""
+
+_MARGIN_SECONDS = 10.0
+"""How much longer than the window the work's part is, before and after."""
 
 UNRELATED: Final = 0.45
 """Part of the bits that differ outside a copied stretch."""
@@ -50,8 +80,13 @@ _PAIRS = 1 << 16
 _MOST_PAIRS = 1 << 25
 """Pairs of rows compared in all: 0.2 s. Of longer media, fewer rows are compared (`_thinned`)."""
 
-_MOST_HITS = 1 << 12
-"""Hits that vote, the nearest ones: what voting costs grows with them."""
+_LEAST_HITS = 1 << 10
+_MOST_HITS = 1 << 14
+"""Hits that vote, the nearest ones: two a row of the query, within these. What voting costs grows with them."""
+
+_MOST_CODES = 1 << 14
+"""Codes that are looked at along a line: of a longer one every second, third, and so on."""
+
 _CANDIDATES = 6
 """Lines that are looked at for one stretch."""
 
@@ -73,46 +108,100 @@ class Stretch:
     """A stretch of the query that may be a stretch of the work.
 
     Attributes:
-        segment: Where, how fast, how high.
-        evidence: How much speaks for it, in the unit of its scheme.
-        seconds: Its length in the query.
+        start: Where it starts in the query, seconds.
+        end: Where it ends.
+        speed: Seconds of the work in one second of the query.
+        place: Time of the work at which the query would start, seconds.
+        cents: How much higher the query is.
+        evidence: How many bits fewer differ along it than `BREAK_EVEN` allows.
         error: Part of the bits that differ along it, 0..1.
-        hits: Hits on it.
+        hits: Rows of both that found it.
+        peak_evidence: Natural logarithm of how much better a copy explains the peaks than chance does.
+        peaks: How many of the work's peaks coincide with one of the query's.
     """
 
-    segment: AlignedSegment
+    start: float
+    end: float
+    speed: float
+    place: float
+    cents: float
     evidence: float
-    seconds: float
     error: float
-    hits: int
+    hits: int = 0
+    peak_evidence: float = 0.0
+    peaks: int = 0
+
+    @property
+    def weight(self) -> float:
+        """What both schemes say together, in the unit of `peak_evidence`."""
+        return max(0.0, self.evidence) / BITS + max(0.0, self.peak_evidence)
+
+    @property
+    def seconds(self) -> float:
+        """Its length in the query."""
+        return self.end - self.start
+
+    def at(self, time: float) -> float:
+        """The time of the work that a time of the query corresponds to."""
+        return self.place + self.speed * time
+
+    def same(self, other: "Stretch") -> bool:
+        """Whether another one that overlaps it is a part of the same copy."""
+        middle = (max(self.start, other.start) + min(self.end, other.end)) / 2
+        return abs(self.at(middle) - other.at(middle)) <= SAME
+
+    def segment(self) -> AlignedSegment:
+        """As it is reported."""
+        return AlignedSegment(
+            query=(self.start, self.end),
+            work=(max(0.0, self.at(self.start)), max(0.0, self.at(self.end))),
+            speed=self.speed,
+            unit=SpanUnit.SECOND,
+            pitch_cents=self.cents,
+        )
 
 
 def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
     """Relate a query at all its pitches to a reference; see `indexers.modality.Modality.align`.
 
-    Signals: ``chromaprint_seconds``, how much of the query's time is reported; ``chromaprint_error``, the
-    part of the bits that differ along the best stretch; ``chromaprint_hits``, how many pairs of rows found
-    it; ``chromaprint_evidence``, how many bits fewer differ along all stretches than `BREAK_EVEN` allows.
-    Of the best stretch these are given too where it has too little evidence to be reported.
+    Signals: ``chromaprint_evidence``, how many bits fewer differ along all stretches than `BREAK_EVEN`
+    allows, and ``peak_evidence``, the natural logarithm of how much better copies explain their peaks than
+    chance does; ``chromaprint_error``, the part of the bits that differ along the best stretch;
+    ``chromaprint_hits``, how many pairs of rows found it; ``peak_count``, how many of its peaks coincide;
+    ``chromaprint_seconds``, how much of the query's time is reported. Of the best stretch these are given
+    too where it has too little evidence to be reported. Those of peaks are there where both sides have some.
     """
     theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
     mine = {fingerprint.scheme.id: fingerprint for fingerprint in query if fingerprint.scheme.id in theirs}
     if CHROMAPRINT.id not in mine:
         return None
-    stretches = chromaprint_stretches(mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id])
-    reported = [one for one in stretches if one.evidence >= FLOOR]
-    best = max(stretches, key=lambda one: one.evidence, default=None)
-    segments = tuple(sorted((one.segment for one in reported), key=lambda one: one.query))
+    codes, others = mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id]
+    views = _Views(codes, others)
+    stretches, hints = _by_codes(views, _hits(codes, others))
+    with_peaks = peaks.PEAKS.id in mine
+    if with_peaks:
+        asked, known = peaks.read(mine[peaks.PEAKS.id]), peaks.read(theirs[peaks.PEAKS.id])
+        stretches = [_judged(stretch, asked, known) for stretch in stretches]
+        stretches += _by_peaks(views, asked, known, [*stretches, *hints])
+    found = _merged(stretches)
+    reported = [one for one in found if one.weight >= FLOOR]
+    counting = reported or found[:1]
+    best = counting[0] if counting else None
+    signals = {
+        "chromaprint_seconds": sum(one.seconds for one in reported),
+        "chromaprint_error": best.error if best else 0.5,
+        "chromaprint_hits": float(best.hits) if best else 0.0,
+        "chromaprint_evidence": sum(max(0.0, one.evidence) for one in counting),
+    }
+    if with_peaks:
+        signals["peak_evidence"] = sum(max(0.0, one.peak_evidence) for one in counting)
+        signals["peak_count"] = float(best.peaks) if best else 0.0
+    segments = tuple(sorted((one.segment() for one in reported), key=lambda one: one.query))
     return Alignment(
-        {
-            "chromaprint_seconds": sum(one.seconds for one in reported),
-            "chromaprint_error": best.error if best else 0.5,
-            "chromaprint_hits": float(best.hits) if best else 0.0,
-            "chromaprint_evidence": sum(one.evidence for one in reported or stretches[:1]),
-        },
+        signals,
         segments=segments,
-        query_coverage=_coverage([one.query for one in segments], mine[CHROMAPRINT.id]),
-        work_coverage=_coverage([one.work for one in segments], theirs[CHROMAPRINT.id]),
+        query_coverage=_coverage([one.query for one in segments], codes),
+        work_coverage=_coverage([one.work for one in segments], others),
     )
 
 
@@ -125,25 +214,106 @@ def _coverage(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float
     return min(1.0, covered / float(whole.spans[:, 1].max()))
 
 
-def chromaprint_stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
-    """Find stretches of a query that sound like stretches of a work, by Chromaprint's codes, best first."""
-    hits = _hits(query, work)
-    if hits is None:
-        return []
-    by_view = _Views(query, work)
+def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """Stretches that share no more than a little of the query, heaviest first; parts of one copy as one."""
+    kept: list[Stretch] = []
+    for stretch in sorted(stretches, key=lambda one: -one.weight):
+        if stretch.weight <= 0:
+            continue
+        for number, other in enumerate(kept):
+            overlap = min(stretch.end, other.end) - max(stretch.start, other.start)
+            if overlap <= 0:
+                continue
+            if stretch.same(other):
+                # What only one scheme could follow belongs to it too.
+                kept[number] = replace(
+                    other, start=min(stretch.start, other.start), end=max(stretch.end, other.end)
+                )
+                break
+            if overlap > OVERLAP * stretch.seconds:
+                break
+        else:
+            kept.append(stretch)
+    return kept[:SEGMENTS]
+
+
+def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stretch:
+    """What the peaks say about a stretch that codes found. Of a long one, its middle is looked at."""
+    middle = (stretch.start + stretch.end) / 2
+    start, end = max(stretch.start, middle - WINDOW / 2), min(stretch.end, middle + WINDOW / 2)
+    seen = peaks.along(query.between(start, end), work, stretch.speed, stretch.place, stretch.cents)
+    if seen is None or seen.evidence <= 0:
+        return stretch
+    judged = replace(stretch, peak_evidence=seen.evidence, peaks=seen.peaks)
+    if stretch.seconds > WINDOW or seen.evidence < PRECISE:
+        return judged
+    place = seen.work[0] - seen.speed * seen.query[0]
+    return replace(judged, speed=seen.speed, place=place, cents=seen.cents)
+
+
+def _by_peaks(
+    views: "_Views", query: Constellation, work: Constellation, hints: Sequence[Stretch]
+) -> list[Stretch]:
+    """Stretches that peaks find: in all of the work, or where codes hint at it if both are long."""
+    if len(query) * len(work) <= _MOST_PEAKS:
+        areas = [(query, work)]
+    else:
+        areas = []
+        for hint in hints[:_HINTS]:
+            middle = (hint.start + hint.end) / 2
+            around = WINDOW / 2 + _MARGIN_SECONDS
+            areas.append(
+                (
+                    query.between(middle - WINDOW / 2, middle + WINDOW / 2),
+                    work.between(hint.at(middle) - around, hint.at(middle) + around),
+                )
+            )
+    return [
+        views.along(found)
+        for some, of_work in areas
+        if len(some) and len(of_work)
+        for found in peaks.align(some, of_work)
+    ]
+
+
+def _by_codes(views: "_Views", hits: Hits | None) -> tuple[list[Stretch], list[Stretch]]:
+    """Find stretches of a query that sound like stretches of a work, by Chromaprint's codes, best first.
+
+    Returns:
+        Those along which codes are alike, and places where votes alone say so.
+    """
     found: list[Stretch] = []
+    hints: list[Stretch] = []
+    if hits is None:
+        return found, hints
     while len(hits) and len(found) < SEGMENTS:
-        rough = [by_view.rough(line) for line in lines(hits, _CANDIDATES)]
-        best = by_view.fitted(max(rough, key=lambda one: one.evidence))
+        proposed = lines(hits, _CANDIDATES)
+        if not found:
+            hints = [_hint(line) for line in proposed]
+        rough = [views.rough(line) for line in proposed]
+        best = views.fitted(max(rough, key=lambda one: one.evidence))
         on_line = best.holds(hits)
         if best.evidence > 0:
-            found.append(by_view.stretch(best, int(on_line.sum())))
-        if best.evidence < FLOOR:
+            found.append(views.stretch(best, int(on_line.sum())))
+        if best.evidence < _GO_ON:
             break
-        by_view.take(best)
+        views.take(best)
         left = ~on_line & ~best.covers(hits)
         hits = Hits(hits.query[left], hits.work[left], hits.weight[left], hits.layer[left])
-    return found
+    return found, hints
+
+
+def _hint(line: Line) -> Stretch:
+    place = line.work - line.slope * line.query
+    return Stretch(
+        line.query - BLOCK / 2,
+        line.query + BLOCK / 2,
+        line.slope,
+        place,
+        float(PITCHES[line.layer]),
+        0.0,
+        0.5,
+    )
 
 
 def _hits(query: Fingerprint, work: Fingerprint) -> Hits | None:
@@ -164,8 +334,9 @@ def _hits(query: Fingerprint, work: Fingerprint) -> Hits | None:
         columns.append(flat % len(others))
         bits.append(distances.ravel()[flat])
     row, column, distance = (np.concatenate(values) for values in (rows, columns, bits))
-    if len(row) > _MOST_HITS:
-        nearest = np.argpartition(distance, _MOST_HITS)[:_MOST_HITS]
+    most = min(_MOST_HITS, max(_LEAST_HITS, 2 * len(mine)))
+    if len(row) > most:
+        nearest = np.argpartition(distance, most)[:most]
         row, column, distance = row[nearest], column[nearest], distance[nearest]
     return Hits(
         positions(query.spans[mine[row]]).astype(np.float64) * STEP,
@@ -231,14 +402,24 @@ class _Views:
         self._free = np.ones(max(map(len, self._views.values())))
 
     def _gains(
-        self, view: int, codes: npt.NDArray[np.int64], places: npt.NDArray[np.float64], even: float
+        self,
+        view: int,
+        codes: npt.NDArray[np.int64],
+        places: npt.NDArray[np.float64],
+        even: float,
+        *,
+        whole: bool = False,
     ) -> npt.NDArray[np.float64]:
-        """Bits that speak for a copy, at codes of the query and places in the work, as many as `places`."""
+        """Bits that speak for a copy, at codes of the query and places in the work, as many as `places`.
+
+        Where the query is accounted for, none do, unless `whole` is asked for.
+        """
         nearest = np.rint(places).astype(np.int64)
         inside = (nearest >= 0) & (nearest < len(self._work))
         others = self._work[nearest.clip(0, len(self._work) - 1)]
         errors = np.bitwise_count(self._views[view][codes] ^ others)
-        return np.where(inside, (even * 32 - errors) * self._free[codes], -even * 32)
+        free = 1.0 if whole else self._free[codes]
+        return np.where(inside, (even * 32 - errors) * free, -even * 32)
 
     def rough(self, line: Line) -> _Track:
         """Fit a line roughly to the codes around the stretch in which it was found."""
@@ -254,7 +435,7 @@ class _Views:
         length = len(self._views[track.view])
         for width in (0.5, 0.25):
             track = self._better(track, width)
-        while track.evidence >= FLOOR / 2:
+        while track.evidence >= _GO_ON / 2:
             # What is part of it reaches further than what found it.
             margin = max(_MARGIN, (track.last - track.first) // 2)
             first, last = max(0, track.first - margin), min(length, track.last + margin)
@@ -267,14 +448,15 @@ class _Views:
 
     def _better(self, track: _Track, width: float) -> _Track:
         """The best line of those that differ by some codes at the ends of the stretch; its best run."""
-        codes = np.arange(track.first, track.last)
+        stride = -(-(track.last - track.first) // _MOST_CODES)
+        codes = np.arange(track.first, track.last, stride)
         steps = width * np.arange(-2, 3)
-        begins, ends = track.at(track.first) + steps, track.at(track.last - 1) + steps
+        begins, ends = track.at(track.first) + steps, track.at(int(codes[-1])) + steps
         along = np.linspace(0, 1, len(codes))
         places = (
             begins[:, np.newaxis, np.newaxis] * (1 - along) + ends[np.newaxis, :, np.newaxis] * along
         ).reshape(-1, len(codes))
-        gains = self._gains(track.view, codes, places, BREAK_EVEN)
+        gains = stride * self._gains(track.view, codes, places, BREAK_EVEN)
         sums = np.concatenate([np.zeros((len(gains), 1)), gains.cumsum(axis=1)], axis=1)
         lows = np.minimum.accumulate(sums, axis=1)
         row, end = np.unravel_index(np.argmax(sums - lows), sums.shape)
@@ -282,11 +464,12 @@ class _Views:
         evidence = float(sums[row, end] - sums[row, start])
         if end - start < 2:
             return track
-        slope = float(places[row, -1] - places[row, 0]) / max(1, len(codes) - 1)
+        slope = float(places[row, -1] - places[row, 0]) / (stride * max(1, len(codes) - 1))
         if not 0.65 <= slope <= 1.5:
             return track
         offset = float(places[row, 0]) - slope * track.first
-        return _Track(track.view, slope, offset, track.first + start, track.first + int(end), evidence)
+        last = min(track.last, track.first + int(end) * stride)
+        return _Track(track.view, slope, offset, track.first + start * stride, last, evidence)
 
     def take(self, track: _Track) -> None:
         """Count a stretch of the query as accounted for."""
@@ -302,15 +485,35 @@ class _Views:
             start -= min(_HALF, start, (track.at(first) * STEP + _HALF) / track.slope)
         if last == length or track.at(last - 1) > len(self._work) - 1.5:
             end += _HALF
-        work = [max(0.0, track.at(0) * STEP + _HALF + track.slope * (time - _HALF)) for time in (start, end)]
-        segment = AlignedSegment(
-            query=(start, end),
-            work=(work[0], work[1]),
-            speed=track.slope,
-            unit=SpanUnit.SECOND,
-            pitch_cents=self._cents(track, first, last),
+        place = track.at(0) * STEP + _HALF - track.slope * _HALF
+        cents = self._cents(track, first, last)
+        return Stretch(start, end, track.slope, place, cents, track.evidence, error, hits)
+
+    def along(self, found: Coincidence) -> Stretch:
+        """What codes say about a line that peaks found."""
+        place = found.work[0] - found.speed * found.query[0]
+        view = min(self._views, key=lambda one: abs(PITCHES[one] - found.cents))
+        length = len(self._views[view])
+        first = min(max(0, round((found.query[0] - _HALF) / STEP)), length - 1)
+        last = max(first + 1, min(length, round((found.query[1] - _HALF) / STEP)))
+        codes = np.arange(first, last)
+        offset = float((place - _HALF + found.speed * _HALF) / STEP)
+        gains = self._gains(
+            view, codes, offset + found.speed * codes.astype(np.float64), BREAK_EVEN, whole=True
         )
-        return Stretch(segment, track.evidence, end - start, error, hits)
+        sums = np.concatenate([[0.0], gains.cumsum()])
+        evidence = float((sums - np.minimum.accumulate(sums)).max())
+        error = float(BREAK_EVEN - gains.mean() / 32)
+        return Stretch(
+            *found.query,
+            found.speed,
+            place,
+            found.cents,
+            evidence,
+            error,
+            peak_evidence=found.evidence,
+            peaks=found.peaks,
+        )
 
     def _ends(self, track: _Track) -> tuple[int, int, float]:
         """Where the stretch starts and ends, and the part of its bits that differ."""

@@ -11,11 +11,13 @@ higher. So a query is described at several pitches (`PITCHES`) from one set of s
 
 Codes come `HOP` samples apart, and each describes the `SUPPORT` samples from its start. A row of the scheme
 is `CODES` consecutive codes. A reference's rows do not overlap, so that its codes can be read back from them
-(`codes_of`) and each is stored once; a query has a row at every code.
+(`codes_of`) and each is stored once; only the last row overlaps the one before it where the codes are no
+multiple of `CODES`. A query's rows lie closer (`_QUERY_HOPS`), since one of them has to lie on a reference's.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ import scipy.fft
 
 from indexers.audio.decode import RATE, Sound
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
-from indexers.modality import Role, Segment
+from indexers.modality import Role
 
 CHROMAPRINT: Final = Scheme("audio.chromaprint", 1, 256, Metric.HAMMING, SpanUnit.SECOND)
 """Eight consecutive 32-bit codes of Chromaprint's TEST2, first code and most significant byte first.
@@ -46,6 +48,10 @@ HOP: Final = FRAME // 3
 
 STEP: Final = HOP / RATE
 """Seconds from one code to the next."""
+
+_QUERY_HOPS = ((2, 60.0), (4, 300.0))
+"""Codes from one row of a query to the next, up to so many seconds of sound: neighbours are alike, and a long
+query has rows enough to meet a reference's."""
 
 _SMOOTHING = np.array([0.25, 0.75, 1.0, 0.75, 0.25])
 _WIDTH = 16
@@ -134,28 +140,52 @@ def codes(sound: Sound) -> Codes:
     return np.concatenate([np.empty((0, 1), np.uint32), *(some for some, _ in stream([sound]))])[:, 0]
 
 
-def fingerprint(pieces: Iterable[Segment[Sound]], role: Role) -> Iterator[Fingerprint]:
-    """Describe a sound: a reference at its own pitch, a query first at its own and then at the others.
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """The codes of a whole sound at some pitches, and how lively each is; (codes, pitches) both.
 
-    A sound shorter than `ROW_SUPPORT` is taken to be followed by silence, so that it has one row. The last
-    row of a reference overlaps the one before it where its codes are no multiple of `CODES`.
-
-    Raises:
-        FingerprintError: If there is no sound at all.
+    Attributes:
+        views: Which of `PITCHES`, consecutive ones.
     """
-    cents = (0,) if role is Role.REFERENCE else PITCHES
-    sounds = (piece.data for piece in pieces)
-    parts = list(stream(_padded(sounds), cents))
-    of_pitches = np.concatenate([np.empty((0, len(cents)), np.uint32), *(some for some, _ in parts)])
-    lively = np.concatenate([np.empty((0, len(cents)), np.float32), *(some for _, some in parts)])
-    hop = CODES if role is Role.REFERENCE else 1
-    last = len(of_pitches) - CODES
-    starts = np.arange(0, last + 1, hop)
-    if len(starts) and starts[-1] < last:
-        starts = np.append(starts, last)
-    yield _rows(of_pitches, lively, starts, range(1))
-    if role is Role.QUERY:
-        yield _rows(of_pitches, lively, starts, range(1, len(cents)))
+
+    codes: Codes
+    lively: Liveliness
+    views: range
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Codes, Liveliness]], views: range) -> Self:
+        """Put together what `stream` yields."""
+        parts = list(parts)
+        return cls(
+            np.concatenate([np.empty((0, len(views)), np.uint32), *(some for some, _ in parts)]),
+            np.concatenate([np.empty((0, len(views)), np.float32), *(some for _, some in parts)]),
+            views,
+        )
+
+    def of_views(self, views: range) -> Self:
+        """Some of its pitches."""
+        some = slice(views.start - self.views.start, views.stop - self.views.start)
+        return replace(self, codes=self.codes[:, some], lively=self.lively[:, some], views=views)
+
+    def fingerprint(self, role: Role) -> Fingerprint:
+        """Write the rows down: of each start all views, one after the other.
+
+        Raises:
+            FingerprintError: If there is no sound at all.
+        """
+        last = len(self.codes) - CODES
+        hop = _hop(role, len(self.codes))
+        starts = np.arange(0, last + 1, hop)
+        if len(starts) and starts[-1] < last:
+            starts = np.append(starts, last)
+        return _rows(self.codes, self.lively, starts, self.views)
+
+
+def _hop(role: Role, count: int) -> int:
+    """Codes from one row to the next: those of a long query are as far apart as a reference's."""
+    if role is Role.REFERENCE:
+        return CODES
+    return next((hop for hop, most in _QUERY_HOPS if count * STEP <= most), CODES)
 
 
 def codes_of(descriptors: npt.NDArray[np.uint8], spans: npt.NDArray[np.float64]) -> tuple[int, Codes]:
@@ -192,8 +222,8 @@ def qualities(rows: Codes, lively: Liveliness) -> npt.NDArray[np.float32]:
     return quality
 
 
-def _padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
-    """The pieces, and silence after them if they are too short for one row."""
+def padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
+    """The pieces, and silence after them if they are too short for one row, so that each sound has one."""
     length = 0
     for sound in sounds:
         length += len(sound)
@@ -203,10 +233,9 @@ def _padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
 
 
 def _rows(of_pitches: Codes, lively: Liveliness, starts: npt.NDArray[np.int64], views: range) -> Fingerprint:
-    """Rows of some views: of each start all views, one after the other."""
     places = starts[:, np.newaxis] + np.arange(CODES)
-    rows = of_pitches[places, views.start : views.stop].transpose(0, 2, 1).reshape(-1, CODES)
-    moving = lively[places, views.start : views.stop].transpose(0, 2, 1).reshape(-1, CODES)
+    rows = of_pitches[places].transpose(0, 2, 1).reshape(-1, CODES)
+    moving = lively[places].transpose(0, 2, 1).reshape(-1, CODES)
     begins = np.repeat(starts * STEP, len(views))
     return Fingerprint(
         CHROMAPRINT,

@@ -17,6 +17,9 @@ SLOPES: Final = tuple(float(slope) for slope in 1.025 ** np.arange(-14, 15))
 CELL: Final = 0.25
 """Width of a cell in seconds of the work."""
 
+_FULL: Final = 0.3
+"""Cells with less of the votes of the fullest are no candidates."""
+
 BLOCK: Final = 20.0
 """Seconds of the query that vote together: at its ends a slope between two of `SLOPES` is half a cell off."""
 
@@ -95,9 +98,8 @@ def lines(hits: Hits, most: int) -> list[Line]:
     # A line near a cell's border votes into both: neighbours count together.
     together = votes.copy()
     together[:-1] += np.where(filled[1:] == filled[:-1] + 1, votes[1:], 0.0)
-    count = min(len(together), 64 * most)
-    best = np.argpartition(together, -count)[-count:]
-    best = best[np.argsort(-together[best], kind="stable")]
+    full = np.flatnonzero(together >= _FULL * together.max())
+    best = full[np.argsort(-together[full], kind="stable")]
     found: list[Line] = []
     seen: set[tuple[int, int]] = set()
     for place in best:

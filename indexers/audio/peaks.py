@@ -7,9 +7,8 @@ that of Panako (Six and Leman, ISMIR 2014, https://archives.ismir.net/ismir2014/
 (Sonnleitner and Widmer, IEEE/ACM TASLP 24(3), 2016, https://doi.org/10.1109/TASLP.2015.2509248). The code
 and all constants are our own.
 
-Stored are the peaks (`PEAKS`) and, for looking up, the keys of a few triples (`TRIPLES`). References have
-few peaks and triples, queries many: what a copy adds (a voice, another track) must not crowd out what it
-copies.
+Stored are the peaks. References have few, queries many: what a copy adds (a voice, another track) must not
+crowd out what it copies.
 
 Two constellations are aligned by their triples, which are made again from the peaks: each pair of like
 triples proposes a pitch, a tempo and a place. The proposals that most pairs agree on are refined and then
@@ -27,23 +26,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from indexers.audio.decode import RATE, Sound
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
-from indexers.modality import Role, Segment
-
-RATE: Final = 11_025
-"""Samples per second of the PCM that is described."""
+from indexers.modality import Role
 
 PEAKS: Final = Scheme("audio.peaks", 1, 16, Metric.HAMMING, SpanUnit.SECOND)
 """One row a peak: its frequency in cents above `LOWEST`, big-endian. Compared by `align`, never searched.
 
 Spans start at the peak, rounded to 1 ms, and last 1 ms. Quality is 1.
-"""
-
-TRIPLES: Final = Scheme("audio.triples", 1, 32, Metric.HAMMING, SpanUnit.SECOND)
-"""One row a triple: its key, big-endian; equal keys are alike, any other distance says nothing.
-
-Spans go from the first to the last of the three peaks. Quality is 1. View 0 is a triple as it is, view 1 the
-neighbouring keys that measuring errors may have moved it to.
 """
 
 LOWEST: Final = 180.0
@@ -72,8 +62,6 @@ _DENSITY: Final = {Role.REFERENCE: 16, Role.QUERY: 32}
 
 _FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
 """With how many of the next peaks a peak makes triples."""
-_KEY_FAN: Final = {Role.REFERENCE: 3, Role.QUERY: 6}
-"""The same for the triples whose keys are stored and looked up."""
 _NEAREST_SECONDS: Final = 0.06
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_CENTS: Final = 1400.0
@@ -83,8 +71,6 @@ _INTERVAL: Final = 30.0
 _RATIOS: Final = 24
 """Steps of the ratio of times in a key."""
 _INTERVALS: Final = 128
-_NEIGHBOURS: Final = 8
-"""Keys of a query's triple: two of each measure; the first is its own."""
 
 _SLOWEST: Final = 0.8
 _FASTEST: Final = 1.25
@@ -137,6 +123,11 @@ class Constellation:
         """Number of peaks."""
         return len(self.times)
 
+    def between(self, start: float, end: float) -> "Constellation":
+        """The peaks from one time to another, in seconds."""
+        first, last = np.searchsorted(self.times, (start, end))
+        return Constellation(self.times[first:last], self.cents[first:last])
+
 
 @dataclass(frozen=True, slots=True)
 class Coincidence:
@@ -160,50 +151,50 @@ class Coincidence:
     evidence: float
 
 
-def constellation(pieces: Iterable[Segment[npt.NDArray[np.float32]]], role: Role) -> Constellation:
-    """Find the peaks of a sound.
+def stream(pieces: Iterable[Sound], role: Role) -> Iterator[Constellation]:
+    """Yield the peaks of a sound that comes in pieces: after each piece those that became known by it.
 
     Args:
-        pieces: Mono PCM in -1..1 at `RATE`, without gaps between them; how it is cut makes no difference.
+        pieces: Consecutive samples, -1..1, at `RATE`; how it is cut makes no difference to all of the peaks.
         role: A query gets more peaks.
 
-    Returns:
+    Yields:
         Times are rounded to 1 ms and frequencies to 1 cent.
     """
-    found = [_peaks(*block, role) for block in _blocks(pieces)]
-    times = np.concatenate([np.zeros(0), *(one for one, _ in found)])
-    cents = np.concatenate([np.zeros(0), *(one for _, one in found)])
-    return Constellation(times, cents)
-
-
-def _blocks(
-    pieces: Iterable[Segment[npt.NDArray[np.float32]]],
-) -> Iterator[tuple[npt.NDArray[np.float32], int, int]]:
-    """Cut the sound into blocks with their context.
-
-    Yields:
-        Samples, number of their first frame in the sound, and the first frame of the block itself.
-    """
     block, context = _BLOCK * _HOP, _CONTEXT * _HOP
-    held = np.zeros(0, np.float32)
+    held: Sound = np.zeros(0, np.float32)
     first = 0  # frame with which `held` starts
     begin = 0  # frame with which the block starts
     for piece in pieces:
-        held = np.concatenate([held, piece.data])
+        held = np.concatenate([held, piece])
+        found = []
         while len(held) >= (begin - first) * _HOP + block + context + _WINDOW:
             end = (begin - first) * _HOP + block + context - _HOP + _WINDOW
-            yield held[:end], first, begin
+            found.append(_peaks(held[:end], first, begin, role))
             begin += _BLOCK
             held, first = held[(begin - _CONTEXT - first) * _HOP :], begin - _CONTEXT
-    yield held, first, begin
+        yield joined(found)
+    yield _peaks(held, first, begin, role)
 
 
-def _peaks(
-    samples: npt.NDArray[np.float32], first: int, begin: int, role: Role
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Times and cents of the peaks of one block."""
+def joined(parts: Iterable[Constellation]) -> Constellation:
+    """One constellation of several, each later than the one before."""
+    parts = list(parts)
+    return Constellation(
+        np.concatenate([np.zeros(0), *(part.times for part in parts)]),
+        np.concatenate([np.zeros(0), *(part.cents for part in parts)]),
+    )
+
+
+def constellation(pieces: Iterable[Sound], role: Role) -> Constellation:
+    """Find all peaks of a sound; see `stream`."""
+    return joined(stream(pieces, role))
+
+
+def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
+    """The peaks of one block."""
     if len(samples) < _WINDOW:
-        return np.zeros(0), np.zeros(0)
+        return Constellation(np.zeros(0), np.zeros(0))
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
     spectrum = scipy.fft.rfft(frames * _TAPER, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
@@ -229,7 +220,7 @@ def _peaks(
     kept = order[_strongest(seconds[order], strength[order], _DENSITY[role])]
     kept = kept[(frame[kept] >= begin - first) & (frame[kept] < begin - first + _BLOCK)]
     cents = 1200 * np.log2(tuned[kept] * (RATE / _WINDOW / LOWEST))
-    return np.round(seconds[kept], 3), np.round(np.maximum(cents, 0.0))
+    return Constellation(np.round(seconds[kept], 3), np.round(np.maximum(cents, 0.0)))
 
 
 _TAPER: Final = (np.hanning(_WINDOW + 1)[:-1] * 4 / _WINDOW).astype(np.float32)
@@ -353,6 +344,19 @@ def align(query: Constellation, work: Constellation) -> list[Coincidence]:
     return sorted(found, key=lambda one: -one.evidence)
 
 
+def along(
+    query: Constellation, work: Constellation, speed: float, place: float, cents: float
+) -> Coincidence | None:
+    """Judge a line that others propose: the query's time 0 is `place` in the work, in seconds.
+
+    Returns:
+        The best part of it, refined; None where hardly any peaks coincide. Its evidence may be small.
+    """
+    if len(query) < _LEAST_PEAKS:
+        return None
+    return _judged(query, work, (speed, place, cents))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Proposals:
     """Pairs of like triples.
@@ -425,9 +429,7 @@ def _judged(
 ) -> Coincidence | None:
     """Refine a proposal by the peaks that coincide, and weigh it."""
     speed, place, cents = proposal
-    low, high = place + speed * query.times[0] - _MARGIN, place + speed * query.times[-1] + _MARGIN
-    first, last = np.searchsorted(work.times, (low, high))
-    work = Constellation(work.times[first:last], work.cents[first:last])
+    work = work.between(place + speed * query.times[0] - _MARGIN, place + speed * query.times[-1] + _MARGIN)
     for seconds, pitch in (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT):
         asked, known = _coinciding(query, work, speed, place, cents, tolerance=(seconds, pitch))
         if len(np.unique(known)) < _LEAST_PEAKS:
@@ -514,45 +516,22 @@ def _without(query: Constellation, found: Coincidence) -> Constellation:
     return Constellation(query.times[rest], query.cents[rest])
 
 
-def fingerprints(pieces: Iterable[Segment[npt.NDArray[np.float32]]], role: Role) -> list[Fingerprint]:
-    """Describe a sound by its `PEAKS` and by keys to look up (`TRIPLES`); what is silent has neither.
-
-    Args:
-        pieces: As for `constellation`.
-        role: A query gets more peaks and keys, and neighbouring keys as view 1.
-    """
-    return described(constellation(pieces, role), role)
+def most(role: Role, seconds: float) -> int:
+    """Most peaks that so many seconds of sound have: of any half second only the strongest are kept."""
+    return math.ceil(seconds / _RANK_SECONDS + 2) * _DENSITY[role]
 
 
-def described(peaks: Constellation, role: Role) -> list[Fingerprint]:
-    """Write peaks down as fingerprints: `PEAKS`, and `TRIPLES` where there are any."""
+def written(peaks: Constellation) -> list[Fingerprint]:
+    """Write peaks down as a fingerprint, if there are any: what is silent or steady has none."""
     if not len(peaks):
         return []
     rows = peaks.cents.astype(">u2").view(np.uint8).reshape(-1, 2)
-    written = [_fingerprint(PEAKS, rows, peaks.times, peaks.times + 0.001, np.zeros(len(rows), np.uint8))]
-    asks = role is Role.QUERY
-    made = triples(peaks, _KEY_FAN[role], neighbours=asks)
-    if len(made.keys):
-        keys = made.keys.astype(">u4").view(np.uint8).reshape(-1, 4)
-        views = np.ones(len(keys), np.uint8)
-        views[: len(keys) // _NEIGHBOURS if asks else None] = 0
-        written.append(_fingerprint(TRIPLES, keys, made.times, made.times + made.spans, views))
-    return written
+    spans = np.stack([peaks.times, peaks.times + 0.001], axis=1).round(3)
+    return [Fingerprint(PEAKS, rows, spans, np.ones(len(rows), np.float32), np.zeros(len(rows), np.uint8))]
 
 
 def read(fingerprint: Fingerprint) -> Constellation:
-    """The peaks that `described` wrote down as `PEAKS`, in the order of time."""
+    """The peaks that `written` wrote down, in the order of time."""
     cents = np.ascontiguousarray(fingerprint.descriptors).view(">u2").ravel().astype(np.float64)
     order = np.argsort(fingerprint.spans[:, 0], kind="stable")
     return Constellation(fingerprint.spans[order, 0], cents[order])
-
-
-def _fingerprint(
-    scheme: Scheme,
-    rows: npt.NDArray[np.uint8],
-    starts: npt.NDArray[np.float64],
-    ends: npt.NDArray[np.float64],
-    views: npt.NDArray[np.uint8],
-) -> Fingerprint:
-    spans: npt.NDArray[np.float64] = np.stack([starts, ends], axis=1).round(3)
-    return Fingerprint(scheme, rows, spans, np.ones(len(rows), np.float32), views)

@@ -33,6 +33,10 @@ _FEW_WORKS = 3
 picture many times does not hide the others."""
 _MOST_VOTED = 30
 """Candidates that a channel whose descriptors vote brings: those with most votes."""
+_BLOCK_STEPS = 20
+"""Steps of the query whose votes count together: played a twentieth faster, its ends are half a step off."""
+_MOST_ASKED = 8192
+"""Descriptors of a query that are looked up where they vote for places."""
 _FIRST_ASKED = 256
 """Descriptors whose owners are asked for at first, where many of the others belong to the same."""
 
@@ -102,15 +106,21 @@ def retrieve(
         fingerprint = by_scheme.get(channel.scheme.id)
         if fingerprint is None or channel.search is None:
             continue
-        kind = _Votes if channel.search.votes else _Lookup
-        lookup = kind(channel.search, partial(find, channel), partial(owners, channel.scheme.id), limit)
-        telling = fingerprint.descriptors[fingerprint.quality >= channel.search.min_quality]
-        telling = np.unique(telling, axis=0)
-        for start in range(0, len(telling), kind.rows):
+        lookup: _Lookup | _Votes | _Places
+        find_rows, of_rows = partial(find, channel), partial(owners, channel.scheme.id)
+        telling = fingerprint.quality >= channel.search.min_quality
+        if channel.search.step:
+            lookup = _Places(channel, fingerprint, telling, find_rows, of_rows, limit)
+            rows = lookup.asked
+        else:
+            kind = _Votes if channel.search.votes else _Lookup
+            lookup = kind(channel.search, find_rows, of_rows, limit)
+            rows = np.unique(fingerprint.descriptors[telling], axis=0)
+        for start in range(0, len(rows), lookup.rows):
             if not in_time():
                 complete = False
                 break
-            lookup.look_up(telling[start : start + kind.rows])
+            lookup.look_up(rows[start : start + lookup.rows])
         for candidate in lookup.found():
             known = nearest.get(candidate.reference_id)
             if known is None or candidate.closeness < known.closeness:
@@ -225,6 +235,83 @@ class _Votes:
         worth = (1.0 - hits.distances[hit] / (self._search.radius + 1.0)) / shared[row[hit]]
         before = np.pad(self._votes, (0, len(self._owned.owners) - len(self._votes)))
         self._votes = before + np.bincount(places[hit], weights=worth, minlength=len(before))
+
+
+class _Places:
+    """Searches one channel, and counts how many descriptors of the query agree about a place in a reference.
+
+    A descriptor that lies so far from the query's beginning has its neighbour as far from where the copy
+    begins, more or less: a copy may be played faster or slower. Votes within `_BLOCK_STEPS` of the query and
+    of one view count together where they put the beginning within two steps. A vote counts twice as much
+    as one that lies a 64th of the descriptor's bits farther. Of a long query, `_MOST_ASKED` descriptors all
+    over it are looked up.
+    """
+
+    rows: ClassVar = 1024
+    """As of `_Lookup`."""
+    truncated = False
+    crowded = False
+
+    def __init__(
+        self,
+        channel: Channel,
+        query: Fingerprint,
+        telling: npt.NDArray[np.bool_],
+        find: _Find,
+        owners: _Owners,
+        limit: int,
+    ) -> None:
+        if channel.search is None or channel.search.nearest is None:
+            raise ValueError("descriptors that vote have a bounded number of neighbours")
+        chosen = np.flatnonzero(telling)
+        if len(chosen) > _MOST_ASKED:
+            chosen = np.sort(np.random.default_rng(0).choice(chosen, _MOST_ASKED, replace=False))
+        self.asked = query.descriptors[chosen]
+        steps = query.spans[chosen, 0] / channel.search.step
+        self._block = np.floor(steps / _BLOCK_STEPS).astype(np.int64)
+        self._after = steps - (self._block + 0.5) * _BLOCK_STEPS
+        self._view = query.views[chosen].astype(np.int64)
+        self._depth = channel.search.nearest
+        self._radius = channel.search.radius
+        self._halving = channel.scheme.dim / 64
+        self._find = find
+        self._owned = _Owned(owners)
+        self._most = min(limit, _MOST_VOTED + len(np.unique(self._block)))
+        self._done = 0
+        self._cells: list[npt.NDArray[np.int64]] = []
+        self._worth: list[npt.NDArray[np.float64]] = []
+
+    def look_up(self, rows: npt.NDArray[Any]) -> None:
+        """Gather the votes of the next of `asked`."""
+        hits = self._find(rows, self._depth)
+        places = self._owned.places(hits.ids)
+        kept = np.flatnonzero(places >= 0)
+        row = np.repeat(np.arange(len(rows)), np.diff(hits.offsets))[kept] + self._done
+        self._done += len(rows)
+        if not len(kept):
+            return
+        first = np.array([owner.first_id for owner in self._owned.owners])
+        begin = (hits.ids[kept] - first[places[kept]]) - self._after[row]
+        cells = (places[kept], self._view[row], self._block[row], np.floor(begin / 2).astype(np.int64))
+        self._cells.append(np.stack(cells, axis=1))
+        self._worth.append(np.exp2((self._radius - hits.distances[kept]) / self._halving))
+
+    def found(self) -> Iterable[Candidate]:
+        """The references with the most votes for one place, and a block more of the query for each block."""
+        if not self._cells:
+            return
+        cells, of_vote = np.unique(np.concatenate(self._cells), axis=0, return_inverse=True)
+        votes = np.bincount(of_vote.ravel(), weights=np.concatenate(self._worth))
+        # A place near a cell's border has votes in both.
+        together = votes.copy()
+        follows = (np.diff(cells, axis=0) == (0, 0, 0, 1)).all(axis=1)
+        together[:-1] += np.where(follows, votes[1:], 0.0)
+        best = np.zeros(len(self._owned.owners))
+        np.maximum.at(best, cells[:, 0], together)
+        for place in np.argsort(-best, kind="stable")[: self._most].tolist():
+            owner = self._owned.owners[place]
+            if best[place] > 0:
+                yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + float(best[place])))
 
 
 class _Owned:

@@ -10,10 +10,7 @@ from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Modality
 
 _CHUNK = 32
-"""Candidates between two looks at the clock."""
-_DETAILED = 6
-"""Candidates compared by all that is known of them; the others, at a fraction of the cost, by what is
-searched alone."""
+"""Candidates between two looks at the clock, at most."""
 
 
 class Fingerprints(Protocol):
@@ -52,24 +49,27 @@ def verify(
         query: The query's fingerprints, with all views.
         reference_ids: The candidates, most promising first.
         modality: Aligns.
-        fingerprints: Loads stored fingerprints, of the candidates that lie nearest all, of the others those
-            that are searched.
+        fingerprints: Loads stored fingerprints: those that are searched, and of the candidates that lie
+            nearest, as many as `Channel.compared` says, the others too.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
     """
     of_query = {fingerprint.scheme.id for fingerprint in query}
-    searched = {channel.scheme.id for channel in modality.channels if channel.search} & of_query
     remaining = iter(reference_ids)
     alignments: dict[UUID, Alignment] = {}
-    size, schemes = _DETAILED, of_query
-    while chunk := list(islice(remaining, size)):
+    done = 0
+    compared = {one.scheme.id: one.compared for one in modality.channels if one.search is None}
+    while True:
+        size = min([_CHUNK, *(most - done for most in compared.values() if most > done)])
+        if not (chunk := list(islice(remaining, size))):
+            return Verified(alignments, 0)
         if not in_time():
             return Verified(alignments, len(chunk) + sum(1 for _ in remaining))
+        schemes = {scheme for scheme in of_query if compared.get(scheme, done + 1) > done}
         stored = fingerprints(chunk, schemes=schemes)
-        size, schemes = _CHUNK, searched
+        done += len(chunk)
         for reference_id in chunk:
             if reference_id not in stored:
                 continue
             alignment = modality.align(query, stored[reference_id])
             if alignment is not None:
                 alignments[reference_id] = alignment
-    return Verified(alignments, 0)

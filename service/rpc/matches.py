@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 from google.rpc import status_pb2
@@ -80,7 +81,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         request_id = _bind_request_id(header.request_id)
         options = self._options(header.options, caller, deadline_of(context))
         modality = convert.read_modality(header.options.modality, "header.options.modality")
-        upload = await self._spooler.receive(request_iterator, caller, check_head)
+        upload = await self._spooler.receive(request_iterator, caller, partial(check_head, modality))
         return convert.report_message(await self._match_upload(upload, options, modality), request_id)
 
     async def CompareMedia(

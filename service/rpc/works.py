@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -165,7 +166,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         work_id, add = _target(header, caller)
         if work_id is not None and await self._kept(caller, request_id) is None:
             await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
-        upload = await self._spooler.receive(request_iterator, caller, check_head)
+        upload = await self._spooler.receive(request_iterator, caller, partial(check_head, modality))
         with upload.media:
             if wanted not in (None, upload.sha256):
                 raise InvalidRequestError(
@@ -298,8 +299,13 @@ def _repeated(kept: StoredResponse, digest: bytes, kind: type[M]) -> M:
     return kind.FromString(kept.response)
 
 
-def check_head(head: bytes) -> None:
-    """Refuse a file that is empty or of unknown kind by its first bytes, before the rest of it arrives."""
+def check_head(modality: str | None, head: bytes) -> None:
+    """Refuse a file by its first bytes, before the rest of it arrives: if it is empty, or of unknown kind.
+
+    Where the caller names the kind, as for the sound of a film, reading it will tell.
+    """
+    if head and modality is not None:
+        return
     try:
         registry.detect(head)
     except DamagedMediaError as error:

@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -15,6 +16,23 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 _OPEN_FILES = 16
 """Standard streams, the media, its duplicates inside decoders."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long reading one media item may take.
+
+    Attributes:
+        seconds: Whatever its size.
+        seconds_per_mb: For each MiB of its file in addition.
+    """
+
+    seconds: float
+    seconds_per_mb: float
+
+    def of(self, byte_count: int) -> float:
+        """Seconds for a file of this size."""
+        return self.seconds + self.seconds_per_mb * byte_count / 2**20
 
 
 def confine(*, memory_bytes: int) -> None:

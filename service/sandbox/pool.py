@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 from indexers.modality import MediaLimits, Role
 from service.errors import BusyError, StartupError, UnreadableMediaError
 from service.sandbox import wire
+from service.sandbox.confine import TimeLimit
 from service.sandbox.process import TIMEOUT, WorkerDiedError, WorkerProcess
 from service.sandbox.wire import ReadMedia
 
@@ -47,6 +48,7 @@ class Pool:
         workers: int,
         memory_mb: int,
         seconds: float,
+        seconds_per_mb: float = 0.0,
         queue_limit: int,
         limits: MediaLimits,
         on_death: Callable[[str], None] = _ignore,
@@ -57,6 +59,7 @@ class Pool:
             workers: Number of processes; 0: one for each core that this process may use.
             memory_mb: Address space that reading an item may take, in MiB, above what a worker starts with.
             seconds: Longest time that reading an item may take, by the clock, once its turn has come.
+            seconds_per_mb: How much longer for each MiB that its file has: hours of sound take minutes.
             queue_limit: Most items that wait for their turn.
             limits: What an item may ask for.
             on_death: Told why a worker died: a signal's name, ``exit N``, ``timeout``, ``cancelled``,
@@ -65,7 +68,7 @@ class Pool:
         """
         self._count = workers or _cores()
         self._memory_mb = memory_mb
-        self._seconds = seconds
+        self._limit = TimeLimit(seconds, seconds_per_mb)
         self._queue_limit = queue_limit
         self._limits = limits
         self._on_death = on_death
@@ -136,7 +139,8 @@ class Pool:
             self._idle.put_nowait(worker)
             raise
         request = wire.Request(role, modality, self._limits)
-        task = asyncio.create_task(self._read_in(worker, request, descriptor, consider))
+        seconds = self._limit.of(os.fstat(descriptor).st_size)
+        task = asyncio.create_task(self._read_in(worker, request, descriptor, consider, seconds))
         self._reading.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -181,17 +185,18 @@ class Pool:
         request: wire.Request,
         descriptor: int,
         consider: Callable[[ReadMedia], Awaitable[bool]],
+        seconds: float,
     ) -> ReadMedia:
         try:
-            answer = await self._stages(worker, request, descriptor, consider)
+            answer = await self._stages(worker, request, descriptor, consider, seconds)
         except WorkerDiedError as death:
             self._on_death(death.cause)
             _keep(self._starting, self._start_worker())
-            raise self._error(death.cause) from death
+            raise _error(death.cause, seconds) from death
         except wire.WireError as error:
             worker.kill("wire")
             self._replace(worker, died=True)
-            raise self._error("wire") from error
+            raise _error("wire", seconds) from error
         except BaseException:  # what `consider` raised
             self._release(worker)
             raise
@@ -206,13 +211,14 @@ class Pool:
         request: wire.Request,
         descriptor: int,
         consider: Callable[[ReadMedia], Awaitable[bool]],
+        seconds: float,
     ) -> ReadMedia | wire.Refusal:
         """Ask for stage after stage; each may take the time that an item may."""
         asked = worker.ask(wire.pack_request(request), descriptor)
         read: ReadMedia | None = None
         stage = 1
         while True:
-            answer = await self._answer(worker, request, stage, asked)
+            answer = await self._answer(worker, request, stage, asked, seconds)
             if isinstance(answer, wire.Refusal):
                 return answer
             read = answer if read is None else read.followed_by(answer)
@@ -228,9 +234,14 @@ class Pool:
             stage += 1
 
     async def _answer(
-        self, worker: WorkerProcess, request: wire.Request, stage: int, asked: Awaitable[tuple[bytes, bytes]]
+        self,
+        worker: WorkerProcess,
+        request: wire.Request,
+        stage: int,
+        asked: Awaitable[tuple[bytes, bytes]],
+        seconds: float,
     ) -> ReadMedia | wire.Refusal:
-        timer = asyncio.get_running_loop().call_later(self._seconds, worker.kill, TIMEOUT)
+        timer = asyncio.get_running_loop().call_later(seconds, worker.kill, TIMEOUT)
         try:
             return wire.unpack_answer(*await asked, request, stage)
         finally:
@@ -242,17 +253,6 @@ class Pool:
             self._idle.put_nowait(worker)
         else:
             self._replace(worker, died=False)
-
-    def _error(self, cause: str) -> UnreadableMediaError:
-        if cause in {TIMEOUT, "SIGXCPU"}:
-            return UnreadableMediaError(
-                "MEDIA_TIMEOUT", f"reading it took longer than {self._seconds:g} seconds: send a smaller file"
-            )
-        return UnreadableMediaError(
-            "MEDIA_CRASHED",
-            f"the process that read it ended ({cause}): the file is damaged or hostile; save it again in "
-            "another format",
-        )
 
     def _replace(self, worker: WorkerProcess, *, died: bool) -> None:
         """Start a worker in the place of one that is dead, or that has to go."""
@@ -276,12 +276,24 @@ class Pool:
                 return
 
     async def _new_worker(self) -> WorkerProcess:
-        return await WorkerProcess.start(memory_mb=self._memory_mb, seconds=self._seconds)
+        return await WorkerProcess.start(memory_mb=self._memory_mb, limit=self._limit)
 
     def _forget(self, task: asyncio.Task[ReadMedia]) -> None:
         """Drop a finished item; nobody may be left to look at its error."""
         self._reading.discard(task)
         task.exception()
+
+
+def _error(cause: str, seconds: float) -> UnreadableMediaError:
+    if cause in {TIMEOUT, "SIGXCPU"}:
+        return UnreadableMediaError(
+            "MEDIA_TIMEOUT", f"reading it took longer than {seconds:g} seconds: send a smaller file"
+        )
+    return UnreadableMediaError(
+        "MEDIA_CRASHED",
+        f"the process that read it ended ({cause}): the file is damaged or hostile; save it again in "
+        "another format",
+    )
 
 
 def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:

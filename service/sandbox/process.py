@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from service.sandbox import wire
+from service.sandbox.confine import TimeLimit
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ENVIRONMENT = {
@@ -54,7 +55,7 @@ class WorkerProcess:
         """Items that it has taken."""
 
     @classmethod
-    async def start(cls, *, memory_mb: int, seconds: float) -> "WorkerProcess":
+    async def start(cls, *, memory_mb: int, limit: TimeLimit) -> "WorkerProcess":
         """Start a process and wait until it can take requests.
 
         Must be called in a thread that lives as long as the process: on Linux, the end of this thread
@@ -63,7 +64,7 @@ class WorkerProcess:
         Raises:
             WorkerDiedError: If it ends first, or takes a minute.
         """
-        worker = cls(*_launch(str(memory_mb), str(seconds)))
+        worker = cls(*_launch(str(memory_mb), str(limit.seconds), str(limit.seconds_per_mb)))
         ours = worker._channel
         try:
             async with asyncio.timeout(_START_SECONDS):

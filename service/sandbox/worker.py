@@ -1,4 +1,4 @@
-"""The process that reads untrusted media: ``python -m service.sandbox.worker MEMORY_MB SECONDS``.
+"""The process that reads untrusted media: ``python -m service.sandbox.worker MEMORY_MB SECONDS MORE``.
 
 Standard input is a Unix socket to the service. Each request comes with a file descriptor, is answered with
 one message (`wire`), and the next is read. The process ends when the service closes the socket. Anything
@@ -36,18 +36,19 @@ def main(arguments: list[str]) -> None:
     """Serve until the socket is closed.
 
     Args:
-        arguments: Address space above the start, in MiB; CPU seconds for one item.
+        arguments: Address space above the start, in MiB; CPU seconds for one item; CPU seconds more for
+            each MiB of its file.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the service, which ends its workers itself
         signal.signal(number, signal.SIG_IGN)
-    memory_mb, seconds = int(arguments[0]), float(arguments[1])
+    memory_mb, limit = int(arguments[0]), confine.TimeLimit(float(arguments[1]), float(arguments[2]))
     channel = socket.socket(fileno=0)
     _warm_up()
     confine.confine(memory_bytes=memory_mb * 1024 * 1024)
     channel.sendall(wire.READY)
     while (received := _receive(channel)) is not None:
         request, descriptor = received
-        confine.limit_cpu(seconds)
+        confine.limit_cpu(limit.of(os.fstat(descriptor).st_size))
         with os.fdopen(descriptor, "rb") as media:
             _serve(channel, media, request)
 

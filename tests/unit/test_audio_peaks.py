@@ -6,8 +6,9 @@ import pytest
 import scipy.signal
 
 from indexers.audio import peaks
-from indexers.audio.peaks import PEAKS, RATE, TRIPLES, Constellation
-from indexers.modality import Role, Segment
+from indexers.audio.decode import RATE
+from indexers.audio.peaks import PEAKS, Constellation
+from indexers.modality import Role
 
 Sound = npt.NDArray[np.float32]
 
@@ -28,7 +29,7 @@ def melody(seed: int, seconds: float) -> Sound:
 
 def found(sound: Sound, role: Role = Role.QUERY, pieces: int = 1) -> Constellation:
     cut = np.array_split(sound, pieces)
-    return peaks.constellation([Segment(0.0, 1.0, piece) for piece in cut], role)
+    return peaks.constellation(cut, role)
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +92,28 @@ def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
     assert len(found(np.zeros(10 * RATE, np.float32))) == 0
     assert len(found(tone)) <= 10
     assert len(found(tone[:100])) == 0
-    assert peaks.fingerprints([], Role.REFERENCE) == []
+    assert peaks.written(found(np.zeros(RATE, np.float32))) == []
+
+
+def test_peaks_are_written_down_and_read_again(known: Constellation) -> None:
+    (fingerprint,) = peaks.written(known)
+    assert fingerprint.scheme == PEAKS
+    again = peaks.read(fingerprint)
+    assert np.array_equal(again.times, known.times)
+    assert np.array_equal(again.cents, known.cents)
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_peaks_are_written_down_and_read_again(known: Constellation, role: Role) -> None:
-    described = peaks.described(known, role)
-    assert [one.scheme for one in described] == [PEAKS, TRIPLES]
-    again = peaks.read(described[0])
-    assert np.array_equal(again.times, known.times)
-    assert np.array_equal(again.cents, known.cents)
-    assert set(described[1].views) == ({0} if role is Role.REFERENCE else {0, 1})
+def test_there_are_no_more_peaks_than_is_said(role: Role) -> None:
+    noise = np.random.default_rng(3).normal(0, 0.2, 30 * RATE).astype(np.float32)
+    assert 0 < len(found(noise, role)) <= peaks.most(role, 30.0)
 
 
-def test_the_keys_of_a_query_hold_those_of_its_reference(work: Sound) -> None:
-    reference = peaks.described(found(work, Role.REFERENCE), Role.REFERENCE)[1].descriptors
-    query = peaks.described(found(work), Role.QUERY)[1].descriptors
-    keys, asked = ({bytes(row) for row in rows} for rows in (reference, query))
-    assert len(keys & asked) > 0.6 * len(keys)
+def test_a_line_that_others_propose_is_judged(work: Sound, known: Constellation) -> None:
+    query = found(work[20 * RATE : 30 * RATE])
+    right = peaks.along(query, known, 1.01, 19.9, 10.0)
+    assert right is not None
+    assert right.evidence > 100
+    assert right.work[0] - right.query[0] == pytest.approx(20, abs=0.02)
+    wrong = peaks.along(query, known, 1.0, 33.0, 0.0)
+    assert wrong is None or wrong.evidence < 20

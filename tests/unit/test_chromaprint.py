@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from indexers.audio import chromaprint
-from indexers.audio.chromaprint import CODES, PITCHES, STEP, Codes
+from indexers.audio import AudioModality, chromaprint
+from indexers.audio.chromaprint import CHROMAPRINT, CODES, PITCHES, STEP, Codes, Described
 from indexers.audio.decode import RATE, Sound
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, joined
@@ -41,8 +41,8 @@ def pieces(sound: Sound, length: int = 30 * RATE) -> list[Segment[Sound]]:
 
 
 def described(sound: Sound, role: Role) -> Fingerprint:
-    (whole,) = joined(chromaprint.fingerprint(pieces(sound), role))
-    return whole
+    stages = AudioModality().fingerprint(pieces(sound), role)
+    return next(one for one in joined(one for stage in stages for one in stage) if one.scheme == CHROMAPRINT)
 
 
 def golden() -> Codes:
@@ -114,15 +114,33 @@ def test_codes_can_be_read_back_from_a_reference() -> None:
     assert not fingerprint.views.any()
 
 
-def test_a_query_has_a_row_at_every_code_and_pitch() -> None:
-    sound = as_sound(fixed_pcm(10))
-    stages = list(chromaprint.fingerprint(pieces(sound), Role.QUERY))
-    codes = chromaprint.codes(sound)
-    assert [len(stage) for stage in stages] == [len(codes) - 7, (len(codes) - 7) * (len(PITCHES) - 1)]
-    first, own = chromaprint.codes_of(stages[0].descriptors, stages[0].spans)
-    assert first == 0
-    assert np.array_equal(own, codes)
-    assert set(stages[1].views.tolist()) == set(range(1, len(PITCHES)))
+@pytest.mark.parametrize("seconds", [10, 70, 320])
+def test_the_codes_of_a_query_can_be_read_back_at_each_pitch(seconds: int) -> None:
+    sound = np.resize(as_sound(fixed_pcm(10)), seconds * RATE)
+    fingerprint = described(sound, Role.QUERY)
+    codes = Described.of(chromaprint.stream([sound], PITCHES), range(len(PITCHES))).codes
+    for view in range(len(PITCHES)):
+        rows = fingerprint.views == view
+        first, own = chromaprint.codes_of(fingerprint.descriptors[rows], fingerprint.spans[rows])
+        assert first == 0
+        assert np.array_equal(own, codes[:, view])
+
+
+def test_a_long_query_has_rows_as_far_apart_as_a_reference() -> None:
+    sound = np.resize(as_sound(fixed_pcm(10)), 320 * RATE)
+    assert len(described(sound, Role.QUERY)) == len(PITCHES) * len(described(sound, Role.REFERENCE))
+
+
+def test_what_is_too_long_to_be_kept_is_described_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = as_sound(fixed_pcm(40))
+    stages = list(AudioModality().fingerprint(pieces(sound), Role.QUERY))
+    monkeypatch.setattr("indexers.audio._KEPT_SECONDS", 20.0)
+    in_one_pass = list(AudioModality().fingerprint(pieces(sound), Role.QUERY))
+    for stage, same in zip(stages, in_one_pass, strict=True):
+        for one, other in zip(stage, same, strict=True):
+            assert one.scheme == other.scheme
+            assert np.array_equal(one.descriptors, other.descriptors)
+            assert np.array_equal(one.spans, other.spans)
 
 
 def test_a_tuned_sound_has_the_codes_of_the_original_at_the_right_pitch() -> None:
@@ -152,7 +170,7 @@ def test_a_short_sound_has_one_row() -> None:
 
 def test_no_sound_has_no_fingerprint() -> None:
     with pytest.raises(FingerprintError):
-        list(chromaprint.fingerprint([], Role.REFERENCE))
+        list(AudioModality().fingerprint([], Role.REFERENCE))
 
 
 def test_what_is_everywhere_alike_has_low_quality() -> None:
