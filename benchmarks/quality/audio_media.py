@@ -117,7 +117,7 @@ class Plan:
         seconds: Of each reference.
         questions: Queries, in the order of tracks.
         one_recording: Pairs of names that were found to be one recording; strangers among them are not asked.
-        strangers: Tracks that queries without a target were taken from.
+        strangers: Files of the tracks that queries without a target were taken from, by name.
     """
 
     references: Mapping[str, Path]
@@ -125,7 +125,7 @@ class Plan:
     seconds: Mapping[str, float]
     questions: Sequence[Question]
     one_recording: Sequence[tuple[str, str]]
-    strangers: Sequence[str]
+    strangers: Mapping[str, Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,14 +273,14 @@ def make(sides: Sides, voices: Sequence[Track], amounts: Amounts, seed: int, fol
     pieces = _pieces(sides.registered, pairs)
     attacks = [rng.choice(amounts.attacks) if number % 2 else "" for number in range(amounts.negatives)]
     left = _orders(attacks, amounts.lengths, rng)
-    strangers = []
+    strangers = {}
     for number, track in enumerate(sides.strange):
         sound = track.sound()
         same = recordings.same(track.name, _codes(sound))
         if same:
             pairs += same
             continue
-        strangers.append(track.name)
+        strangers[track.name] = track.file(folder)
         for _ in range(-(-len(left) // (len(sides.strange) - number))):
             question = _question(track, sound, left.pop(), backdrops, folder / f"{len(taken):05}.wav")
             taken.append((None, question))

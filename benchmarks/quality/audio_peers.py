@@ -18,9 +18,11 @@ import numpy.typing as npt
 from scipy.io import wavfile
 
 import copyhound
+from benchmarks.quality import audio_crowd
 from benchmarks.speed import harness
 from indexers.audio import decode
 from indexers.audio.chromaprint import STEP
+from indexers.fingerprint import Fingerprint
 from indexers.modality import MediaLimits
 
 Codes = npt.NDArray[np.uint32]
@@ -89,9 +91,23 @@ class Copyhound:
         """Start it on an empty folder."""
         self._folder = Path(tempfile.mkdtemp(prefix="bench-audio-"))
         self._empty = self._taken(self._folder / "empty")
+        self._start()
+
+    def _start(self) -> None:
         self._context = harness.service(self._folder / "data")
         self._service = self._context.__enter__()
         self._client = copyhound.Client(self._service.target)
+
+    def _stop(self) -> None:
+        self._client.close()
+        self._context.__exit__(None, None, None)
+
+    def grow(self, tracks: Sequence[Sequence[Fingerprint]], first: int, last: int) -> None:
+        """Stop, add made-up works of these numbers (`audio_crowd`), and start again."""
+        self._stop()
+        audio_crowd.crowd(self._folder / "data", tracks, first, last)
+        self._start()
+        list(self._client.works(page_size=1, external_id="none"))
 
     @staticmethod
     def _taken(folder: Path) -> Size:
@@ -117,13 +133,14 @@ class Copyhound:
 
     def size(self) -> Size:
         """What the data folder and a service just started on it take beyond those without tracks."""
-        self._client.close()
-        self._context.__exit__(None, None, None)
+        self._stop()
         taken = self._taken(self._folder / "data")
+        self._start()
         return Size(taken.stored - self._empty.stored, max(0, taken.resident - self._empty.resident))
 
     def close(self) -> None:
-        """Remove its folder."""
+        """Stop and remove its folder."""
+        self._stop()
         shutil.rmtree(self._folder)
 
 

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.quality import audio_media, audio_peers, metrics
+from benchmarks.quality import audio_crowd, audio_media, audio_peers, metrics
 from benchmarks.quality.audio_media import Amounts, Plan, Question
 from benchmarks.quality.audio_peers import PROGRAMS, AcoustId, Copyhound, Hit, Matcher, Part
 from benchmarks.quality.metrics import Answers, Found
@@ -40,6 +40,8 @@ SEED: Final = 7
 """Of the split, the excerpts and the attacks; other seeds are for tuning."""
 SMOKE: Final = ("as_it_is", "equalised", "compression", "insertion", "time_gaps", "tempo_up_5", "pitch_up_2")
 """Attacks that take no time."""
+GROWTH: Final = 10
+"""Seconds of the excerpts that are asked about among many works."""
 ACOUSTID_RULE: Final = 0.4
 """Score above which AcoustID takes two files for one recording."""
 AUDFPRINT_RULE: Final = 5
@@ -93,12 +95,14 @@ class Measured:
         stored_per_hour: Bytes for an hour of registered sound, in all.
         resident_per_hour: Bytes of them in memory.
         index_cpu_of_fpcalc: CPU of registering, in that of fpcalc on the same files.
+        growth: Excerpts of `GROWTH` seconds among so many works in all, most of them made up (`audio_crowd`).
     """
 
     lengths: Mapping[int, AtLength]
     stored_per_hour: float
     resident_per_hour: float
     index_cpu_of_fpcalc: float | None
+    growth: Mapping[int, AtLength]
 
 
 def rules(matcher: Matcher) -> dict[str, float]:
@@ -111,8 +115,16 @@ def rules(matcher: Matcher) -> dict[str, float]:
     return {f"≥ {AUDFPRINT_RULE} landmarks": AUDFPRINT_RULE}
 
 
-def measure(programs: Sequence[Callable[[], Matcher]], plan: Plan) -> dict[str, Measured]:
-    """Register and ask, one matcher after the other; AcoustID's comes first, for its CPU is the measure."""
+def measure(
+    programs: Sequence[Callable[[], Matcher]], plan: Plan, totals: Sequence[int] = ()
+) -> dict[str, Measured]:
+    """Register and ask, one matcher after the other; AcoustID's comes first, for its CPU is the measure.
+
+    Args:
+        programs: Start the matchers.
+        plan: What is registered and asked.
+        totals: How many works the service is grown to, one after the other, ascending.
+    """
     hours = sum(plan.seconds.values()) / 3600
     by_length: dict[int, list[Question]] = {}
     for question in plan.questions:
@@ -137,12 +149,24 @@ def measure(programs: Sequence[Callable[[], Matcher]], plan: Plan) -> dict[str, 
                 cpu=(spent, fpcalc.get(length)),
             )
         size = matcher.size()
+        growth = {}
+        if isinstance(matcher, Copyhound) and totals:
+            questions, held = by_length[GROWTH], len(plan.references)
+            tracks = [audio_crowd.described(path) for path in plan.strangers.values()]
+            for total in totals:
+                matcher.grow(tracks, held, total)
+                held = total
+                found, spent = matcher.ask([question.path for question in questions])
+                growth[total] = at_length(
+                    questions, found, plan.pieces, rules(matcher), cpu=(spent, fpcalc.get(GROWTH))
+                )
         matcher.close()
         measured[matcher.name] = Measured(
             lengths,
             size.stored / hours,
             size.resident / hours,
             registering / fpcalc[None] if fpcalc else None,
+            growth,
         )
     return measured
 
@@ -197,7 +221,7 @@ def _best(hits: Sequence[Hit], pieces: Mapping[str, str]) -> list[Found]:
     """The best score of each piece, best first."""
     best: dict[str, float] = {}
     for hit in hits:
-        piece = pieces[hit.track]
+        piece = pieces.get(hit.track, hit.track)
         best[piece] = max(hit.score, best.get(piece, -math.inf))
     return [Found(piece, score) for piece, score in sorted(best.items(), key=lambda one: -one[1])]
 
@@ -249,6 +273,11 @@ def document(results: Mapping[str, Any]) -> str:
         ]
         for name, system in systems.items()
     ]
+    growth = [
+        [total, f"{one['top_1']:.3f}", f"{one['recall']:.3f}", _number(one["cpu_of_fpcalc"])]
+        for system in systems.values()
+        for total, one in system["growth"].items()
+    ]
     columns = [f"{name}, {length} s" for name in systems for length in lengths]
     cells = [
         system["lengths"][length]["recall_by_attack"] for system in systems.values() for length in lengths
@@ -258,6 +287,8 @@ def document(results: Mapping[str, Any]) -> str:
         (
             table(head, rows),
             table(["", "kB an hour", "in memory", "CPU of indexing, fpcalc's"], size),
+            "Among more works:",
+            table(["works", "top 1", "recall at 0 false positives", "CPU of a query, fpcalc's"], growth),
             "Recall at zero false positives by attack:",
             table(["", *columns], by_attack),
         )
@@ -311,6 +342,13 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), help="leave the others out"
     )
+    parser.add_argument(
+        "--crowd",
+        type=int,
+        nargs="*",
+        default=[],
+        help="ask also among so many works, made-up ones with them",
+    )
     parser.add_argument("--smoke", action="store_true", help="a few made-up tracks, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
@@ -329,7 +367,9 @@ def main() -> int:
         print(line)
     with tempfile.TemporaryDirectory(prefix="bench-audio-") as folder:
         plan = audio_media.make(sides, voices, amounts, options.seed, Path(folder))
-        measured = measure([PROGRAMS[name] for name in options.only if name not in missing], plan)
+        measured = measure(
+            [PROGRAMS[name] for name in options.only if name not in missing], plan, options.crowd
+        )
     results = {
         "about": {
             "seed": options.seed,
