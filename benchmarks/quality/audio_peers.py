@@ -90,8 +90,8 @@ class Copyhound:
     def __init__(self) -> None:
         """Start it on an empty folder."""
         self._folder = Path(tempfile.mkdtemp(prefix="bench-audio-"))
-        self._empty = self._taken(self._folder / "empty")
         self._start()
+        self._empty = self._taken()
 
     def _start(self) -> None:
         self._context = harness.service(self._folder / "data")
@@ -107,15 +107,13 @@ class Copyhound:
         self._stop()
         audio_crowd.crowd(self._folder / "data", tracks, first, last)
         self._start()
-        list(self._client.works(page_size=1, external_id="none"))
 
-    @staticmethod
-    def _taken(folder: Path) -> Size:
-        """Bytes of a data folder, and memory of the serving process that has just started on it."""
-        with harness.service(folder) as service, copyhound.Client(service.target) as client:
-            list(client.works())
-            resident = service.resident_bytes()["parent"]
-        return Size(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), resident)
+    def _taken(self) -> Size:
+        """Bytes of the data folder, and memory of the serving process, which has just started."""
+        list(self._client.works())
+        data = self._folder / "data"
+        stored = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
+        return Size(stored, self._service.resident_bytes()["parent"])
 
     def register(self, tracks: Mapping[str, Path]) -> float:
         """Add files, one after the other."""
@@ -132,10 +130,10 @@ class Copyhound:
         return [[_hit(match) for match in answer.matches] for answer in answers], spent
 
     def size(self) -> Size:
-        """What the data folder and a service just started on it take beyond those without tracks."""
+        """Start again, and take what the data folder and the service hold beyond those without tracks."""
         self._stop()
-        taken = self._taken(self._folder / "data")
         self._start()
+        taken = self._taken()
         return Size(taken.stored - self._empty.stored, max(0, taken.resident - self._empty.resident))
 
     def close(self) -> None:
