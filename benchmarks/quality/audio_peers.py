@@ -91,7 +91,7 @@ class Copyhound:
         """Start it on an empty folder."""
         self._folder = Path(tempfile.mkdtemp(prefix="bench-audio-"))
         self._start()
-        self._empty = self._taken()
+        self._empty = self._resident()
 
     def _start(self) -> None:
         self._context = harness.service(self._folder / "data")
@@ -108,12 +108,10 @@ class Copyhound:
         audio_crowd.crowd(self._folder / "data", tracks, first, last)
         self._start()
 
-    def _taken(self) -> Size:
-        """Bytes of the data folder, and memory of the serving process, which has just started."""
+    def _resident(self) -> int:
+        """Memory of the serving process, which has just started."""
         list(self._client.works())
-        data = self._folder / "data"
-        stored = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
-        return Size(stored, self._service.resident_bytes()["parent"])
+        return self._service.resident_bytes()["parent"]
 
     def register(self, tracks: Mapping[str, Path]) -> float:
         """Add files, one after the other."""
@@ -130,11 +128,11 @@ class Copyhound:
         return [[_hit(match) for match in answer.matches] for answer in answers], spent
 
     def size(self) -> Size:
-        """Start again, and take what the data folder and the service hold beyond those without tracks."""
+        """The data folder, and the memory that the service, started again, takes beyond one without tracks."""
         self._stop()
+        stored = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         self._start()
-        taken = self._taken()
-        return Size(taken.stored - self._empty.stored, max(0, taken.resident - self._empty.resident))
+        return Size(stored, max(0, self._resident() - self._empty))
 
     def close(self) -> None:
         """Stop and remove its folder."""
