@@ -128,7 +128,7 @@ class Copyhound:
         return [[_hit(match) for match in answer.matches] for answer in answers], spent
 
     def size(self) -> Size:
-        """The data folder, and the memory that the service, started again, takes beyond one without tracks."""
+        """The data folder, and the memory that the service, started again, takes beyond an empty one."""
         self._stop()
         stored = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         self._start()
