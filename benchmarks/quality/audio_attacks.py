@@ -9,14 +9,16 @@ resampling.
 import io
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 import av
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 import scipy.signal
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -133,11 +135,24 @@ def coded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = R
     return decoded(file)
 
 
-def decoded(file: io.BytesIO) -> Sound:
-    """Decode a sound file as stereo at `RATE`."""
-    with av.open(file, "r") as container:
-        resampler = AudioResampler("fltp", "stereo", RATE)
-        frames = [new for old in container.decode(audio=0) for new in resampler.resample(old)]
+_AT_ONCE: Final = 1 << 16
+"""Samples that are resampled at a time: many frames are tiny."""
+
+
+def decoded(file: BinaryIO) -> Sound:
+    """Decode a sound file as stereo at `RATE`, without packets that cannot be decoded."""
+    with av.open(file, "r", metadata_errors="ignore") as container:
+        resampler, gathered = AudioResampler("fltp", "stereo", RATE), AudioFifo()
+        frames: list[AudioFrame] = []
+        for packet in container.demux(audio=0):
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    frame.pts = None
+                    gathered.write(frame)
+            if gathered.samples >= _AT_ONCE:
+                frames += resampler.resample(gathered.read())
+        if gathered.samples:
+            frames += resampler.resample(gathered.read())
         frames += resampler.resample(None)
     return np.concatenate([frame.to_ndarray() for frame in frames], axis=1, dtype=np.float32)
 

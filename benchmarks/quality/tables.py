@@ -32,7 +32,8 @@ def document(results: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Any table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -52,13 +53,13 @@ def _ranking(systems: Mapping[str, Any]) -> str:
         for rule, one in system["at"].items():
             alarms = f"{one['false_alarms']} of {one['queries']}"
             rows.append([name, *ranking, rule, f"{one['recall']:.3f}", alarms, str(one["wrong_matches"])])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _by_attack(systems: Mapping[str, Any]) -> str:
     columns = {name: one["by_attack_at_1_percent_alarms"] for name, one in systems.items()}
     rows = [[attack, *(f"{column[attack]:.2f}" for column in columns.values())] for attack in ATTACKS]
-    return _table(["", *columns], rows)
+    return table(["", *columns], rows)
 
 
 def _reliability(bins: Sequence[Mapping[str, Any] | None]) -> str:
@@ -72,9 +73,9 @@ def _reliability(bins: Sequence[Mapping[str, Any] | None]) -> str:
         for place, one in enumerate(bins)
         if one
     ]
-    return _table(["probability", "pairs", "mean probability", "share of copies"], rows)
+    return table(["probability", "pairs", "mean probability", "share of copies"], rows)
 
 
 def _plain(alarms: Mapping[str, Mapping[str, int]]) -> str:
     rows = [[kind, *(str(by_kind[kind]) for by_kind in alarms.values())] for kind in PLAIN]
-    return _table(["", *alarms], rows)
+    return table(["", *alarms], rows)

@@ -1,0 +1,94 @@
+"""The benchmark of sound runs on made-up tracks, and what must be found is found."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import audio_media, bench_audio
+from benchmarks.quality.audio_attacks import RATE, Place
+from benchmarks.quality.audio_media import Question, Recordings, Track
+from benchmarks.quality.audio_peers import Hit, Part
+from benchmarks.quality.metrics import Asked
+from indexers.audio import chromaprint
+
+ROOT = Path(__file__).parents[2]
+
+FOUND = ("as_it_is", "equalised", "compression", "insertion")
+
+
+def test_audio_benchmark_smoke(tmp_path: Path) -> None:
+    path = tmp_path / "audio.json"
+    command = [sys.executable, "-m", "benchmarks.quality.bench_audio", "--smoke"]
+    command += ["--only", "copyhound", "--json", str(path)]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    results = json.loads(path.read_text(encoding="utf-8"))
+    ours = results["systems"]["Copyhound"]
+    (one,) = ours["lengths"].values()
+    for attack in FOUND:
+        assert one["recall_by_attack"][attack] == 1, attack
+        assert f"| {attack} | " in printed
+    assert one["at"]["action"]["false_alarms"] == one["at"]["action"]["wrong_matches"] == 0
+    assert one["place_error"] < 0.2
+    assert ours["stored_per_hour"] > 0
+
+
+def _track(name: str, seconds: float = 40.0) -> Track:
+    return Track(name, name.partition("/")[0], (Path(name),), seconds)
+
+
+def test_an_origin_is_registered_or_strange_as_a_whole() -> None:
+    tracks = [_track(f"{origin}/{number}.ogg") for origin in "abcdef" for number in range(5)]
+    sides = audio_media.split(tracks, 10, 10, random.Random(3))
+    registered, strange = ({track.origin for track in side} for side in (sides.registered, sides.strange))
+    assert len(sides.registered) == len(sides.strange) == 10
+    assert registered
+    assert strange
+    assert not registered & strange
+
+
+def test_short_files_are_joined_to_tracks(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    for number in range(5):
+        noise = generator.standard_normal((2, 20 * RATE)).astype(np.float32) * np.float32(0.1)
+        audio_media.write_wav(tmp_path / f"{number}.wav", noise)
+    (tmp_path / "same.wav").write_bytes((tmp_path / "0.wav").read_bytes())
+    (track,) = audio_media.load([tmp_path])
+    assert (track.origin, len(track.paths)) == (tmp_path.name, 3)
+    assert track.seconds == pytest.approx(60.0)
+    assert track.sound().shape == (2, 60 * RATE)
+
+
+def test_one_recording_is_told_from_another() -> None:
+    one, other = (audio_media.made_up(2, 30.0)[number].sound()[0, ::2] for number in range(2))
+    recordings = Recordings()
+    recordings.add("one", chromaprint.codes(one))
+    assert recordings.same("cut", chromaprint.codes(one[3000:] * np.float32(0.5))) == [("cut", "one")]
+    assert recordings.same("other", chromaprint.codes(other)) == []
+
+
+def _question(target: str | None, attack: str = "", reference: str | None = None) -> Question:
+    places = (Place((1.0, 9.0), 30.0, 1.1),)
+    return Question(Asked("q", target, attack), 10, Path("q.wav"), places, reference)
+
+
+def test_recall_counts_what_scores_above_every_strange_excerpt() -> None:
+    part = Part((2.0, 9.0), 31.2, 1.1)
+    questions = [
+        _question("A", "mp3", "A/fast"),
+        _question("B", "noise", "B"),
+        _question(None),
+    ]
+    found = [[Hit("A/fast", 0.9, (part,)), Hit("A", 0.8), Hit("B", 0.7)], [Hit("A", 0.4)], [Hit("B", 0.6)]]
+    pieces = {"A": "A", "A/fast": "A", "B": "B"}
+    one = bench_audio.at_length(questions, found, pieces, {"review": 0.5}, (6.0, 3.0))
+    assert (one.top_1, one.recall, one.threshold, one.wrong_tracks) == (0.5, 0.5, 0.6, 1)
+    assert one.recall_by_attack == {"mp3": 1.0, "noise": 0.0}
+    assert (one.at["review"].false_alarms, one.at["review"].wrong_matches) == (1, 2)
+    assert one.place_error == pytest.approx(0.1)
+    assert one.start_error == pytest.approx(1.0)
+    assert (one.cpu_seconds, one.cpu_of_fpcalc) == (2.0, 2.0)
