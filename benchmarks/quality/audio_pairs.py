@@ -20,8 +20,9 @@ import scipy.signal
 
 from benchmarks.quality import audio_attacks
 from benchmarks.quality.audio_attacks import ATTACKS, RATE, Hand, Place, Sound
+from benchmarks.quality.audio_media import Recordings
 from benchmarks.quality.pairs import Pairs
-from indexers.audio import AudioModality, decode
+from indexers.audio import AudioModality, chromaprint, decode
 from indexers.audio.chromaprint import CHROMAPRINT
 from indexers.errors import MediaError
 from indexers.fingerprint import Fingerprint
@@ -72,10 +73,13 @@ class Collection:
     Attributes:
         registered: As the service decodes them.
         excerpts: Copies and others.
+        one_recording: Numbers of two registered sounds that hold the same stretch: neither is unrelated to what
+            was cut from the other.
     """
 
     registered: tuple[decode.Sound, ...]
     excerpts: tuple[Excerpt, ...]
+    one_recording: frozenset[tuple[int, int]]
 
 
 def make(music: Path, speech: Path, seed: int, per_attack: int, unrelated: int) -> Collection:
@@ -96,7 +100,14 @@ def make(music: Path, speech: Path, seed: int, per_attack: int, unrelated: int) 
     cut = round(REGISTERED_SHARE * len(tracks))
     talks, voices = _spoken(speech, rng)
     registered = [*map(_read, tracks[:cut]), *talks]
-    strangers = [_stereo(path) for path in tracks[cut:]]
+    recordings = Recordings()
+    one_recording = set()
+    for number, sound in enumerate(registered):
+        codes = chromaprint.codes(sound)
+        one_recording |= {(number, int(other)) for _, other in recordings.same("", codes)}
+        recordings.add(str(number), codes)
+    apart = [path for path in tracks[cut:] if not recordings.same("", chromaprint.codes(_read(path)))]
+    strangers = [_stereo(path) for path in apart]
     excerpts: list[Excerpt] = []
     for number, sound in _drawn([_Lazy(path) for path in tracks[:cut]], rng, len(ATTACKS) * per_attack):
         attack = tuple(ATTACKS)[len(excerpts) // len(LENGTHS) % len(ATTACKS)]
@@ -108,7 +119,8 @@ def make(music: Path, speech: Path, seed: int, per_attack: int, unrelated: int) 
         hand = _hand(rng, voices, others)
         attack = rng.choice(tuple(ATTACKS)) if turn % 2 else "as_it_is"
         excerpts += [_excerpt(strangers[number], attack, hand, length, None) for length in LENGTHS]
-    return Collection(tuple(registered), tuple(excerpts))
+    both_ways = one_recording | {(other, one) for one, other in one_recording}
+    return Collection(tuple(registered), tuple(excerpts), frozenset(both_ways))
 
 
 def _hand(rng: random.Random, voice: Sound, others: Sequence[Sound]) -> Hand:
@@ -212,6 +224,8 @@ def compare(collection: Collection) -> Pairs:
             in_time=lambda: True,
         ).found
         for place, candidate in enumerate(found):
+            if (excerpt.track, candidate.reference_id.int) in collection.one_recording:
+                continue
             work = references[candidate.reference_id.int]
             seen = {one: channel for one, channel in channels.items() if channel.search}
             if place < min(channel.compared for channel in audio.channels if channel.search is None):

@@ -41,7 +41,7 @@ def test_freshness(tmp_path: Path) -> None:
 
 def test_start(tmp_path: Path) -> None:
     figures = smoke("start", tmp_path)
-    assert (figures["works"], figures["descriptors"]) == (2000, 4000)
+    assert (figures["works"], figures["descriptors"]) == (500, 1000)
     replayed, loaded = figures["start_by_replay"], figures["start_from_snapshots"]
     assert loaded["parent_cpu_seconds"] < 5 * replayed["parent_cpu_seconds"]
     assert figures["match"]["service_cpu_ms"] < 5 * figures["match_in_an_empty_catalogue"]["service_cpu_ms"]

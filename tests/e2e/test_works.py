@@ -93,7 +93,7 @@ async def test_a_work_comes_back_as_it_was_given(
     assert reference.sha256 == hashlib.sha256(photographs["coffee"]).digest()
     assert reference.byte_count == len(photographs["coffee"])
     assert reference.modality == fingerprint_pb2.MODALITY_IMAGE
-    assert set(reference.schemes) == registry.schemes().keys()
+    assert set(reference.schemes) == {channel.scheme.id for channel in registry.by_name("image").channels}
     assert reference.filename == "../../etc/passwd"  # kept for people, never used as a path
 
 
