@@ -73,8 +73,8 @@ class Collection:
     Attributes:
         registered: As the service decodes them.
         excerpts: Copies and others.
-        one_recording: Numbers of two registered sounds that hold the same stretch: neither is unrelated to what
-            was cut from the other.
+        one_recording: Numbers of two registered sounds that hold the same stretch: neither is unrelated to
+            what was cut from the other.
     """
 
     registered: tuple[decode.Sound, ...]
