@@ -82,8 +82,8 @@ TEXT: Final = (
         ("text_longest", 160, 300),
     ),
 )
-CODES: Final = (("chromaprint_evidence", 60, 200), ("chromaprint_evidence", 200, 400))
-PEAKS: Final = (("peak_evidence", 10, 50), ("peak_evidence", 50, 150))
+CODES: Final = (("chromaprint_evidence", 150, 300), ("chromaprint_evidence", 300, 500))
+PEAKS: Final = (("peak_evidence", 20, 70), ("peak_evidence", 70, 150))
 SOUNDS: Final = (CODES + PEAKS, CODES)
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be

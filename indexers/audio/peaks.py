@@ -316,7 +316,7 @@ def _keys(measures: tuple[npt.NDArray[np.float64], ...], *, neighbours: bool) ->
             other = np.where(measure - whole < 0.5, whole - 1, whole + 1)
             steps = np.maximum(np.stack([whole, other]), 0)
         packed = keys[:, np.newaxis] * _INTERVALS + steps.astype(np.uint32)
-        keys = packed.reshape(-1, len(measure))
+        keys = packed.reshape(len(keys) * len(steps), len(measure))
     return keys.ravel()
 
 

@@ -95,6 +95,12 @@ def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
     assert peaks.written(found(np.zeros(RATE, np.float32))) == []
 
 
+def test_peaks_too_far_apart_for_triples_are_found_nowhere(known: Constellation) -> None:
+    few = Constellation(np.array([1.0, 9.0, 17.0, 25.0]), np.array([3000.0, 4000.0, 3500.0, 4200.0]))
+    assert len(peaks.triples(few, 5, neighbours=True).keys) == 0
+    assert peaks.align(few, known) == []
+
+
 def test_peaks_are_written_down_and_read_again(known: Constellation) -> None:
     (fingerprint,) = peaks.written(known)
     assert fingerprint.scheme == PEAKS
