@@ -14,6 +14,10 @@ from indexers.fingerprint import Fingerprint
 from indexers.modality import AlignedRegion, AlignedSegment
 
 
+CONTAINER = "container"
+"""What stands for a modality where a media item is a container of others: it has no fingerprints itself."""
+
+
 class Action(IntEnum):
     """What a platform is asked to do with an upload, in rising order of severity."""
 
@@ -77,7 +81,9 @@ class NewReference:
         modality: Such as ``image``.
         sha256: Digest of the file, 32 bytes; None where only fingerprints were given.
         byte_count: Size of the file; 0 where only fingerprints were given.
-        fingerprints: At least one, of different schemes, view 0 alone.
+        fingerprints: At least one, of different schemes, view 0 alone; none of a container.
+        weight: As a part: how much it says, from above 0 to where 1 is a picture or a page of text.
+        parts: What a container holds, in its order; parts have none themselves.
     """
 
     filename: str
@@ -85,6 +91,8 @@ class NewReference:
     sha256: bytes | None
     byte_count: int
     fingerprints: tuple[Fingerprint, ...]
+    weight: float = 1.0
+    parts: tuple["NewReference", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,9 @@ class Reference:
         schemes: Ids of the schemes that it has fingerprints of.
         created_at: UTC.
         sequence: The change that added it.
+        container_id: The reference that it is a part of; None: it is none.
+        weight: As in `NewReference`.
+        part_counts: Of a container: how many parts of each modality it has; empty where not asked for.
     """
 
     id: UUID
@@ -106,6 +117,25 @@ class Reference:
     schemes: tuple[str, ...]
     created_at: datetime
     sequence: int
+    container_id: UUID | None = None
+    weight: float = 1.0
+    part_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a work holds of one kind of media, in one container or by itself.
+
+    Attributes:
+        container_id: The container; None: references that are no parts.
+        count: How many references.
+        weight: Of all of them.
+    """
+
+    container_id: UUID | None
+    modality: str
+    count: int
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +143,9 @@ class Work:
     """A registered work.
 
     Attributes:
-        references: Its media, oldest first; None where they were not asked for.
-        reference_count: How many they are.
+        references: Its media, oldest first; None where they were not asked for. Those that a change
+            returns are without the parts of containers.
+        reference_count: How many they are, parts among them.
         revision: Rises with every change.
         created_at: UTC.
         updated_at: UTC.

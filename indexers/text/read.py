@@ -11,9 +11,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from indexers import archive
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
-from indexers.text import archive, docx, encodings, epub, html, pdf, plain
+from indexers.text import docx, encodings, epub, html, pdf, plain
 
 FORMATS = ("plain text", "Markdown", "HTML", "EPUB", "PDF", "DOCX")
 """What can be read, as users call it."""
@@ -61,7 +62,7 @@ def sniff(head: bytes) -> str | None:
     """
     if head.startswith(_LOCAL_HEADER):
         return _sniff_parts(head)
-    if b"%PDF-" in head[:_PDF_WITHIN]:
+    if sniff_pdf(head):
         return "pdf"
     encoding = encodings.detect(head)
     if encoding is None:
@@ -71,6 +72,11 @@ def sniff(head: bytes) -> str | None:
     if _NOT_FOR_READING.match(text):
         return None
     return "html" if _HTML.match(text) else "text"
+
+
+def sniff_pdf(head: bytes) -> bool:
+    """Tell whether a file is a PDF, some bytes before whose header readers allow."""
+    return b"%PDF-" in head[:_PDF_WITHIN]
 
 
 def _sniff_parts(head: bytes) -> str | None:

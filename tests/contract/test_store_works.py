@@ -217,7 +217,7 @@ def test_a_work_has_so_many_references_and_no_more(store: Store, monkeypatch: py
     with store.transaction() as transaction:
         _, present = transaction.add_reference(work.id, new_reference(2))
     assert present
-    with pytest.raises(InvalidRequestError, match="the work has 2"), store.transaction() as transaction:
+    with pytest.raises(InvalidRequestError, match="at most 2 references"), store.transaction() as transaction:
         transaction.add_reference(work.id, new_reference(3))
     assert store.get_work(work.id) == work
 
