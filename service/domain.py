@@ -13,7 +13,6 @@ import numpy.typing as npt
 from indexers.fingerprint import Fingerprint
 from indexers.modality import AlignedRegion, AlignedSegment
 
-
 CONTAINER = "container"
 """What stands for a modality where a media item is a container of others: it has no fingerprints itself."""
 
@@ -216,6 +215,48 @@ class DescriptorOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class PartMatch:
+    """A part of a container that matches a reference.
+
+    Attributes:
+        name: The part's label.
+        modality: Such as ``image``.
+        reference: What it matches.
+        probability: That it is a copy of that, 0..1.
+        query_coverage: Of the part, 0..1.
+        work_coverage: Of the reference, 0..1.
+    """
+
+    name: str
+    modality: str
+    reference: Reference
+    probability: float
+    query_coverage: float
+    work_coverage: float
+    segments: tuple[AlignedSegment, ...]
+    regions: tuple[AlignedRegion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartCount:
+    """How many parts of one kind of media are found.
+
+    Attributes:
+        query_found: Parts of the query that match something in the work.
+        query_count: Parts of the query.
+        work_found: References of the work that parts match.
+        work_count: References of the work: those of the container of which most is found, or those that are no
+            parts.
+    """
+
+    modality: str
+    query_found: int
+    query_count: int
+    work_found: int
+    work_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A registered work of which the query holds a copy.
 
@@ -227,6 +268,8 @@ class Match:
         work_coverage: 0..1.
         action: What the work's policy asks for; ALLOW until it was decided.
         licence: The licence that allows this use.
+        parts: Where the query is a container: which of its parts match what, the most telling first.
+        part_counts: How many parts match, also those that `parts` leaves out.
     """
 
     work: Work
@@ -239,6 +282,8 @@ class Match:
     work_coverage: float
     action: Action = Action.ALLOW
     licence: Licence | None = None
+    parts: tuple[PartMatch, ...] = ()
+    part_counts: tuple[PartCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +321,7 @@ class MatchReport:
         modality: Kind of media that was found; None for a digest query.
         sha256: Digest of the query's file, where known.
         created_at: UTC.
+        part_count: Where the query is a container: its parts that say something, each file once.
     """
 
     verdict: Verdict
@@ -285,6 +331,7 @@ class MatchReport:
     modality: str | None
     sha256: bytes | None
     created_at: datetime
+    part_count: int = 0
 
 
 class KeyRole(StrEnum):

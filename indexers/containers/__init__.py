@@ -8,8 +8,21 @@ Left out are links, folders, what is encrypted, what no modality knows, and of t
 nearly every container: programs, settings, licences (see `labels`).
 """
 
-from indexers.containers.opened import MAX_DEPTH, Container, Part
-from indexers.containers.sniff import FORMATS, HEAD_BYTES, kind_of, prepare
+from indexers.containers.labels import NESTED
+from indexers.containers.opened import ITSELF, MAX_DEPTH, Container, Part
+from indexers.containers.sniff import DOCUMENTS, FORMATS, HEAD_BYTES, kind_of, prepare
 from indexers.containers.worth import Watched
 
-__all__ = ["FORMATS", "HEAD_BYTES", "MAX_DEPTH", "Container", "Part", "Watched", "kind_of", "prepare"]
+__all__ = [
+    "DOCUMENTS",
+    "FORMATS",
+    "HEAD_BYTES",
+    "ITSELF",
+    "MAX_DEPTH",
+    "NESTED",
+    "Container",
+    "Part",
+    "Watched",
+    "kind_of",
+    "prepare",
+]

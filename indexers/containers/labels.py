@@ -19,12 +19,11 @@ _STOCK = re.compile(
 )
 """Texts that come with software of every kind."""
 
-_CODE = frozenset(  # noqa: SIM905 - a list of words reads better without quotes
-    """
-    asm aidl bat c cc cfg cmake conf cpp cs css csv dart frag fs glsl go gradle h hpp hx ini java js json kt
-    less lua m map mf mjs mm mo pl plist po pom pot prefab pro properties proto ps1 py qml r rb rs rsa sass scss
-    sf sh shader sql svg swift tex tmx toml ts tsx ttl unity vert vue xaml xml xsd xsl yaml yml
-    """.split()
+_CODE = re.compile(
+    "asm|aidl|bat|c|cc|cfg|cmake|conf|cpp|cs|css|csv|dart|frag|fs|glsl|go|gradle|h|hpp|hx|ini|java|js|json|kt|less|"
+    "lua|m|map|mf|mjs|mm|mo|pl|plist|po|pom|pot|prefab|pro|properties|proto|ps1|py|qml|r|rb|rs|rsa|sass|scss|sf|"
+    "sh|shader|sql|svg|swift|tex|tmx|toml|ts|tsx|ttl|unity|vert|vue|xaml|xml|xsd|xsl|yaml|yml",
+    re.IGNORECASE,
 )
 """Endings of programs, settings and tables, which many containers share: no works of language."""
 
@@ -40,4 +39,4 @@ def is_stock(name: str) -> bool:
     """Whether a text of this name comes with nearly every container, so that it says nothing about one."""
     last = name.replace("\\", "/").rpartition("/")[2]
     _, dot, ending = last.rpartition(".")
-    return bool(dot and ending.lower() in _CODE) or _STOCK.fullmatch(last) is not None
+    return bool(dot and _CODE.fullmatch(ending)) or _STOCK.fullmatch(last) is not None

@@ -276,9 +276,10 @@ def _gather(resources: Any, seen: set[tuple[int, int] | int], found: list[Stream
         kind = item.get("/Subtype")
         if kind == "/Form" and depth:
             _gather(item.get("/Resources"), seen, found, depth - 1)
-        elif kind == "/Image" and not item.get("/ImageMask"):
-            if min(_side(item, "/Width"), _side(item, "/Height")) >= _LEAST_SIDE:
-                found.append(item)
+            continue
+        sides = _side(item, "/Width"), _side(item, "/Height")
+        if kind == "/Image" and not item.get("/ImageMask") and min(sides) >= _LEAST_SIDE:
+            found.append(item)
 
 
 def _side(picture: StreamObject, name: str) -> int:

@@ -8,12 +8,14 @@ from typing import BinaryIO, Final
 
 from indexers import registry
 from indexers.containers import labels, sniff
-from indexers.containers.levels import Level, PdfLevel, TarLevel, ZipLevel, count_refused
-from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from indexers.containers.levels import PASSWORD, Level, PdfLevel, TarLevel, ZipLevel, count_refused
+from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits
 
 MAX_DEPTH: Final = 4
 """Containers in each other: a phone's app in a package of several, with a game's data in it, and a comic."""
+
+_FORMATS = ", ".join(sniff.FORMATS)
 
 ITSELF: Final = -1
 """In the place of an entry: the text of the document that the place is in."""
@@ -36,8 +38,8 @@ class Part:
     """A media item in a container.
 
     Attributes:
-        name: Its label, such as ``assets/title.png``; of a container in it ``book.epub!cover.jpg``; empty: the
-            text of the document itself.
+        name: Its label, such as ``assets/title.png``, of a container in it ``book.epub!cover.jpg``; ``text``
+            is a document's own.
         modality: Such as ``image``.
         byte_count: Unpacked, as the container says.
         place: Number of its entry in the container; in a container in it, the numbers on the way.
@@ -77,13 +79,13 @@ class Container:
 
         Raises:
             UnsupportedMediaError: If there are none.
-            MediaLimitError: If there are too many, too much of it would have to be unpacked, or containers lie
-                in each other deeper than `MAX_DEPTH`.
+            MediaLimitError: If there are too many, they unpack to too much, or containers lie in each other
+                deeper than `MAX_DEPTH`.
         """
         found: list[Part] = []
         self.left_out.clear()
         self._unpacked = 0
-        for part in self._walk("", (), 1, self):
+        for part in self.walk("", (), 1, self):
             found.append(part)
             if len(found) > self._limits.max_parts:
                 raise MediaLimitError(
@@ -95,7 +97,7 @@ class Container:
         return found
 
     def _nothing(self) -> UnsupportedMediaError:
-        if self.left_out["password"]:
+        if self.left_out[PASSWORD]:
             return UnsupportedMediaError(f"the {self.kind} is protected by a password: save it without one")
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
         return UnsupportedMediaError(
@@ -104,29 +106,36 @@ class Container:
             + ": send one that has some"
         )
 
-    def _walk(self, prefix: str, place: tuple[int, ...], depth: int, root: "Container") -> Iterator[Part]:
+    def walk(self, prefix: str, place: tuple[int, ...], depth: int, root: "Container") -> Iterator[Part]:
+        """Yield the parts of this container, and of those in it; see `parts`.
+
+        Args:
+            prefix: Its own label; empty: it lies in no other.
+            place: Its own place.
+            depth: In how many containers its parts lie.
+            root: The outermost, which counts for all.
+        """
         level = self._level
         root.left_out.update(count_refused(level.entries))
-        document = self.kind in sniff.DOCUMENTS.values()
+        document = self.kind in sniff.DOCUMENTS
         if document:
             size = self._source.seek(0, io.SEEK_END)
-            yield Part(prefix, "text", size, (*place, ITSELF))
+            yield Part(_joined(prefix, "text"), "text", size, (*place, ITSELF))
         for number, entry in enumerate(level.entries):
             if entry.refused or entry.byte_count < _LEAST_BYTES:
                 continue
-            name = labels.label(entry.name) or f"part {number + 1}"
-            name = f"{prefix}{labels.NESTED}{name}" if prefix else name
+            name = _joined(prefix, labels.label(entry.name) or f"part {number + 1}")
             here = (*place, number)
             try:
                 modality = entry.modality or self._modality(number, entry.name, document=document)
                 inner = self._inside(number, depth, root) if modality == "" else None
-            except MediaLimitError:
-                raise
-            except MediaError:
+            except DamagedMediaError:
                 root.left_out["damaged"] += 1
                 continue
+            except UnsupportedMediaError:
+                continue
             if inner is not None:
-                yield from inner._walk(name, here, depth + 1, root)
+                yield from inner.walk(name, here, depth + 1, root)
             elif modality:
                 root.count(entry.byte_count)
                 yield Part(name, modality, entry.byte_count, here)
@@ -162,7 +171,8 @@ class Container:
         self._unpacked += byte_count
         if self._unpacked > self._limits.max_unpacked_bytes:
             raise MediaLimitError(
-                f"the {self.kind} unpacks to more than {self._limits.max_unpacked_bytes:,} bytes: send it in parts"
+                f"the {self.kind} unpacks to more than {self._limits.max_unpacked_bytes:,} bytes: send it in "
+                "parts"
             )
 
     def content(self, place: tuple[int, ...]) -> BinaryIO:
@@ -186,12 +196,14 @@ class Container:
         return self._inner[1].content(tuple(rest))
 
 
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}{labels.NESTED}{name}"[-2 * labels.MOST_CHARACTERS :] if prefix else name
+
+
 def _opened(source: BinaryIO, limits: MediaLimits) -> tuple[str, Level]:
     source.seek(0)
     head = source.read(sniff.HEAD_BYTES)
     kind = sniff.kind_of(head)
     if kind is None:
-        raise UnsupportedMediaError(
-            f"this is no container that can be opened: send {', '.join(sniff.FORMATS)}"
-        )
+        raise UnsupportedMediaError(f"this is no container that can be opened: send {_FORMATS}")
     return kind, _LEVELS[kind](source, kind, limits)

@@ -12,8 +12,11 @@ FORMATS: Final = ("ZIP", "CBZ", "APK", "JAR", "EPUB", "PDF", "DOCX", "tar", "tar
 HEAD_BYTES: Final = 4096
 """How much of a file `kind_of` wants to see."""
 
-DOCUMENTS: Final = {"epub": "EPUB", "docx": "DOCX", "pdf": "PDF"}
-"""Kinds of text, by `indexers.text.read.sniff`, that may hold pictures."""
+_DOCUMENTS = {"epub": "EPUB", "docx": "DOCX", "pdf": "PDF"}
+"""By the names of `indexers.text.read.sniff`."""
+
+DOCUMENTS: Final = frozenset(_DOCUMENTS.values())
+"""Kinds that are texts, and may hold pictures."""
 
 _ZIP = b"PK\3\4"
 _EMPTY_ZIP = b"PK\5\6"
@@ -34,6 +37,6 @@ def kind_of(head: bytes) -> str | None:
         return "tar.gz"
     if head[_TAR_AT : _TAR_AT + 6] in _TAR:
         return "tar"
-    if head.startswith((_ZIP, _EMPTY_ZIP)) or head.startswith(b"%PDF-"):
-        return DOCUMENTS.get(read.sniff(head) or "", "ZIP")
-    return DOCUMENTS["pdf"] if read.sniff_pdf(head) else None
+    if head.startswith((_ZIP, _EMPTY_ZIP)):
+        return _DOCUMENTS.get(read.sniff(head) or "", "ZIP")
+    return _DOCUMENTS["pdf"] if read.sniff_pdf(head) else None

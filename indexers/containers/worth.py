@@ -50,9 +50,9 @@ class Watched(Iterator[Segment[Any]]):
 def _picture(weight: float, segment: Segment[Any]) -> float:
     """Of the frames, the one that says most."""
     height, width = segment.data.shape[:2]
-    if min(height, width) < LEAST_SIDE or segment.data.mean(axis=2).std() < LEAST_CONTRAST:
+    if min(height, width) < LEAST_SIDE or float(segment.data.mean(axis=2).std()) < LEAST_CONTRAST:
         return weight
-    return max(weight, min(1.0, height * width / FULL_PIXELS))
+    return max(weight, min(1.0, float(height * width) / FULL_PIXELS))
 
 
 def _sound(weight: float, segment: Segment[Any]) -> float:
