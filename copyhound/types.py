@@ -116,7 +116,7 @@ class Reference:
         byte_count: Size of the file; 0 where only fingerprints were given.
         schemes: Ids of the schemes that it has fingerprints of.
         created_at: UTC.
-        container: Of a part of a container: the container, ``works/{uuid}/references/{uuid}``; None: it is none.
+        container: Of a part of a container: ``works/{uuid}/references/{uuid}`` of that; None: it is none.
         part_counts: Of a container: how many parts it has, by kind of media.
     """
 
@@ -331,8 +331,8 @@ class Match:
         work_coverage: Part of the reference that the match covers, 0..1.
         action: What this work's policy asks for.
         licence: The licence that allows this use; None: none does.
-        parts: Where the query is a container: which of its parts are copies of what, the most telling first, at
-            most 50. `probability` is that of the whole, and the coverages are shares of all parts.
+        parts: Where the query is a container: which of its parts are copies of what, the most telling first,
+            at most 50. `probability` is that of the whole, and the coverages are shares of all parts.
         part_counts: How many parts were found, by kind of media.
     """
 

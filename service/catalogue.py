@@ -130,7 +130,7 @@ class Catalogue:
         return self._sequence
 
     def largest_index(self, modality: str) -> int:
-        """Descriptors in the largest of the indexes for a kind of media, such as ``image``; 0: there is none."""
+        """Descriptors in the largest of the indexes for a kind of media, such as ``image``; 0: none."""
         own = (
             len(index)
             for scheme, index in self.indexes.items()

@@ -28,7 +28,7 @@ from service.store import View
 T = TypeVar("T")
 
 _FAST_FROM: Final = 33
-"""Parts from which on each is looked up as for a caller in a hurry: many parts tell more than one looked into."""
+"""Parts from which on each is looked up as for a caller in a hurry: together they tell enough."""
 _PART_FLOOR: Final = 0.05
 """Less probable matches of a part are not gathered."""
 _WORKS_OF_PART: Final = 50
@@ -118,8 +118,8 @@ class Containers:
 
         Args:
             media: The file.
-            modality: Kind of media that the caller names; another than `CONTAINER`: the file is that, whatever
-                else is in it.
+            modality: Kind of media that the caller names; another than `CONTAINER`: the file is that,
+                whatever else is in it.
 
         Raises:
             UnreadableMediaError: If it cannot be opened, or is none though the caller says so.
@@ -186,7 +186,8 @@ class Containers:
             sha256: Its digest.
             listing: What is in it.
             options: How to answer.
-            last_moment: When looking up has to end so that the answer arrives in time, on the monotonic clock.
+            last_moment: When looking up has to end so that the answer arrives in time, on the monotonic
+                clock.
 
         Raises:
             UnreadableMediaError: If no part can be read.
@@ -330,7 +331,7 @@ class Containers:
     def _with_containers(
         self, view: View, found: Sequence[Match], sha256: bytes, options: Options
     ) -> list[Match]:
-        """Name the container where more than one of its parts is found; add works that hold this very file."""
+        """Name the container where several of its parts are found; add works that hold this very file."""
         wanted = {
             match.reference.container_id
             for match in found
@@ -369,8 +370,8 @@ def _bare(work: Any, reference: Any, found: Alignment) -> Match:
 def _order(listing: Listing) -> list[int]:
     """Numbers of the parts in the order in which they are read.
 
-    A deadline may come before the last: so the largest come first, except where going to and fro would mean to
-    unpack again and again.
+    A deadline may come before the last: so the largest come first, except where going to and fro would mean
+    to unpack again and again.
     """
     places = range(len(listing.parts))
     if listing.kind == "tar.gz" or any(len(part.place) > 1 for part in listing.parts):
@@ -386,8 +387,8 @@ def _nothing(listing: Listing, progress: _Progress) -> UnreadableMediaError:
         reason = progress.unreadable.most_common(1)[0][0]
     return UnreadableMediaError(
         reason,
-        f"none of the {len(listing.parts):,} pictures, sounds and texts in the {listing.kind} says anything, or "
-        f"can be read ({why}): send one that has some",
+        f"none of the {len(listing.parts):,} pictures, sounds and texts in the {listing.kind} says anything, "
+        f"or can be read ({why}): send one that has some",
     )
 
 

@@ -245,8 +245,8 @@ class PartCount:
         query_found: Parts of the query that match something in the work.
         query_count: Parts of the query.
         work_found: References of the work that parts match.
-        work_count: References of the work: those of the container of which most is found, or those that are no
-            parts.
+        work_count: References of the work: those of the container of which most is found, or those that are
+            no parts.
     """
 
     modality: str

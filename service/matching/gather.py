@@ -1,12 +1,14 @@
 """Gather: what the parts of a container tell of each work together.
 
 A part that only one owner's works hold speaks for a copy by itself: by `ONE_PART` of its probability if it
-says as much as a picture, by less if it says less, such as an icon. A reference that is a work's by itself, and
-no part of a container, speaks by all of it. Such parts add up as independent witnesses do: P = 1 - Π (1 - w·p).
+says as much as a picture, by less if it says less, such as an icon. A reference that is a work's by itself,
+and no part of a container, speaks by all of it. Such parts add up as independent witnesses do:
+P = 1 - Π (1 - w·p).
 
-What the works of several owners hold, such as a game engine's files, tells nothing by itself, however much of
-it there is: it counts only as a share of the work. Once so much of a container is there, that speaks by itself,
-from `SHARE_FROM` of it on, and for certain at `SHARE_FULL`. The larger of both is the probability of the whole.
+What the works of several owners hold, such as a game engine's files, tells nothing by itself, however many of
+them there are. It counts as a share of the work, divided by the number of owners: from `SHARE_FROM` on the
+share speaks for a copy, and from `SHARE_FULL` on it does for certain, so that two owners of one work are both
+told. The larger of both is the probability of the whole.
 """
 
 from collections import Counter
@@ -15,16 +17,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from service.domain import Holding, Match, PartCount, PartMatch
+from service.domain import Action, Holding, Match, PartCount, PartMatch
 
 ONE_PART: Final = 0.6
 """Weight of a part that says as much as a picture, among others of its container: one is worth a look, three
 are hardly chance. Chosen, not fitted."""
-SHARE_FROM: Final = 0.2
-"""Share of a container that begins to speak for a copy, whoever holds the parts: more than stock files are.
+SHARE_FROM: Final = 0.1
+"""Share of a work, divided among the owners that hold the parts too, that begins to speak for a copy.
 Chosen."""
-SHARE_FULL: Final = 0.6
-"""Share that makes it certain."""
+SHARE_FULL: Final = 0.3
+"""Share that makes it certain: more than half of what two owners hold. Chosen."""
 COUNTS_FROM: Final = 0.5
 """Probability from which on a part counts as found."""
 MOST_LISTED: Final = 50
@@ -53,12 +55,12 @@ class _Pair:
     """A part, and what it matches in a work.
 
     Attributes:
-        shared: Whether works of several owners hold it.
+        owners: How many owners have works that hold it, ≥ 1.
     """
 
     part: QueryPart
     match: Match
-    shared: bool
+    owners: int
 
 
 def gather(parts: Sequence[QueryPart], holdings: Mapping[UUID, Sequence[Holding]]) -> tuple[Match, ...]:
@@ -76,7 +78,7 @@ def gather(parts: Sequence[QueryPart], holdings: Mapping[UUID, Sequence[Holding]
     for part in parts:
         owners = {match.work.owner for match in part.matches if match.probability >= COUNTS_FROM}
         for match in part.matches:
-            pairs.setdefault(match.work.id, []).append(_Pair(part, match, len(owners) > 1))
+            pairs.setdefault(match.work.id, []).append(_Pair(part, match, max(1, len(owners))))
     total = sum(part.weight for part in parts)
     counts = Counter(part.modality for part in parts)
     return tuple(
@@ -92,30 +94,34 @@ def _of_work(
     distinct = _of_each_reference(found)
     held = _largest(distinct, holdings)
     weight = sum(one.weight for one in held) or 1.0
-    work_share = sum(pair.match.work_coverage * pair.match.reference.weight for pair in distinct) / weight
+    covered = [(pair, pair.match.work_coverage * pair.match.reference.weight / weight) for pair in distinct]
+    work_share = sum(share for _, share in covered)
+    divided = sum(share / pair.owners for pair, share in covered)
     query_share = sum(pair.match.query_coverage * pair.part.weight for pair in found) / (total or 1.0)
     best = ranked[0].match
     alone = len(found) == 1
     return replace(
         best,
-        probability=_probability(ranked, distinct, work_share),
+        probability=_probability(ranked, distinct, divided),
         segments=best.segments if alone else (),
         regions=best.regions if alone else (),
         query_coverage=min(1.0, query_share),
         work_coverage=min(1.0, work_share),
+        action=Action.ALLOW,
+        licence=None,
         parts=tuple(_listed(pair) for pair in found[:MOST_LISTED]),
         part_counts=_counted(found, distinct, held, counts),
     )
 
 
-def _probability(ranked: Iterable[_Pair], distinct: Sequence[_Pair], work_share: float) -> float:
+def _probability(ranked: Iterable[_Pair], distinct: Sequence[_Pair], share: float) -> float:
     missed = 1.0
     for pair in _of_each_reference(ranked):
         missed *= 1.0 - _evidence(pair)
     if not distinct:
         return 1.0 - missed
     certainty = sum(pair.match.probability for pair in distinct) / len(distinct)
-    progress = (work_share - SHARE_FROM) / (SHARE_FULL - SHARE_FROM)
+    progress = (share - SHARE_FROM) / (SHARE_FULL - SHARE_FROM)
     return max(1.0 - missed, certainty * min(max(progress, 0.0), 1.0))
 
 
@@ -124,7 +130,7 @@ def _evidence(pair: _Pair) -> float:
     reference = pair.match.reference
     if reference.container_id is None:
         return pair.match.probability
-    return 0.0 if pair.shared else ONE_PART * min(1.0, reference.weight) * pair.match.probability
+    return 0.0 if pair.owners > 1 else ONE_PART * min(1.0, reference.weight) * pair.match.probability
 
 
 def _of_each_reference(ranked: Iterable[_Pair]) -> list[_Pair]:
