@@ -1,4 +1,4 @@
-r"""Containers: the cost of registering one, and whether a plundered, re-encoded and renamed one is recognised.
+r"""Containers: what registering costs, and whether a plundered, re-encoded and renamed one is recognised.
 
     python -m benchmarks.quality.bench_containers --smoke
     python -m benchmarks.quality.bench_containers --pictures FOLDER --sounds FOLDER --texts FOLDER \
@@ -6,10 +6,10 @@ r"""Containers: the cost of registering one, and whether a plundered, re-encoded
 
 One large container is registered in one service, and its parts, loose, in another: the rates are compared by
 the processor time that the services spend, since a shared machine's clock says little. Then, in the first
-service, smaller containers of several owners are registered that share stock files, as games on one engine do.
-Asked are copies of which half of the parts were removed and the others re-encoded, renamed and put among
-foreign ones; and strangers that hold the same stock files. The peer is what file managers and archives compare
-by: the digest of each part.
+service, smaller containers of several owners are registered that share stock files, as games on one engine
+do. Asked are copies of which half of the parts were removed and the others re-encoded, renamed and put among
+foreign ones; and strangers that hold the same stock files. The peer is what file managers and archives
+compare by: the digest of each part.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ from copyhound.types import Answer, NewWork
 from indexers.audio.decode import Sound
 
 SEED: Final = 11
-_SIDE = 512
+_SIDE = 320
 """Longest side of a picture in a container, in pixels, as in games for phones."""
 _SECONDS = 15.0
 _CHARACTERS = 3_000
@@ -64,7 +65,7 @@ class Amounts:
     pages: int
 
 
-FULL: Final = Amounts((1_480, 100, 420), (40, 2, 8), (25, 3), 8, 200, 40)
+FULL: Final = Amounts((400, 20, 1_580), (15, 1, 6), (12, 2), 5, 100, 12)
 SMOKE: Final = Amounts((4, 1, 2), (2, 0, 1), (2, 1), 2, 1, 2)
 
 
@@ -119,8 +120,10 @@ class Store:
         taken = [Item("picture", one) for one in itertools.islice(self._pictures, pictures)]
         taken += [Item("sound", one) for one in itertools.islice(self._sounds, sounds)]
         taken += [Item("text", one) for one in itertools.islice(self._texts, texts)]
-        if len(taken) < pictures + sounds + texts:
-            raise ValueError("too few pictures, sounds or texts: name folders that hold more")
+        missing = pictures + sounds + texts - len(taken)
+        if missing:
+            kinds = sorted(Counter(one.kind for one in taken).items())
+            raise ValueError(f"{missing} too few: got {kinds}; name folders that hold more")
         return taken
 
     @classmethod
@@ -156,7 +159,7 @@ def _small(picture: Image.Image, side: int = _SIDE) -> Image.Image:
 def _middle(sound: Sound) -> Sound | None:
     count = int(_SECONDS * RATE)
     start = (sound.shape[1] - count) // 2
-    return sound[:, start : start + count] if start >= 0 else None
+    return sound[:, start : start + count].copy() if start >= 0 else None  # of the whole, let go
 
 
 def _chapters(books: Sequence[str], rng: random.Random) -> Iterator[str]:

@@ -144,7 +144,7 @@ async def test_the_same_file_is_certain_and_a_stranger_is_left_alone(
     assert (match.probability, match.query_coverage) == (1.0, 1.0)
     assert match.signals["identical_file"] == 1.0
     assert counted(match)["image"] == (4, 4, 4, 4)
-    stranger = {"a.jpg": pictures["gravel"], "b.txt": OTHER_TEXT, "LICENSE": LICENCE}
+    stranger: dict[str, str | bytes] = {"a.jpg": pictures["gravel"], "b.txt": OTHER_TEXT, "LICENSE": LICENCE}
     answer = await client.match(zipped(stranger), min_probability=0.0)
     assert answer.action == "allow"
     assert all(not match.parts for match in answer.matches)
