@@ -31,6 +31,7 @@ from copyhound.errors import (
     UnauthenticatedError,
     UnreadableMediaError,
 )
+from copyhound.folders import packed
 from copyhound.imports import AsyncImport, Import
 from copyhound.transport import Tls
 from copyhound.types import (
@@ -48,6 +49,8 @@ from copyhound.types import (
     Licence,
     Match,
     NewWork,
+    PartMatch,
+    PartsFound,
     Policy,
     QueryOptions,
     Reason,
@@ -92,6 +95,8 @@ __all__ = [
     "MediaTooLargeError",
     "NewWork",
     "NotFoundError",
+    "PartMatch",
+    "PartsFound",
     "Policy",
     "QueryOptions",
     "QuotaExceededError",
@@ -112,4 +117,5 @@ __all__ = [
     "UnreadableMediaError",
     "Work",
     "__version__",
+    "packed",
 ]

@@ -113,6 +113,8 @@ def reference_from_message(message: work_pb2.Reference) -> types.Reference:
         byte_count=message.byte_count,
         schemes=tuple(message.schemes),
         created_at=_from_timestamp(message.create_time),
+        container=message.container or None,
+        part_counts={modality_from_message(part.modality) or "": part.count for part in message.part_counts},
     )
 
 
@@ -197,6 +199,31 @@ def match_from_message(message: match_pb2.Match) -> types.Match:
         work_coverage=message.work_coverage,
         action=action_from_message(message.action),
         licence=licence_from_message(message.licence) if message.HasField("licence") else None,
+        parts=tuple(_part(part) for part in message.parts),
+        part_counts=tuple(
+            types.PartsFound(
+                modality=modality_from_message(found.modality) or "",
+                query_found=found.query_found,
+                query_count=found.query_count,
+                work_found=found.work_found,
+                work_count=found.work_count,
+            )
+            for found in message.part_counts
+        ),
+    )
+
+
+def _part(message: match_pb2.PartMatch) -> types.PartMatch:
+    return types.PartMatch(
+        query_part=message.query_part,
+        modality=modality_from_message(message.modality) or "",
+        reference=message.reference,
+        filename=message.filename,
+        probability=message.probability,
+        query_coverage=message.query_coverage,
+        work_coverage=message.work_coverage,
+        segments=_segments(message.segments),
+        regions=_regions(message.regions),
     )
 
 
@@ -217,6 +244,7 @@ def answer_from_message(message: match_pb2.MatchResponse) -> types.Answer:
         sha256=message.sha256 or None,
         request_id=message.request_id,
         created_at=_from_timestamp(message.create_time),
+        part_count=message.part_count,
     )
 
 

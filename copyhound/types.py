@@ -116,6 +116,8 @@ class Reference:
         byte_count: Size of the file; 0 where only fingerprints were given.
         schemes: Ids of the schemes that it has fingerprints of.
         created_at: UTC.
+        container: Of a part of a container: ``works/{uuid}/references/{uuid}`` of that; None: it is none.
+        part_counts: Of a container: how many parts it has, by kind of media.
     """
 
     name: str
@@ -125,6 +127,8 @@ class Reference:
     byte_count: int
     schemes: tuple[str, ...]
     created_at: datetime
+    container: str | None = None
+    part_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +268,52 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class PartMatch:
+    """A part of a container that holds a copy.
+
+    Attributes:
+        query_part: The part's name in the query, such as ``assets/title.png``.
+        modality: Kind of media, such as ``image``.
+        reference: ``works/{uuid}/references/{uuid}``: what it is a copy of.
+        filename: The name of that.
+        probability: How sure that is, 0..1.
+        query_coverage: Part of the part that the match covers, 0..1.
+        work_coverage: Part of the reference that the match covers, 0..1.
+        segments: As in `Match`.
+        regions: As in `Match`.
+    """
+
+    query_part: str
+    modality: str
+    reference: str
+    filename: str
+    probability: float
+    query_coverage: float
+    work_coverage: float
+    segments: tuple[Segment, ...]
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartsFound:
+    """How many parts of one kind of media were found: 214 of 300 pictures, say.
+
+    Attributes:
+        modality: Kind of media, such as ``image``.
+        query_found: Parts of the query that are copies of something in the work.
+        query_count: Parts of the query.
+        work_found: Media items of the work of which parts are copies.
+        work_count: Media items of the work: those of the container of which most was found, or those in none.
+    """
+
+    modality: str
+    query_found: int
+    query_count: int
+    work_found: int
+    work_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A registered work of which the query holds a copy.
 
@@ -281,6 +331,9 @@ class Match:
         work_coverage: Part of the reference that the match covers, 0..1.
         action: What this work's policy asks for.
         licence: The licence that allows this use; None: none does.
+        parts: Where the query is a container: which of its parts are copies of what, the most telling first,
+            at most 50. `probability` is that of the whole, and the coverages are shares of all parts.
+        part_counts: How many parts were found, by kind of media.
     """
 
     work: str
@@ -296,6 +349,8 @@ class Match:
     work_coverage: float
     action: Action
     licence: Licence | None
+    parts: tuple[PartMatch, ...] = ()
+    part_counts: tuple[PartsFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +384,7 @@ class Answer:
         sha256: Digest of the query's file, 32 bytes; None where it is not known.
         request_id: The query's request id.
         created_at: UTC.
+        part_count: Where the query is a container: how many of its parts were looked up, each file once.
     """
 
     action: Action
@@ -342,6 +398,7 @@ class Answer:
     sha256: bytes | None
     request_id: str
     created_at: datetime
+    part_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

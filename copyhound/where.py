@@ -1,5 +1,6 @@
 """Where in the query the work was found, in words for people."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from copyhound.types import Box, Comparison, Match, Region, Segment
@@ -18,6 +19,16 @@ _TRANSFORMS: Final = {
     "perspective": "seen from the side",
 }
 
+_KINDS: Final = {
+    "image": ("picture", "pictures"),
+    "audio": ("sound", "sounds"),
+    "text": ("text", "texts"),
+    "video": ("film", "films"),
+}
+"""One, and several."""
+_SHOWN_PARTS: Final = 3
+"""Of a container's parts that were found, the most telling."""
+
 _WHOLE_MARGIN: Final = 0.02
 """A box that leaves out less than this at each edge is called whole: nobody sees the difference."""
 _AUDIBLE_CENTS: Final = 10.0
@@ -25,10 +36,45 @@ _AUDIBLE_CENTS: Final = 10.0
 
 
 def describe_place(found: Match | Comparison) -> str:
-    """Say where it was found: ``whole picture, mirrored``; a dash where nothing was located."""
-    phrases = [_region(region) for region in found.regions]
-    phrases += [_segment(segment) for segment in found.segments]
-    return "; ".join(phrases) or "-"
+    """Say where it was found: ``whole picture, mirrored``; a dash where nothing was located.
+
+    In a container: ``214 of 300 pictures and 9 of 12 sounds``, and which parts are which.
+    """
+    if isinstance(found, Match) and found.part_counts:
+        return _parts(found)
+    return _places(found.regions, found.segments) or "-"
+
+
+def describe_parts(counts: Mapping[str, int]) -> str:
+    """Say how many parts a container has: ``300 pictures and 12 sounds``; empty if it has none."""
+    return _listed([f"{count:,} {_kind(modality, count)}" for modality, count in counts.items()])
+
+
+def _parts(match: Match) -> str:
+    counts = [
+        f"{one.query_found:,} of {one.query_count:,} {_kind(one.modality, one.query_count)}"
+        for one in match.part_counts
+    ]
+    best = [
+        f"{part.query_part} is {part.filename}" + (f" ({place})" if place else "")
+        for part in match.parts[:_SHOWN_PARTS]
+        for place in [_places(part.regions, part.segments)]
+    ]
+    more = sum(one.query_found for one in match.part_counts) - len(best)
+    return "; ".join([_listed(counts), *best, *([f"{more:,} more"] if more > 0 else [])])
+
+
+def _kind(modality: str, count: int) -> str:
+    one, many = _KINDS.get(modality, (modality, modality))
+    return one if count == 1 else many
+
+
+def _listed(items: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def _places(regions: Iterable[Region], segments: Iterable[Segment]) -> str:
+    return "; ".join([*map(_region, regions), *map(_segment, segments)])
 
 
 def _region(region: Region) -> str:

@@ -28,12 +28,16 @@ class MediaLimits:
         max_frames: Most frames of an animated picture that are looked at.
         max_seconds: Longest sound or film.
         max_characters: Most characters of a text, or of what is extracted from a document.
+        max_parts: Most parts of a container.
+        max_unpacked_bytes: Most bytes that all of a container unpacks to.
     """
 
     max_pixels: int = 178_956_970  # 512 MiB of RGB: the point where Pillow warns of a bomb, doubled
     max_frames: int = 64
     max_seconds: float = 36_000.0
     max_characters: int = 20_000_000
+    max_parts: int = 9_999  # with the container itself, as many references as a work may have
+    max_unpacked_bytes: int = 4 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)

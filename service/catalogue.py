@@ -130,9 +130,13 @@ class Catalogue:
         return self._sequence
 
     def largest_index(self, modality: str) -> int:
-        """Descriptors in the largest of the indexes for a kind of media, such as ``image``."""
-        own = {channel.scheme.id for channel in registry.by_name(modality).channels}
-        return max((len(index) for scheme, index in self.indexes.items() if scheme in own), default=0)
+        """Descriptors in the largest of the indexes for a kind of media, such as ``image``; 0: none."""
+        own = (
+            len(index)
+            for scheme, index in self.indexes.items()
+            if registry.modality_of(scheme).name == modality
+        )
+        return max(own, default=0)
 
     def refresh(self) -> None:
         """Replay what the store has and the indexes have not. Blocking.

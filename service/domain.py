@@ -13,6 +13,9 @@ import numpy.typing as npt
 from indexers.fingerprint import Fingerprint
 from indexers.modality import AlignedRegion, AlignedSegment
 
+CONTAINER = "container"
+"""What stands for a modality where a media item is a container of others: it has no fingerprints itself."""
+
 
 class Action(IntEnum):
     """What a platform is asked to do with an upload, in rising order of severity."""
@@ -77,7 +80,9 @@ class NewReference:
         modality: Such as ``image``.
         sha256: Digest of the file, 32 bytes; None where only fingerprints were given.
         byte_count: Size of the file; 0 where only fingerprints were given.
-        fingerprints: At least one, of different schemes, view 0 alone.
+        fingerprints: At least one, of different schemes, view 0 alone; none of a container.
+        weight: As a part: how much it says, from above 0 to where 1 is a picture or a page of text.
+        parts: What a container holds, in its order; parts have none themselves.
     """
 
     filename: str
@@ -85,6 +90,8 @@ class NewReference:
     sha256: bytes | None
     byte_count: int
     fingerprints: tuple[Fingerprint, ...]
+    weight: float = 1.0
+    parts: tuple["NewReference", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,9 @@ class Reference:
         schemes: Ids of the schemes that it has fingerprints of.
         created_at: UTC.
         sequence: The change that added it.
+        container_id: The reference that it is a part of; None: it is none.
+        weight: As in `NewReference`.
+        part_counts: Of a container: how many parts of each modality it has; empty where not asked for.
     """
 
     id: UUID
@@ -106,6 +116,25 @@ class Reference:
     schemes: tuple[str, ...]
     created_at: datetime
     sequence: int
+    container_id: UUID | None = None
+    weight: float = 1.0
+    part_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a work holds of one kind of media, in one container or by itself.
+
+    Attributes:
+        container_id: The container; None: references that are no parts.
+        count: How many references.
+        weight: Of all of them.
+    """
+
+    container_id: UUID | None
+    modality: str
+    count: int
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +142,9 @@ class Work:
     """A registered work.
 
     Attributes:
-        references: Its media, oldest first; None where they were not asked for.
-        reference_count: How many they are.
+        references: Its media, oldest first; None where they were not asked for. Those that a change
+            returns are without the parts of containers.
+        reference_count: How many they are, parts among them.
         revision: Rises with every change.
         created_at: UTC.
         updated_at: UTC.
@@ -185,6 +215,48 @@ class DescriptorOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class PartMatch:
+    """A part of a container that matches a reference.
+
+    Attributes:
+        name: The part's label.
+        modality: Such as ``image``.
+        reference: What it matches.
+        probability: That it is a copy of that, 0..1.
+        query_coverage: Of the part, 0..1.
+        work_coverage: Of the reference, 0..1.
+    """
+
+    name: str
+    modality: str
+    reference: Reference
+    probability: float
+    query_coverage: float
+    work_coverage: float
+    segments: tuple[AlignedSegment, ...]
+    regions: tuple[AlignedRegion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartCount:
+    """How many parts of one kind of media are found.
+
+    Attributes:
+        query_found: Parts of the query that match something in the work.
+        query_count: Parts of the query.
+        work_found: References of the work that parts match.
+        work_count: References of the work: those of the container of which most is found, or those that are
+            no parts.
+    """
+
+    modality: str
+    query_found: int
+    query_count: int
+    work_found: int
+    work_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A registered work of which the query holds a copy.
 
@@ -196,6 +268,8 @@ class Match:
         work_coverage: 0..1.
         action: What the work's policy asks for; ALLOW until it was decided.
         licence: The licence that allows this use.
+        parts: Where the query is a container: which of its parts match what, the most telling first.
+        part_counts: How many parts match, also those that `parts` leaves out.
     """
 
     work: Work
@@ -208,6 +282,8 @@ class Match:
     work_coverage: float
     action: Action = Action.ALLOW
     licence: Licence | None = None
+    parts: tuple[PartMatch, ...] = ()
+    part_counts: tuple[PartCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +321,7 @@ class MatchReport:
         modality: Kind of media that was found; None for a digest query.
         sha256: Digest of the query's file, where known.
         created_at: UTC.
+        part_count: Where the query is a container: its parts that say something, each file once.
     """
 
     verdict: Verdict
@@ -254,6 +331,7 @@ class MatchReport:
     modality: str | None
     sha256: bytes | None
     created_at: datetime
+    part_count: int = 0
 
 
 class KeyRole(StrEnum):

@@ -17,6 +17,7 @@ import structlog
 
 from indexers.modality import Role
 from service.catalogue import Catalogue
+from service.containers import new_reference
 from service.domain import ImportRow, ImportState, NewReference, RowState
 from service.errors import (
     BusyError,
@@ -145,7 +146,7 @@ class Importer:
                     sha256, size = await asyncio.to_thread(digest_of, media)
                     read = vouched(await self._read(media, Role.REFERENCE), sha256, size)
             name = PurePosixPath(row.path).name[:255]
-            reference = NewReference(name, read.modality, read.sha256, read.byte_count, read.fingerprints)
+            reference = new_reference(name, read)
             await self._catalogue.write(_registration(import_id, row, reference))
         except (BusyError, StorageFullError):
             raise  # the row stays pending and is tried again

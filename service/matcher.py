@@ -14,6 +14,7 @@ import numpy as np
 from indexers import registry
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Modality, Role
+from service.containers import Containers
 from service.domain import MatchReport
 from service.inquiry import Answering, Inquiry, Options
 from service.matching.score import IDENTICAL_FILE
@@ -70,6 +71,7 @@ class Matcher:
         self._pool = pool
         # Its own, so that long matches leave threads to everything else.
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
+        self._containers = Containers(answering, pool, self._run, self._observe)
 
     async def close(self) -> None:
         """Wait for what is being matched; drop what waits."""
@@ -81,13 +83,16 @@ class Matcher:
         return self._answering.thresholds.review
 
     async def read(self, media: BinaryIO, role: Role, modality: str | None = None) -> ReadMedia:
-        """Fingerprint a media item in the sandbox.
+        """Fingerprint a media item in the sandbox, of a container each part.
 
         Raises:
             UnreadableMediaError: If it cannot be read.
             BusyError: If too many wait, or the service is stopping.
         """
         with self._answering.metrics.stage("read"):
+            listing = None if role is Role.QUERY else await self._containers.listing(media, modality)
+            if listing is not None:
+                return await self._containers.read(media, listing)
             read = await self._pool.read(media, role=role, modality=modality)
         self._observe(read)
         return read
@@ -103,7 +108,8 @@ class Matcher:
         Raises:
             StaleError: If `min_sequence` is not seen in time.
         """
-        inquiry = await self._begin(options, query.sha256)
+        await self._wait(options)
+        inquiry = Inquiry(self._answering, options, query.sha256, _last_moment(options.deadline))
         return await self._answer(
             inquiry, self._run(lambda: inquiry.look(query.modality, query.fingerprints, more=False))
         )
@@ -124,7 +130,12 @@ class Matcher:
             UnreadableMediaError: If it cannot be read.
             BusyError: If too many wait, or the service is stopping.
         """
-        inquiry = await self._begin(options, sha256)
+        await self._wait(options)
+        last_moment = _last_moment(options.deadline)
+        listing = await self._containers.listing(media, modality)
+        if listing is not None:
+            return await self._containers.match(media, sha256, listing, options, last_moment)
+        inquiry = Inquiry(self._answering, options, sha256, last_moment)
         waiting_since = monotonic()
 
         async def consider(read: ReadMedia) -> bool:
@@ -139,14 +150,14 @@ class Matcher:
             inquiry, self._pool.read(media, role=Role.QUERY, modality=modality, consider=consider)
         )
 
-    async def _begin(self, options: Options, sha256: bytes | None) -> Inquiry:
+    async def _wait(self, options: Options) -> None:
+        """Wait until the change that the caller wants seen is seen."""
         catalogue = self._answering.catalogue
         if options.min_sequence > catalogue.sequence:
             seconds = _WAIT_SECONDS
             if options.deadline is not None:
                 seconds = min(seconds, (options.deadline - monotonic()) * (1 - _RESERVE))
             await catalogue.wait_for(options.min_sequence, seconds=seconds)
-        return Inquiry(self._answering, options, sha256, _last_moment(options.deadline))
 
     async def _answer(self, inquiry: Inquiry, looking: Awaitable[object]) -> MatchReport:
         try:

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """Longest sound or film, in seconds."""
     max_characters: Annotated[int, Gt(0)] = MediaLimits().max_characters
     """Longest text."""
+    max_parts: Annotated[int, Gt(0), Le(MediaLimits().max_parts)] = MediaLimits().max_parts
+    """Most pictures, sounds and texts in one container."""
+    max_unpacked_bytes: Annotated[int, Gt(0)] = MediaLimits().max_unpacked_bytes
+    """Most bytes that one container unpacks to."""
     max_inline_bytes: Annotated[int, Gt(0)] = 16 * 1024 * 1024
     """Most media bytes in one message."""
     max_media_bytes: Annotated[int, Gt(0)] = 1024 * 1024 * 1024
@@ -99,4 +103,6 @@ class Settings(BaseSettings):
             max_frames=self.max_frames,
             max_seconds=self.max_seconds,
             max_characters=self.max_characters,
+            max_parts=self.max_parts,
+            max_unpacked_bytes=self.max_unpacked_bytes,
         )

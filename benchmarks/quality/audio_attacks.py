@@ -120,6 +120,11 @@ def _filtered(sound: Sound, kind: str, hertz: float | tuple[float, float], order
 
 def coded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = RATE) -> Sound:
     """Encode and decode again, at the sample rate that the codec wants."""
+    return decoded(encoded(sound, container, codec, bit_rate, rate))
+
+
+def encoded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = RATE) -> BinaryIO:
+    """Encode at the sample rate that the codec wants, into a file in memory, at its beginning."""
     file = io.BytesIO()
     with av.open(file, "w", container) as output:
         stream = output.add_stream(codec, rate=rate)
@@ -132,7 +137,7 @@ def coded(sound: Sound, container: str, codec: str, bit_rate: int, rate: int = R
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     file.seek(0)
-    return decoded(file)
+    return file
 
 
 _AT_ONCE: Final = 1 << 16

@@ -1,10 +1,12 @@
 """From the paths on a command line to the files that they mean."""
 
-import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from copyhound.folders import packed, walk
 from copyhound.media import readable_name
 
 
@@ -21,11 +23,30 @@ class FoundFile:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class FoundMedia:
+    """A media item to be sent: a file, or a folder as one.
+
+    Attributes:
+        path: Where it lies.
+        name: As of `FoundFile`; of a folder, its own.
+        media: What is sent.
+    """
+
+    path: Path
+    name: str
+    media: Path | BinaryIO
+
+
 @dataclass(slots=True)
 class HiddenCount:
     """How many files and folders whose names start with a dot were left out."""
 
     count: int = 0
+
+    def add(self, number: int) -> None:
+        """Count some more."""
+        self.count += number
 
 
 def find_files(paths: Iterable[Path], hidden: HiddenCount) -> Iterator[FoundFile]:
@@ -39,9 +60,27 @@ def find_files(paths: Iterable[Path], hidden: HiddenCount) -> Iterator[FoundFile
         if not path.is_dir():
             yield FoundFile(path, readable_name(path.name))
             continue
-        for folder, subfolders, names in os.walk(path):
-            hidden.count += sum(name.startswith(".") for name in (*subfolders, *names))
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(name for name in names if not name.startswith(".")):
-                file = Path(folder) / name
-                yield FoundFile(file, readable_name(file.relative_to(path).as_posix()))
+        for file, name in walk(path, hidden.add):
+            yield FoundFile(file, name)
+
+
+def find_media(
+    paths: Iterable[Path], hidden: HiddenCount, stack: ExitStack, *, as_one: bool
+) -> Iterator[FoundMedia]:
+    """Yield what is to be sent: each file, as `find_files`, or with `as_one` each folder as one item.
+
+    Args:
+        paths: Files and folders.
+        hidden: Counts what is left out.
+        stack: Keeps packed folders until it is closed.
+        as_one: Whether a folder is one item.
+
+    Raises:
+        LocalFileError: If a folder cannot be packed.
+    """
+    for path in paths:
+        if as_one and path.is_dir():
+            name = readable_name(path.resolve().name)
+            yield FoundMedia(path, name, stack.enter_context(packed(path, hidden.add)))
+        else:
+            yield from (FoundMedia(one.path, one.name, one.path) for one in find_files([path], hidden))

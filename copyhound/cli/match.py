@@ -1,5 +1,6 @@
 """``copyhound match`` and ``copyhound compare``."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from copyhound.cli.connection import (
     UseTls,
     connect,
 )
-from copyhound.cli.files import HiddenCount, find_files
+from copyhound.cli.files import HiddenCount, find_media
 from copyhound.cli.output import (
     FAILED,
     error_values,
@@ -62,6 +63,9 @@ def match(
     fast: Annotated[
         bool, typer.Option("--fast", help="Leave out the stages that take long; small parts are missed.")
     ] = False,
+    as_one: Annotated[
+        bool, typer.Option("--as-one", help="Ask about each folder as one, with its files as parts.")
+    ] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
@@ -73,20 +77,24 @@ def match(
 ) -> None:
     """Ask whether files are copies of registered works, of which, where, and how sure."""
     hidden = HiddenCount()
-    files = [file.path for file in find_files(paths, hidden)]
-    answers: dict[str, Answer] = {}
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    answers: dict[int, Answer] = {}
+    with ExitStack() as stack:
+        items = list(find_media(paths, hidden, stack, as_one=as_one))
+        place_of = {id(item.media): place for place, item in enumerate(items)}
+        client = stack.enter_context(
+            connect(
+                server,
+                api_key,
+                use_tls=use_tls,
+                tls_ca=tls_ca,
+                tls_certificate=tls_certificate,
+                tls_key=tls_key,
+                timeout=timeout,
+            )
+        )
         client.index_state()  # a wrong address or key is one error, not one for each file
         outcomes = client.match_many(
-            files,
+            [item.media for item in items],
             min_probability=min_probability,
             page_size=page_size,
             min_sequence=min_sequence,
@@ -94,10 +102,11 @@ def match(
             uploader_token=uploader,
             fast=fast,
         )
-        for source, outcome in track(outcomes, len(files), "matching"):
-            path = str(source)
+        for source, outcome in track(outcomes, len(items), "matching"):
+            place = place_of[id(source)]
+            path = str(items[place].path)
             if isinstance(outcome, Answer):
-                answers[path] = outcome
+                answers[place] = outcome
             if as_json and isinstance(outcome, Answer):
                 print_json({"path": path, "status": "answered", "answer": outcome})
             elif as_json and isinstance(outcome, CopyhoundError):
@@ -105,12 +114,12 @@ def match(
             elif isinstance(outcome, CopyhoundError):
                 print_failure(path, outcome)
     if answers and not as_json:
-        found = [(str(path), answers[str(path)]) for path in files if str(path) in answers]
+        found = [(str(items[place].path), answers[place]) for place in sorted(answers)]
         columns = ("file", "action", "probability", "work", "where")
         print_table(columns, [row for path, answer in found for row in _rows(path, answer)])
     if hidden.count:
         print_error(f"{hidden.count} left out because their names start with a dot")
-    if len(answers) < len(files):
+    if len(answers) < len(items):
         raise typer.Exit(FAILED)
 
 

@@ -1,6 +1,7 @@
 """``copyhound register``."""
 
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from copyhound.cli.connection import (
     UseTls,
     connect,
 )
-from copyhound.cli.files import HiddenCount, find_files
+from copyhound.cli.files import FoundMedia, HiddenCount, find_media
 from copyhound.cli.manifest import ManifestError, RowError, read_manifest
 from copyhound.cli.output import (
     FAILED,
@@ -33,6 +34,7 @@ from copyhound.cli.output import (
 from copyhound.errors import CopyhoundError
 from copyhound.media import readable_name
 from copyhound.types import NewWork, Registration
+from copyhound.where import describe_parts
 
 
 def register(
@@ -48,6 +50,9 @@ def register(
         str,
         typer.Option("--prefix", metavar="TEXT", help="Put before external ids that are made from paths."),
     ] = "",
+    as_one: Annotated[
+        bool, typer.Option("--as-one", help="Make one work of each folder, with its files as parts.")
+    ] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
@@ -67,22 +72,27 @@ def register(
     except ManifestError as error:
         raise typer.BadParameter(str(error)) from error
     hidden = HiddenCount()
-    works = [
-        NewWork(file.path, owner, external_id=prefix + file.name, title=readable_name(file.path.name))
-        for file in find_files(paths or (), hidden)
-    ]
-    row_of = {id(row.new): row.row for row in rows if not isinstance(row, RowError)}
-    works += [row.new for row in rows if not isinstance(row, RowError)]
     counts: Counter[str] = Counter()
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with ExitStack() as stack:
+        found = list(find_media(paths or (), hidden, stack, as_one=as_one))
+        works = [_new_work(one, owner, prefix) for one in found]
+        places = {id(new): str(one.path) for new, one in zip(works, found, strict=True)}
+        for row in rows:
+            if not isinstance(row, RowError):
+                places[id(row.new)] = f"row {row.row}: {row.new.media!s}"
+                works.append(row.new)
+        row_of = {id(row.new): row.row for row in rows if not isinstance(row, RowError)}
+        client = stack.enter_context(
+            connect(
+                server,
+                api_key,
+                use_tls=use_tls,
+                tls_ca=tls_ca,
+                tls_certificate=tls_certificate,
+                tls_key=tls_key,
+                timeout=timeout,
+            )
+        )
         client.index_state()  # a wrong address or key is one error, not one for each file
         for row in rows:
             if isinstance(row, RowError):
@@ -90,10 +100,17 @@ def register(
                 _report_row(row, as_json=as_json)
         outcomes = client.register_many(works, add_to_existing=True)
         for new, outcome in track(outcomes, len(works), "registering"):
-            counts[_report(new, outcome, row_of.get(id(new)), as_json=as_json)] += 1
+            place, row_number = places[id(new)], row_of.get(id(new))
+            counts[_report(new, outcome, place, row_number, as_json=as_json)] += 1
     _summarise(counts, hidden.count)
     if counts["failed"]:
         raise typer.Exit(FAILED)
+
+
+def _new_work(found: FoundMedia, owner: str, prefix: str) -> NewWork:
+    name = "" if isinstance(found.media, Path) else found.name
+    title = name or readable_name(found.path.name)
+    return NewWork(found.media, owner, external_id=prefix + found.name, title=title, filename=name)
 
 
 def _report_row(row: RowError, *, as_json: bool) -> None:
@@ -105,9 +122,11 @@ def _report_row(row: RowError, *, as_json: bool) -> None:
         print_error(f"row {row.row}: {row.field} {row.message}")
 
 
-def _report(new: NewWork, outcome: Registration | CopyhoundError, row: int | None, *, as_json: bool) -> str:
-    """Print what became of one file, and return that in one word."""
-    path = str(new.media)
+def _report(
+    new: NewWork, outcome: Registration | CopyhoundError, place: str, row: int | None, *, as_json: bool
+) -> str:
+    """Print what became of one item, and return that in one word."""
+    path = place if row is None else str(new.media)
     values: dict[str, Any] = {"path": path, "external_id": new.external_id}
     if row is not None:
         values["row"] = row
@@ -115,7 +134,6 @@ def _report(new: NewWork, outcome: Registration | CopyhoundError, row: int | Non
         if as_json:
             print_json({"status": "failed", **values, "error": error_values(outcome)})
         else:
-            place = path if row is None else f"row {row}: {path}"
             print_failure(place, outcome)
         return "failed"
     word = "registered"
@@ -125,9 +143,11 @@ def _report(new: NewWork, outcome: Registration | CopyhoundError, row: int | Non
         word = "added"
     if as_json:
         names = {"work": outcome.work.name, "reference": outcome.reference.name}
-        print_json({"status": word, **values, **names, "sequence": outcome.work.sequence})
+        counts = {"part_counts": outcome.reference.part_counts} if outcome.reference.part_counts else {}
+        print_json({"status": word, **values, **names, **counts, "sequence": outcome.work.sequence})
     else:
-        print_line(f"{word:<10}  {outcome.work.name}  {new.external_id}")
+        parts = describe_parts(outcome.reference.part_counts)
+        print_line(f"{word:<10}  {outcome.work.name}  {new.external_id}{f'  ({parts})' if parts else ''}")
     return word
 
 

@@ -33,6 +33,8 @@ class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.Val
     """Music, speech and other sound, also of films."""
     MODALITY_TEXT: _Modality.ValueType  # 4
     """Novels, articles and other text."""
+    MODALITY_CONTAINER: _Modality.ValueType  # 5
+    """Archives, e-books with pictures, apps and other files that hold media, which are its parts."""
 
 class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
     """Kind of media."""
@@ -45,6 +47,8 @@ MODALITY_AUDIO: Modality.ValueType  # 2
 """Music, speech and other sound, also of films."""
 MODALITY_TEXT: Modality.ValueType  # 4
 """Novels, articles and other text."""
+MODALITY_CONTAINER: Modality.ValueType  # 5
+"""Archives, e-books with pictures, apps and other files that hold media, which are its parts."""
 Global___Modality: _TypeAlias = Modality  # noqa: Y015
 
 @_typing.final

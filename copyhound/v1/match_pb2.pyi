@@ -385,6 +385,8 @@ class Match(_message.Message):
     WORK_COVERAGE_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     LICENCE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    PART_COUNTS_FIELD_NUMBER: _builtins.int
     work: _builtins.str
     """`works/{uuid}`."""
     reference: _builtins.str
@@ -419,6 +421,18 @@ class Match(_message.Message):
     def licence(self) -> _work_pb2.Licence:
         """The licence that allows this use. Unset: none does."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartMatch]:
+        """Where the query is a container: which of its parts are copies of what, the most telling first; at most 50.
+        `probability` is then that of the whole, `signals` are those of the first part, `segments` and `regions` are
+        empty if there are more, and the coverages are shares of all parts. A match that has a part which is
+        probable enough for `min_probability` is returned, even if the whole is not.
+        """
+
+    @_builtins.property
+    def part_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartsFound]:
+        """How many parts were found, also those that `parts` leaves out; one for each kind of media."""
+
     def __init__(
         self,
         *,
@@ -435,14 +449,112 @@ class Match(_message.Message):
         work_coverage: _builtins.float = ...,
         action: _work_pb2.Action.ValueType = ...,
         licence: _work_pb2.Licence | None = ...,
+        parts: _abc.Iterable[Global___PartMatch] | None = ...,
+        part_counts: _abc.Iterable[Global___PartsFound] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["licence", b"licence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "external_id", b"external_id", "licence", b"licence", "owner", b"owner", "probability", b"probability", "query_coverage", b"query_coverage", "reference", b"reference", "regions", b"regions", "segments", b"segments", "signals", b"signals", "title", b"title", "work", b"work", "work_coverage", b"work_coverage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "external_id", b"external_id", "licence", b"licence", "owner", b"owner", "part_counts", b"part_counts", "parts", b"parts", "probability", b"probability", "query_coverage", b"query_coverage", "reference", b"reference", "regions", b"regions", "segments", b"segments", "signals", b"signals", "title", b"title", "work", b"work", "work_coverage", b"work_coverage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Match: _TypeAlias = Match  # noqa: Y015
+
+@_typing.final
+class PartMatch(_message.Message):
+    """A part of a container that holds a copy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_PART_FIELD_NUMBER: _builtins.int
+    MODALITY_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    FILENAME_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    QUERY_COVERAGE_FIELD_NUMBER: _builtins.int
+    WORK_COVERAGE_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    query_part: _builtins.str
+    """The part's name in the query, such as `assets/title.png`; of a container in it `book.epub!cover.jpg`."""
+    modality: _fingerprint_pb2.Modality.ValueType
+    """Kind of media."""
+    reference: _builtins.str
+    """`works/{uuid}/references/{uuid}`: the media item that it is a copy of."""
+    filename: _builtins.str
+    """The name of that item."""
+    probability: _builtins.float
+    """How sure it is that the part holds a copy of it, 0 to 1."""
+    query_coverage: _builtins.float
+    """Part of the part that the match covers, 0 to 1."""
+    work_coverage: _builtins.float
+    """Part of the reference that the match covers, 0 to 1."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """As in Match."""
+
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionPair]:
+        """As in Match."""
+
+    def __init__(
+        self,
+        *,
+        query_part: _builtins.str = ...,
+        modality: _fingerprint_pb2.Modality.ValueType = ...,
+        reference: _builtins.str = ...,
+        filename: _builtins.str = ...,
+        probability: _builtins.float = ...,
+        query_coverage: _builtins.float = ...,
+        work_coverage: _builtins.float = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
+        regions: _abc.Iterable[Global___RegionPair] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filename", b"filename", "modality", b"modality", "probability", b"probability", "query_coverage", b"query_coverage", "query_part", b"query_part", "reference", b"reference", "regions", b"regions", "segments", b"segments", "work_coverage", b"work_coverage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartMatch: _TypeAlias = PartMatch  # noqa: Y015
+
+@_typing.final
+class PartsFound(_message.Message):
+    """How many parts of one kind of media were found: `query_found` of `query_count` pictures, say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODALITY_FIELD_NUMBER: _builtins.int
+    QUERY_FOUND_FIELD_NUMBER: _builtins.int
+    QUERY_COUNT_FIELD_NUMBER: _builtins.int
+    WORK_FOUND_FIELD_NUMBER: _builtins.int
+    WORK_COUNT_FIELD_NUMBER: _builtins.int
+    modality: _fingerprint_pb2.Modality.ValueType
+    """Kind of media."""
+    query_found: _builtins.int
+    """Parts of the query that are copies of something in the work."""
+    query_count: _builtins.int
+    """Parts of the query."""
+    work_found: _builtins.int
+    """Media items of the work of which parts are copies."""
+    work_count: _builtins.int
+    """Media items of the work: those of the container of which most was found, or those that are in none."""
+    def __init__(
+        self,
+        *,
+        modality: _fingerprint_pb2.Modality.ValueType = ...,
+        query_found: _builtins.int = ...,
+        query_count: _builtins.int = ...,
+        work_found: _builtins.int = ...,
+        work_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["modality", b"modality", "query_count", b"query_count", "query_found", b"query_found", "work_count", b"work_count", "work_found", b"work_found"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartsFound: _TypeAlias = PartsFound  # noqa: Y015
 
 @_typing.final
 class Reason(_message.Message):
@@ -491,6 +603,7 @@ class MatchResponse(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PART_COUNT_FIELD_NUMBER: _builtins.int
     action: _work_pb2.Action.ValueType
     """What to do with the upload: the most severe action that a match asks for."""
     sequence: _builtins.int
@@ -507,6 +620,10 @@ class MatchResponse(_message.Message):
     """SHA-256 of the query's file, 32 bytes, where it was given or could be computed."""
     request_id: _builtins.str
     """The query's `request_id`."""
+    part_count: _builtins.int
+    """Where the query is a container: how many of its parts were looked up, each file once; what is too small or
+    too empty to say anything does not count.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why, at least one; those of matches that are not shown are among them."""
@@ -539,10 +656,11 @@ class MatchResponse(_message.Message):
         sha256: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        part_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "matches", b"matches", "modality", b"modality", "partial", b"partial", "partial_reasons", b"partial_reasons", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "sequence", b"sequence", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "matches", b"matches", "modality", b"modality", "part_count", b"part_count", "partial", b"partial", "partial_reasons", b"partial_reasons", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "sequence", b"sequence", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

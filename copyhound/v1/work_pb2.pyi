@@ -180,7 +180,7 @@ class Work(_message.Message):
     title: _builtins.str
     """For people: at most 1,000 characters."""
     reference_count: _builtins.int
-    """How many references it has."""
+    """How many references it has, parts of containers among them."""
     etag: _builtins.str
     """Changes with every change of the work. Send it back in UpdateWork or DeleteWork to be refused
     (ABORTED) if somebody else was faster. Empty in a request: no check.
@@ -197,7 +197,9 @@ class Work(_message.Message):
 
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reference]:
-        """Its media. Filled by CreateWork, GetWork and UpdateWork, empty in lists, one in UploadReference."""
+        """Its media. Filled by CreateWork, GetWork and UpdateWork, empty in lists, one in UploadReference. GetWork and
+        UpdateWork list the parts of containers too, each after the container.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -244,6 +246,8 @@ class Reference(_message.Message):
     BYTE_COUNT_FIELD_NUMBER: _builtins.int
     SCHEMES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    PART_COUNTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `works/{uuid}/references/{uuid}`."""
     filename: _builtins.str
@@ -254,6 +258,10 @@ class Reference(_message.Message):
     """SHA-256 of the file, 32 bytes. Empty where only fingerprints were given."""
     byte_count: _builtins.int
     """Size of the file in bytes; 0 where only fingerprints were given."""
+    container: _builtins.str
+    """Of a part of a container: the container, `works/{uuid}/references/{uuid}`. Its `filename` is that of the
+    container, `!`, and the part's name in it. Empty: it is no part.
+    """
     @_builtins.property
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the schemes that it has fingerprints of."""
@@ -261,6 +269,10 @@ class Reference(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
+
+    @_builtins.property
+    def part_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartCount]:
+        """Of a container: how many parts it has, by kind of media. Empty: it is none."""
 
     def __init__(
         self,
@@ -272,14 +284,42 @@ class Reference(_message.Message):
         byte_count: _builtins.int = ...,
         schemes: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        container: _builtins.str = ...,
+        part_counts: _abc.Iterable[Global___PartCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "create_time", b"create_time", "filename", b"filename", "modality", b"modality", "name", b"name", "schemes", b"schemes", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "container", b"container", "create_time", b"create_time", "filename", b"filename", "modality", b"modality", "name", b"name", "part_counts", b"part_counts", "schemes", b"schemes", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reference: _TypeAlias = Reference  # noqa: Y015
+
+@_typing.final
+class PartCount(_message.Message):
+    """Parts of one kind of media in a container."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODALITY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    modality: _fingerprint_pb2.Modality.ValueType
+    """Kind of media."""
+    count: _builtins.int
+    """How many there are: media that say something, each file once."""
+    def __init__(
+        self,
+        *,
+        modality: _fingerprint_pb2.Modality.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "modality", b"modality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartCount: _TypeAlias = PartCount  # noqa: Y015
 
 @_typing.final
 class CreateWorkRequest(_message.Message):

@@ -122,7 +122,7 @@ class WorkServiceServicer:
 
     def UploadReference(self, request_iterator, context):
         """Streams one reference of any size; creates its work in the same step when the header asks for it.
-        A work has at most 10,000 references.
+        A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

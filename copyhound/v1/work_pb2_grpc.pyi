@@ -50,7 +50,7 @@ class WorkServiceStub:
     """Deletes a work and erases its fingerprints. No later query finds it."""
     UploadReference: _grpc.StreamUnaryMultiCallable[_work_pb2.UploadReferenceRequest, _work_pb2.UploadReferenceResponse]
     """Streams one reference of any size; creates its work in the same step when the header asks for it.
-    A work has at most 10,000 references.
+    A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
     """
     BatchCreateWorks: _grpc.UnaryUnaryMultiCallable[_work_pb2.BatchCreateWorksRequest, _work_pb2.BatchCreateWorksResponse]
     """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others."""
@@ -80,7 +80,7 @@ class WorkServiceAsyncStub(WorkServiceStub):
     """Deletes a work and erases its fingerprints. No later query finds it."""
     UploadReference: _aio.StreamUnaryMultiCallable[_work_pb2.UploadReferenceRequest, _work_pb2.UploadReferenceResponse]  # type: ignore[assignment]
     """Streams one reference of any size; creates its work in the same step when the header asks for it.
-    A work has at most 10,000 references.
+    A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
     """
     BatchCreateWorks: _aio.UnaryUnaryMultiCallable[_work_pb2.BatchCreateWorksRequest, _work_pb2.BatchCreateWorksResponse]  # type: ignore[assignment]
     """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others."""
@@ -143,7 +143,7 @@ class WorkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_work_pb2.UploadReferenceResponse, _abc.Awaitable[_work_pb2.UploadReferenceResponse]]:
         """Streams one reference of any size; creates its work in the same step when the header asks for it.
-        A work has at most 10,000 references.
+        A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
         """
 
     @_abc_1.abstractmethod

@@ -5,10 +5,10 @@ from typing import BinaryIO
 
 from lxml import etree
 
+from indexers.archive import Archive
 from indexers.errors import DamagedMediaError
 from indexers.modality import MediaLimits
 from indexers.text import xml
-from indexers.text.archive import Archive
 
 _KIND = "DOCX"
 _BYTES_PER_CHARACTER = 40

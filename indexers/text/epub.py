@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from indexers.archive import Archive
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import MediaLimits
 from indexers.text import html, xml
-from indexers.text.archive import Archive
 
 _KIND = "EPUB"
 _BYTES_PER_CHARACTER = 16

@@ -24,7 +24,7 @@ def prepare() -> None:
     """Read a small document, so that whatever pypdf loads late is loaded; let it log nothing."""
     logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
     document = io.BytesIO()
-    with _quietly():
+    with quietly():
         writer = pypdf.PdfWriter()
         page = writer.add_blank_page(100, 100)
         font = DictionaryObject(
@@ -53,23 +53,12 @@ def read(source: BinaryIO, limits: MediaLimits) -> Iterator[str]:
     """
     if limits.max_characters < 1:
         raise MediaLimitError("no text is allowed: raise the limit")
-    size = source.seek(0, 2)
-    source.seek(max(0, size - _END_WITHIN))
-    if b"%%EOF" not in source.read():
-        raise DamagedMediaError("the PDF is cut off: send the whole file")
-    source.seek(0)
-    with _as_media_errors(), _quietly():
-        document = pypdf.PdfReader(source, strict=False)
-        if document.is_encrypted:
-            _unlock(document)
-        count = len(document.pages)
-    if count > _MAX_PAGES:
-        raise MediaLimitError(f"the PDF has more than {_MAX_PAGES} pages: send it in parts")
+    document = opened(source)
     first: MediaError | None = None
     found = False
-    for number in range(count):
+    for number in range(len(document.pages)):
         try:
-            with _as_media_errors(), _quietly():
+            with as_media_errors(), quietly():
                 text = document.pages[number].extract_text()
         except DamagedMediaError as error:
             first = first or error
@@ -79,6 +68,29 @@ def read(source: BinaryIO, limits: MediaLimits) -> Iterator[str]:
             found = True
     if first and not found:
         raise first
+
+
+def opened(source: BinaryIO) -> pypdf.PdfReader:
+    """Open a document.
+
+    Raises:
+        DamagedMediaError: If the file is cut off or broken.
+        MediaLimitError: If it has too many pages.
+        UnsupportedMediaError: If it needs a password.
+    """
+    size = source.seek(0, 2)
+    source.seek(max(0, size - _END_WITHIN))
+    if b"%%EOF" not in source.read():
+        raise DamagedMediaError("the PDF is cut off: send the whole file")
+    source.seek(0)
+    with as_media_errors(), quietly():
+        document = pypdf.PdfReader(source, strict=False)
+        if document.is_encrypted:
+            _unlock(document)
+        count = len(document.pages)
+    if count > _MAX_PAGES:
+        raise MediaLimitError(f"the PDF has more than {_MAX_PAGES} pages: send it in parts")
+    return document
 
 
 def _unlock(document: pypdf.PdfReader) -> None:
@@ -92,14 +104,15 @@ def _unlock(document: pypdf.PdfReader) -> None:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
+    """Keep the warnings of pypdf back."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 @contextmanager
-def _as_media_errors() -> Iterator[None]:
+def as_media_errors() -> Iterator[None]:
     """Turn whatever pypdf raises on broken bytes into a `MediaError`."""
     try:
         yield

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import BinaryIO
 
+from indexers import archive
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
-from indexers.text import archive, encodings, plain
+from indexers.text import encodings, plain
 
 FORMATS = ("plain text", "Markdown", "HTML", "EPUB", "PDF", "DOCX")
 """What can be read, as users call it."""
@@ -71,7 +72,7 @@ def sniff(head: bytes) -> str | None:
     """
     if head.startswith(_LOCAL_HEADER):
         return _sniff_parts(head)
-    if b"%PDF-" in head[:_PDF_WITHIN]:
+    if sniff_pdf(head):
         return "pdf"
     encoding = encodings.detect(head)
     if encoding is None:
@@ -81,6 +82,11 @@ def sniff(head: bytes) -> str | None:
     if _NOT_FOR_READING.match(text):
         return None
     return "html" if _HTML.match(text) else "text"
+
+
+def sniff_pdf(head: bytes) -> bool:
+    """Tell whether a file is a PDF, some bytes before whose header readers allow."""
+    return b"%PDF-" in head[:_PDF_WITHIN]
 
 
 def _sniff_parts(head: bytes) -> str | None:

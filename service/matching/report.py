@@ -42,9 +42,13 @@ def covering(matches: Iterable[Match], selection: Selection) -> tuple[Match, ...
 
 
 def page(matches: Iterable[Match], selection: Selection) -> tuple[Match, ...]:
-    """The matches that are returned: probable enough, and no more than were asked for."""
-    probable = [match for match in matches if match.probability >= selection.min_probability]
+    """The matches that are returned: probable enough, they or a part, and no more than were asked for."""
+    probable = [match for match in matches if _surest(match) >= selection.min_probability]
     return tuple(probable[: selection.page_size])
+
+
+def _surest(match: Match) -> float:
+    return max((match.probability, *(part.probability for part in match.parts)))
 
 
 def _rank(match: Match) -> tuple[float, float, str]:

@@ -19,12 +19,14 @@ from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric
 from indexers.modality import AlignedRegion, AlignedSegment, Box, MediaLimits, Role
 from service.domain import (
+    CONTAINER,
     Action,
     Licence,
     Match,
     MatchReport,
     NewReference,
     NewWork,
+    PartMatch,
     Policy,
     Reference,
     Work,
@@ -49,6 +51,7 @@ _MODALITIES = {
     fingerprint_pb2.MODALITY_IMAGE: "image",
     fingerprint_pb2.MODALITY_AUDIO: "audio",
     fingerprint_pb2.MODALITY_TEXT: "text",
+    fingerprint_pb2.MODALITY_CONTAINER: CONTAINER,
 }
 _MODALITY_CODES = {name: code for code, name in _MODALITIES.items()}
 
@@ -325,6 +328,13 @@ def reference_message(reference: Reference) -> work_pb2.Reference:
         byte_count=reference.byte_count,
         schemes=reference.schemes,
         create_time=timestamp(reference.created_at),
+        container=""
+        if reference.container_id is None
+        else reference_name(reference.work_id, reference.container_id),
+        part_counts=[
+            work_pb2.PartCount(modality=modality_code(modality), count=count)
+            for modality, count in sorted(reference.part_counts.items())
+        ],
     )
 
 
@@ -457,6 +467,7 @@ def report_message(report: MatchReport, request_id: str) -> match_pb2.MatchRespo
         sha256=report.sha256 or b"",
         request_id=request_id,
         create_time=timestamp(report.created_at),
+        part_count=report.part_count,
     )
 
 
@@ -468,26 +479,49 @@ def _match_message(match: Match) -> match_pb2.Match:
         external_id=match.work.external_id or "",
         title=match.work.title,
         probability=match.probability,
-        signals=_signal_messages(match.reference.modality, match.signals),
+        signals=_signal_messages(match.signals),
         segments=[_segment_message(segment) for segment in match.segments],
         regions=[_region_message(region) for region in match.regions],
         query_coverage=match.query_coverage,
         work_coverage=match.work_coverage,
         action=action_code(match.action),
         licence=None if match.licence is None else _licence_message(match.licence),
+        parts=[_part_message(match.work.id, part) for part in match.parts],
+        part_counts=[
+            match_pb2.PartsFound(
+                modality=modality_code(one.modality),
+                query_found=one.query_found,
+                query_count=one.query_count,
+                work_found=one.work_found,
+                work_count=one.work_count,
+            )
+            for one in match.part_counts
+        ],
     )
 
 
-def comparison_message(
-    comparison: Comparison, modality: str, explanation: Iterable[str]
-) -> match_pb2.CompareMediaResponse:
+def _part_message(work_id: UUID, part: PartMatch) -> match_pb2.PartMatch:
+    return match_pb2.PartMatch(
+        query_part=part.name,
+        modality=modality_code(part.modality),
+        reference=reference_name(work_id, part.reference.id),
+        filename=part.reference.filename,
+        probability=part.probability,
+        query_coverage=part.query_coverage,
+        work_coverage=part.work_coverage,
+        segments=[_segment_message(segment) for segment in part.segments],
+        regions=[_region_message(region) for region in part.regions],
+    )
+
+
+def comparison_message(comparison: Comparison, explanation: Iterable[str]) -> match_pb2.CompareMediaResponse:
     """How two media items relate."""
     alignment = comparison.alignment
     if alignment is None:
         return match_pb2.CompareMediaResponse(explanation=explanation)
     return match_pb2.CompareMediaResponse(
         probability=comparison.probability,
-        signals=_signal_messages(modality, alignment.signals),
+        signals=_signal_messages(alignment.signals),
         segments=[_segment_message(segment) for segment in alignment.segments],
         regions=[_region_message(region) for region in alignment.regions],
         query_coverage=alignment.query_coverage,
@@ -496,8 +530,8 @@ def comparison_message(
     )
 
 
-def _signal_messages(modality: str, signals: Mapping[str, float]) -> list[match_pb2.Signal]:
-    units = registry.by_name(modality).signal_units
+def _signal_messages(signals: Mapping[str, float]) -> list[match_pb2.Signal]:
+    units = {name: unit for one in registry.modalities() for name, unit in one.signal_units.items()}
     return [
         match_pb2.Signal(name=name, value=value, unit=units.get(name, "")) for name, value in signals.items()
     ]

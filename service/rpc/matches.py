@@ -8,8 +8,9 @@ import structlog
 from google.rpc import status_pb2
 
 from copyhound.v1 import match_pb2, match_pb2_grpc
+from indexers import containers
 from indexers.modality import Role
-from service.domain import MatchReport
+from service.domain import CONTAINER, MatchReport
 from service.errors import InvalidRequestError
 from service.inquiry import Options
 from service.matcher import Comparison, Matcher, Query
@@ -23,6 +24,11 @@ from service.rpc.state import StateReader
 from service.rpc.uploads import Spooler, Upload, first_message
 from service.rpc.works import check_head
 from service.store import Store
+
+_COMPARE_PARTS = (
+    "is a container of many items: match it, which tells which part corresponds to which reference, and "
+    "compare such a pair"
+)
 
 
 class MatchService(match_pb2_grpc.MatchServiceServicer):
@@ -99,7 +105,7 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         if a.modality != b.modality:
             raise InvalidRequestError("b", f"is {b.modality}, but a is {a.modality}; compare like with like")
         comparison = await self._matcher.compare(a, b)
-        return convert.comparison_message(comparison, a.modality or "", _explanation(comparison))
+        return convert.comparison_message(comparison, _explanation(comparison))
 
     async def GetIndexState(
         self, request: match_pb2.GetIndexStateRequest, context: Context
@@ -171,6 +177,9 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         match side.WhichOneof("side"):
             case "media":
                 convert.read_text(side.media.filename, f"{field}.media.filename", 255)
+                modality = _comparable(
+                    side.media.content[: containers.HEAD_BYTES], modality, f"{field}.media"
+                )
                 return Query.of(await self._media.read(side.media, role, modality, f"{field}.media", caller))
             case "fingerprints":
                 return convert.read_fingerprints(side.fingerprints, f"{field}.fingerprints", role, modality)
@@ -183,6 +192,8 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
     def _registered(self, name: str, field: str, caller: Caller) -> Query:
         work_id, reference_id = convert.read_reference_name(name, f"{field}.reference")
         reference = self._store.get_references([reference_id]).get(reference_id)
+        if reference is not None and reference.modality == CONTAINER and reference.work_id == work_id:
+            raise InvalidRequestError(f"{field}.reference", _COMPARE_PARTS)
         work = self._store.get_works([work_id]).get(work_id)
         stored = self._store.fingerprints([reference_id]).get(reference_id)
         if (
@@ -194,6 +205,16 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         ):
             raise not_found("reference", name)
         return Query(reference.modality, stored, reference.sha256)
+
+
+def _comparable(head: bytes, modality: str | None, field: str) -> str | None:
+    """As what kind of media a file is compared; None: it will be detected. Of documents the text is."""
+    kind = containers.kind_of(head) if modality in (None, CONTAINER) else None
+    if modality is None and kind in containers.DOCUMENTS:
+        return "text"
+    if kind is not None or modality == CONTAINER:
+        raise InvalidRequestError(field, _COMPARE_PARTS)
+    return modality
 
 
 def _bind_request_id(request_id: str) -> str:

@@ -14,10 +14,11 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from copyhound.v1 import fingerprint_pb2, work_pb2, work_pb2_grpc
-from indexers import registry
+from indexers import containers, registry
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import Role
 from service.catalogue import Catalogue
+from service.containers import new_reference
 from service.domain import ImportRow, NewReference, NewWork, RowState, StoredResponse, Work
 from service.errors import (
     InvalidRequestError,
@@ -178,7 +179,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             if answer is not None:
                 return answer
             read = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE, modality))
-        reference = _reference(filename, read)
+        reference = new_reference(filename, read)
         return await self._write_once(
             caller, request_id, digest, kind, lambda transaction: add(transaction, reference)
         )
@@ -249,7 +250,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 return await self._media.read(item, Role.REFERENCE, None, f"media[{i}]", caller)
 
         reads = await asyncio.gather(*(read(i, item) for i, item in enumerate(media)))
-        return [_reference(name, read) for name, read in zip(names, reads, strict=True)]
+        return [new_reference(name, read) for name, read in zip(names, reads, strict=True)]
 
     async def _kept(self, caller: Caller, request_id: str) -> StoredResponse | None:
         """What a request id was answered with."""
@@ -302,9 +303,10 @@ def _repeated(kept: StoredResponse, digest: bytes, kind: type[M]) -> M:
 def check_head(modality: str | None, head: bytes) -> None:
     """Refuse a file by its first bytes, before the rest of it arrives: if it is empty, or of unknown kind.
 
-    Where the caller names the kind, as for the sound of a film, reading it will tell.
+    Containers pass: what is in them is seen when all of it is there. Where the caller names the kind, as for
+    the sound of a film, reading it will tell.
     """
-    if head and modality is not None:
+    if head and (modality is not None or containers.kind_of(head) is not None):
         return
     try:
         registry.detect(head)
@@ -373,10 +375,6 @@ def _import_row(number: int, item: work_pb2.ImportItem, caller: Caller) -> Impor
 def _printable(text: str) -> str:
     """A text as an error may show it, and any database store it."""
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def _reference(filename: str, read: ReadMedia) -> NewReference:
-    return NewReference(filename, read.modality, read.sha256, read.byte_count, read.fingerprints)
 
 
 def _digest(request: Message, *more: bytes) -> bytes:

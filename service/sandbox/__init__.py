@@ -8,6 +8,6 @@ from service.sandbox.pool import Pool
 from service.sandbox.process import ForkServer
 from service.sandbox.spool import spool
 from service.sandbox.vouch import digest_of, vouched
-from service.sandbox.wire import ReadMedia
+from service.sandbox.wire import Listing, ReadMedia
 
-__all__ = ["ForkServer", "Pool", "ReadMedia", "digest_of", "spool", "vouched"]
+__all__ = ["ForkServer", "Listing", "Pool", "ReadMedia", "digest_of", "spool", "vouched"]

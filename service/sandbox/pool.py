@@ -3,10 +3,11 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import structlog
 
+from indexers.containers import Part
 from indexers.modality import MediaLimits, Role
 from indexers.networks import UserNetwork
 from service.errors import BusyError, StartupError, UnreadableMediaError
@@ -25,6 +26,9 @@ _RESTART_SECONDS = 1.0
 """Pause after a worker could not be started."""
 
 log = structlog.get_logger()
+
+A = TypeVar("A", ReadMedia, wire.Listing)
+"""What a worker answers where it does not refuse."""
 
 
 def _cores() -> int:
@@ -88,7 +92,7 @@ class Pool:
         self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
         self._waiting = 0
         self._closing = False
-        self._reading: set[asyncio.Task[ReadMedia]] = set()
+        self._reading: set[asyncio.Task[Any]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._stopping: set[asyncio.Task[None]] = set()
 
@@ -116,6 +120,20 @@ class Pool:
             ) from failures[0]
 
     @property
+    def workers(self) -> int:
+        """Number of workers."""
+        return self._count
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more items."""
+        return self._closing
+
+    def seconds(self, byte_count: int) -> float:
+        """How long reading an item of this size may take."""
+        return self._limit.of(byte_count)
+
+    @property
     def waiting(self) -> int:
         """Number of items that wait for their turn."""
         return self._waiting
@@ -126,6 +144,7 @@ class Pool:
         *,
         role: Role,
         modality: str | None = None,
+        part: Part | None = None,
         consider: Callable[[ReadMedia], Awaitable[bool]] = _all_stages,
     ) -> ReadMedia:
         """Read a media item in the next worker that is free.
@@ -137,7 +156,8 @@ class Pool:
             media: A file with a descriptor: `spool` makes one of bytes. The worker reads the file from its
                 beginning and cannot change it; its position here does not move.
             role: What the fingerprints are for.
-            modality: Kind of media; None: detect it.
+            modality: Kind of media; None: detect it, or take that of `part`.
+            part: One that `list_parts` gave: that part is read; None: the file itself.
             consider: Given what each stage found, tells whether the next one is wanted. The worker waits for
                 it. What it raises ends the reading.
 
@@ -148,15 +168,54 @@ class Pool:
             UnreadableMediaError: If the item cannot be read; `reason` says why.
             BusyError: If too many items wait already, or the pool closes.
         """
+        request = wire.Request(role, modality, self._limits)
+        if part is not None:
+            request = wire.Request(role, part.modality, self._limits, part.place, part.byte_count)
+
+        async def converse(worker: WorkerProcess, descriptor: int) -> ReadMedia | wire.Refusal:
+            seconds = self._seconds(descriptor, request.byte_count)
+            return await self._stages(worker, request, descriptor, consider, seconds)
+
+        return await self._in_turn(media, converse, request.byte_count)
+
+    async def list_parts(self, media: BinaryIO) -> wire.Listing:
+        """List what is in a container, in the next worker that is free; as `read`.
+
+        Raises:
+            UnreadableMediaError: If it cannot be opened, or holds nothing that can be read.
+            BusyError: If too many items wait already, or the pool closes.
+        """
+        request = wire.ListRequest(self._limits)
+
+        async def converse(worker: WorkerProcess, descriptor: int) -> wire.Listing | wire.Refusal:
+            timer = self._killing(worker, self._seconds(descriptor))
+            try:
+                answer = await worker.ask(wire.pack_request(request), descriptor)
+            finally:
+                timer.cancel()
+            return wire.unpack_listing(*answer, request)
+
+        return await self._in_turn(media, converse)
+
+    def _seconds(self, descriptor: int, byte_count: int = 0) -> float:
+        """How long reading may take a file, or an item of this size in it."""
+        return self._limit.of(max(os.fstat(descriptor).st_size, byte_count))
+
+    async def _in_turn(
+        self,
+        media: BinaryIO,
+        converse: Callable[[WorkerProcess, int], Awaitable[A | wire.Refusal]],
+        byte_count: int = 0,
+    ) -> A:
+        """Talk to the next worker that is free about a file."""
         worker = await self._turn()
         try:
             descriptor = os.open(f"/dev/fd/{media.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         except BaseException:
             self._idle.put_nowait(worker)
             raise
-        request = wire.Request(role, modality, self._limits)
-        seconds = self._limit.of(os.fstat(descriptor).st_size)
-        task = asyncio.create_task(self._read_in(worker, request, descriptor, consider, seconds))
+        seconds = self._seconds(descriptor, byte_count)
+        task = asyncio.create_task(self._talk(worker, converse(worker, descriptor), seconds))
         self._reading.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -197,16 +256,11 @@ class Pool:
             self._replace(worker, died=True)
         raise BusyError("the server is stopping: try another one, or again later")
 
-    async def _read_in(
-        self,
-        worker: WorkerProcess,
-        request: wire.Request,
-        descriptor: int,
-        consider: Callable[[ReadMedia], Awaitable[bool]],
-        seconds: float,
-    ) -> ReadMedia:
+    async def _talk(
+        self, worker: WorkerProcess, conversation: Awaitable[A | wire.Refusal], seconds: float
+    ) -> A:
         try:
-            answer = await self._stages(worker, request, descriptor, consider, seconds)
+            answer = await conversation
         except WorkerDiedError as death:
             self._on_death(death.cause)
             _keep(self._starting, self._start_worker())
@@ -259,11 +313,16 @@ class Pool:
         asked: Awaitable[tuple[bytes, bytes]],
         seconds: float,
     ) -> ReadMedia | wire.Refusal:
-        timer = asyncio.get_running_loop().call_later(seconds, worker.kill, TIMEOUT)
+        timer = self._killing(worker, seconds)
         try:
             return wire.unpack_answer(*await asked, request, stage)
         finally:
             timer.cancel()
+
+    @staticmethod
+    def _killing(worker: WorkerProcess, seconds: float) -> asyncio.TimerHandle:
+        """End a worker after some time, unless that is cancelled."""
+        return asyncio.get_running_loop().call_later(seconds, worker.kill, TIMEOUT)
 
     def _release(self, worker: WorkerProcess) -> None:
         """Let it take the next item, or replace it for its age."""
@@ -299,7 +358,7 @@ class Pool:
             self._forks, memory_mb=self._memory_mb, limit=self._limit, network=self._network
         )
 
-    def _forget(self, task: asyncio.Task[ReadMedia]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         """Drop a finished item; nobody may be left to look at its error."""
         self._reading.discard(task)
         task.exception()

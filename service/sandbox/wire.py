@@ -7,7 +7,8 @@ length is bounded before anything of that length is read, and every value is che
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexers import registry
+from indexers.containers import MAX_DEPTH, Part
 from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import MediaLimits, Role
@@ -33,6 +35,9 @@ MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 """1.5 million PDQ descriptors, or five million keys of passages, with their spans."""
 
 MAX_MESSAGE_CHARACTERS = 1000
+_LONGEST_NAME = 1000
+_LONGEST_WORD = 40
+"""Of what a worker calls things."""
 
 READY = b"\x01"
 """What a worker sends once, when it can take requests."""
@@ -75,11 +80,37 @@ class Request:
 
     Attributes:
         modality: Its name; None: detect it.
+        place: Where in the file, which is a container, the item is; None: it is the file.
+        byte_count: Size of the item, as far as that is known: it decides how long reading it may take.
     """
 
     role: Role
     modality: str | None
     limits: MediaLimits
+    place: tuple[int, ...] | None = None
+    byte_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Asks what is in a container; the file travels as a descriptor beside it."""
+
+    limits: MediaLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is in a container.
+
+    Attributes:
+        kind: What users call it, such as ``ZIP``.
+        parts: In its order; at least one.
+        left_out: How many entries are none, though they might, by why.
+    """
+
+    kind: str
+    parts: tuple[Part, ...]
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +131,14 @@ class ReadMedia:
 
     Attributes:
         modality: Such as ``image``.
-        fingerprints: At most one for each scheme of the modality.
+        fingerprints: At most one for each scheme of the modality; none of a container.
         sha256: Digest of the file, 32 bytes.
         byte_count: Size of the file.
         decode_seconds: CPU seconds that the digest and decoding took.
         fingerprint_seconds: CPU seconds that fingerprinting took.
         more: Whether there is another stage.
+        weight: Of a part of a container: how much it says; see `indexers.containers.worth`.
+        parts: Of a container: what it holds, each file once. No worker says so; see `service.containers`.
     """
 
     modality: str
@@ -115,6 +148,8 @@ class ReadMedia:
     decode_seconds: float
     fingerprint_seconds: float
     more: bool = False
+    weight: float = 1.0
+    parts: tuple[tuple[Part, "ReadMedia"], ...] = ()
 
     def followed_by(self, later: "ReadMedia") -> "ReadMedia":
         """This stage and the next as one."""
@@ -146,21 +181,64 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
     return header, payload
 
 
-def pack_request(request: Request) -> bytes:
+def pack_request(request: Request | ListRequest) -> bytes:
     """Return a request as a message without payload."""
-    return pack({"role": request.role, "modality": request.modality, "limits": asdict(request.limits)})
+    return pack(asdict(request))
 
 
-def unpack_request(text: bytes) -> Request:
+def unpack_request(text: bytes) -> Request | ListRequest:
     """Read a request; the service is trusted."""
     header = json.loads(text)
-    return Request(Role(header["role"]), header["modality"], MediaLimits(**header["limits"]))
+    limits = MediaLimits(**header["limits"])
+    if "role" not in header:
+        return ListRequest(limits)
+    place = header["place"]
+    return Request(
+        Role(header["role"]),
+        header["modality"],
+        limits,
+        None if place is None else tuple(place),
+        header["byte_count"],
+    )
 
 
 def pack_refusal(error: MediaError | MemoryError) -> bytes:
     """Return an error as a message without payload."""
     text = str(error) or "reading it takes more memory than allowed: send a smaller file"
     return pack({"reason": Failure.of(error), "message": text[:MAX_MESSAGE_CHARACTERS]})
+
+
+def pack_listing(kind: str, parts: Sequence[Part], left_out: Mapping[str, int]) -> bytes:
+    """Return what is in a container as a message, whose payload lists the parts."""
+    listed = [[part.name, part.modality, part.byte_count, part.place] for part in parts]
+    text = json.dumps(listed, separators=(",", ":")).encode()
+    return pack({"kind": kind, "left_out": dict(left_out)}, [text])
+
+
+def unpack_listing(text: bytes, payload: bytes, request: ListRequest) -> Listing | Refusal:
+    """Read a worker's answer to a request for a list.
+
+    Raises:
+        WireError: If anything about it is not as it must be.
+    """
+    with _checked():
+        header = json.loads(text)
+        if "reason" in header:
+            return _refusal(header)
+        parts = tuple(_part(*described) for described in json.loads(payload))
+        if not 0 < len(parts) <= request.limits.max_parts:
+            raise WireError(f"a container with {len(parts)} parts")
+        left_out = {str(why)[:_LONGEST_WORD]: int(_number(n)) for why, n in header["left_out"].items()}
+        return Listing(str(header["kind"])[:_LONGEST_WORD], parts, left_out)
+
+
+def _part(name: object, modality: object, byte_count: object, place: Sequence[object]) -> Part:
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise WireError("a part's name that cannot be shown")
+    if not 0 < len(place) <= MAX_DEPTH + 1 or not all(type(step) is int for step in place):
+        raise WireError("a part that is nowhere")
+    known = registry.by_name(str(modality)).name
+    return Part(name, known, int(_number(byte_count)), tuple(int(str(step)) for step in place))
 
 
 def pack_media(media: ReadMedia) -> bytes:
@@ -173,6 +251,7 @@ def pack_media(media: ReadMedia) -> bytes:
         "decode_seconds": media.decode_seconds,
         "fingerprint_seconds": media.fingerprint_seconds,
         "more": media.more,
+        "weight": media.weight,
         "fingerprints": [
             {
                 "scheme": fingerprint.scheme.id,
@@ -200,15 +279,25 @@ def unpack_answer(text: bytes, payload: bytes, request: Request, stage: int = 1)
     Raises:
         WireError: If anything about it is not as it must be.
     """
-    try:
+    with _checked():
         header = json.loads(text)
-        if "reason" in header:
-            return Refusal(Failure(header["reason"]), str(header["message"])[:MAX_MESSAGE_CHARACTERS])
-        return _media(header, memoryview(payload), request, stage)
+        return _refusal(header) if "reason" in header else _media(header, memoryview(payload), request, stage)
+
+
+def _refusal(header: Header) -> Refusal:
+    return Refusal(Failure(header["reason"]), str(header["message"])[:MAX_MESSAGE_CHARACTERS])
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Turn whatever an answer that makes no sense leads to into a WireError."""
+    try:
+        yield
     except (
         ValueError,
         KeyError,
         TypeError,
+        AttributeError,
         RecursionError,
         MediaError,
     ) as error:  # FingerprintError is a ValueError
@@ -243,6 +332,7 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
         byte_count=int(_number(header["byte_count"])),
         decode_seconds=_number(header["decode_seconds"]),
         fingerprint_seconds=_number(header["fingerprint_seconds"]),
+        weight=_number(header["weight"]),
         more=header["more"] is True and request.role is Role.QUERY and stage < len(modality.stages),
     )
 

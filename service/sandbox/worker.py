@@ -13,17 +13,18 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from io import BufferedReader
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
 
+from indexers import containers as container_files
 from indexers import registry
+from indexers.containers import Container, Watched
 from indexers.errors import MediaError, ModelError
 from indexers.image import ImageModality
-from indexers.modality import Role
+from indexers.modality import MediaLimits, Role
 from indexers.networks import UserNetwork
 from service.sandbox import confine, wire
 
@@ -64,11 +65,46 @@ def _serve_all(channel: socket.socket, memory_mb: int, limit: confine.TimeLimit)
     """Give up what is not needed, and serve until the socket is closed."""
     confine.confine(memory_bytes=memory_mb * 1024 * 1024)
     channel.sendall(wire.READY)
+    containers = _Containers()
     while (received := _receive(channel)) is not None:
         request, descriptor = received
-        confine.limit_cpu(limit.of(os.fstat(descriptor).st_size))
         with os.fdopen(descriptor, "rb") as media:
-            _serve(channel, media, request)
+            size = os.fstat(descriptor).st_size
+            if isinstance(request, wire.Request):
+                size = max(size, request.byte_count)
+            confine.limit_cpu(limit.of(size))
+            _serve(channel, media, request, containers)
+
+
+class _Containers:
+    """Keeps the container whose parts are read one after another open; whatever else comes, lets go of it."""
+
+    def __init__(self) -> None:
+        self._open: tuple[tuple[int, int], BinaryIO, Container] | None = None
+
+    def of(self, media: BinaryIO, limits: MediaLimits) -> Container:
+        """The container that a file is.
+
+        Raises:
+            MediaError: If it cannot be opened.
+        """
+        status = os.fstat(media.fileno())
+        file = status.st_dev, status.st_ino  # as long as it is open, no other file has them
+        if self._open is None or self._open[0] != file:
+            self.close()
+            kept = os.fdopen(os.dup(media.fileno()), "rb")
+            try:
+                self._open = file, kept, Container(kept, limits)
+            except BaseException:
+                kept.close()
+                raise
+        return self._open[2]
+
+    def close(self) -> None:
+        """Let go."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
 
 def _warm_up() -> None:
@@ -79,9 +115,10 @@ def _warm_up() -> None:
     for modality in registry.modalities():
         modality.load()
         modality.prepare()
+    container_files.prepare()
 
 
-def _receive(channel: socket.socket) -> tuple[wire.Request, int] | None:
+def _receive(channel: socket.socket) -> tuple[wire.Request | wire.ListRequest, int] | None:
     """Return the next request and its file; None when the service has closed the socket."""
     prefix, descriptors, _, _ = socket.recv_fds(channel, wire.PREFIX.size, 1)
     if not prefix:
@@ -90,10 +127,24 @@ def _receive(channel: socket.socket) -> tuple[wire.Request, int] | None:
     return wire.unpack_request(channel.recv(length, socket.MSG_WAITALL)), descriptors[0]
 
 
-def _serve(channel: socket.socket, media: BufferedReader, request: wire.Request) -> None:
-    """Answer a request, stage by stage, as long as the service wants to know more."""
+def _serve(
+    channel: socket.socket,
+    media: BinaryIO,
+    request: wire.Request | wire.ListRequest,
+    containers: _Containers,
+) -> None:
+    """Answer a request, of an item stage by stage, as long as the service wants to know more."""
     try:
-        for read in _stages(media, request):
+        if isinstance(request, wire.ListRequest):
+            container = containers.of(media, request.limits)
+            channel.sendall(wire.pack_listing(container.kind, container.parts(), container.left_out))
+            return
+        item = media
+        if request.place is None:
+            containers.close()
+        else:
+            item = containers.of(media, request.limits).content(request.place)
+        for read in _stages(item, request):
             channel.sendall(wire.pack_media(read))
             if read.more and channel.recv(1) != wire.GO_ON:
                 return
@@ -101,15 +152,17 @@ def _serve(channel: socket.socket, media: BufferedReader, request: wire.Request)
         channel.sendall(wire.pack_refusal(error))
 
 
-def _stages(media: BufferedReader, request: wire.Request) -> Iterator[wire.ReadMedia]:
+def _stages(media: BinaryIO, request: wire.Request) -> Iterator[wire.ReadMedia]:
     started = _cpu_seconds()
-    sha256 = hashlib.file_digest(media, "sha256").digest()
+    sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
     byte_count = media.tell()
     media.seek(0)
     head = media.read(_HEAD_BYTES)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
     decoding = _cpu_seconds() - started
-    segments = _Clocked(modality.decode(media, request.limits))
+    decoded = modality.decode(media, request.limits)
+    watched = None if request.place is None else Watched(decoded, modality.name)
+    segments = _Clocked(watched or decoded)
     last = len(modality.stages) if request.role is Role.QUERY else 1
     stages = modality.fingerprint(segments, request.role)
     for number, fingerprints in enumerate(stages, 1):
@@ -122,6 +175,7 @@ def _stages(media: BufferedReader, request: wire.Request) -> Iterator[wire.ReadM
             decode_seconds=decoding,
             fingerprint_seconds=_cpu_seconds() - started - decoding,
             more=number < last,
+            weight=watched.weight if watched else 1.0,
         )
         started, decoding, segments.seconds = _cpu_seconds(), 0.0, 0.0
 

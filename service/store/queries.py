@@ -2,7 +2,9 @@
 
 import heapq
 import json
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -29,7 +31,7 @@ from sqlalchemy import (
 )
 
 from indexers.fingerprint import Fingerprint, Scheme
-from service.domain import Counts, DescriptorOwner, IndexChange, Reference, Work
+from service.domain import CONTAINER, Counts, DescriptorOwner, Holding, IndexChange, Reference, Work
 from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
 from service.store.schema import counters, fingerprints, removals, schemes, work_references, works
 
@@ -67,8 +69,17 @@ _REFERENCES_OF_OWNER_BY_SHA256 = _REFERENCES_BY_SHA256.join(
     works, works.c.id == work_references.c.work_id
 ).where(works.c.owner == bindparam("owner"))
 _REFERENCE_IN_WORK = _REFERENCES.where(
-    work_references.c.sha256 == bindparam("sha256"), work_references.c.work_id == bindparam("work_id")
+    work_references.c.sha256 == bindparam("sha256"),
+    work_references.c.work_id == bindparam("work_id"),
+    work_references.c.container_id.is_(None),
 )
+_HOLDINGS = select(
+    work_references.c.work_id,
+    work_references.c.container_id,
+    work_references.c.modality,
+    func.count(),
+    func.sum(func.coalesce(work_references.c.weight, 1.0)),
+).group_by(work_references.c.work_id, work_references.c.container_id, work_references.c.modality)
 
 
 class _ByIds:
@@ -98,6 +109,7 @@ class _ByIds:
 
 
 _WORKS_BY_ID = _ByIds(select(works), works.c.id)
+_HOLDINGS_OF = _ByIds(_HOLDINGS, work_references.c.work_id)
 _REFERENCES_BY_ID = _ByIds(_REFERENCES, work_references.c.id)
 _REGISTERED_BY_ID = _ByIds(
     _REFERENCES.join(works, works.c.id == work_references.c.work_id).add_columns(*works.c),
@@ -196,7 +208,7 @@ def registered_by_id(connection: Connection, ids: Collection[UUID]) -> list[tupl
 def references_by_sha256(
     connection: Connection, sha256: bytes, owner: str | None, limit: int
 ) -> list[Reference]:
-    """The references that are this very file, at most one of each work; those of old works first."""
+    """The references that are this very file; those of old works first."""
     key = {"sha256": sha256, "limit": limit}
     found = (
         connection.execute(_REFERENCES_BY_SHA256, key)
@@ -207,9 +219,24 @@ def references_by_sha256(
 
 
 def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:
-    """The reference of a work that is this very file."""
+    """The reference of a work that is this very file, parts of containers left aside."""
     row = connection.execute(_REFERENCE_IN_WORK, {"work_id": work_id, "sha256": sha256}).one_or_none()
-    return None if row is None else _to_reference(row)
+    if row is None:
+        return None
+    found = _to_reference(row)
+    if found.modality != CONTAINER:
+        return found
+    holdings = holdings_of(connection, [work_id])[work_id]
+    counts = {one.modality: one.count for one in holdings if one.container_id == found.id}
+    return replace(found, part_counts=counts)
+
+
+def holdings_of(connection: Connection, work_ids: Collection[UUID]) -> dict[UUID, list[Holding]]:
+    """What works hold, by container and kind of media; works without references are absent."""
+    found: dict[UUID, list[Holding]] = {}
+    for work_id, container_id, modality, count, weight in _HOLDINGS_OF.rows(connection, work_ids):
+        found.setdefault(work_id, []).append(Holding(container_id, modality, count, float(weight)))
+    return found
 
 
 def fingerprints_of(
@@ -365,7 +392,11 @@ def _with_references(connection: Connection, row: Sequence[Any]) -> Work:
         (_to_reference(reference) for reference in found),
         key=lambda reference: (reference.sequence, reference.id),
     )
-    return _to_work(row, tuple(references))
+    counts: dict[UUID, Counter[str]] = defaultdict(Counter)
+    for reference in references:
+        if reference.container_id is not None:
+            counts[reference.container_id][reference.modality] += 1
+    return _to_work(row, tuple(replace(one, part_counts=counts.get(one.id, {})) for one in references))
 
 
 def _to_work(row: Sequence[Any], references: tuple[Reference, ...] | None) -> Work:
@@ -390,7 +421,8 @@ def _to_work(row: Sequence[Any], references: tuple[Reference, ...] | None) -> Wo
 
 def _to_reference(row: Sequence[Any]) -> Reference:
     """A reference from the columns of `_REFERENCES`."""
-    reference_id, work_id, filename, modality, sha256, byte_count, created_at, number, names = row
+    reference_id, work_id, filename, modality, sha256, byte_count, created_at, number, *rest = row
+    container_id, weight, names = rest
     return Reference(
         id=reference_id,
         work_id=work_id,
@@ -401,4 +433,6 @@ def _to_reference(row: Sequence[Any]) -> Reference:
         schemes=tuple(sorted(names.split(_SEPARATOR))) if names else (),
         created_at=created_at,
         sequence=number,
+        container_id=container_id,
+        weight=1.0 if weight is None else weight,
     )

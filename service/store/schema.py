@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -130,17 +131,20 @@ work_references = Table(
     Column("byte_count", BigInteger, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("sequence", BigInteger, nullable=False),
+    Column("container_id", Id),
+    Column("weight", Float),
     Index("ix_work_references_work_id", "work_id", "id"),
     Index(
-        "ux_work_references_sha256",
+        "ix_work_references_sha256",
         "sha256",
         "work_id",
-        unique=True,
         sqlite_where=text("sha256 IS NOT NULL"),
         postgresql_where=text("sha256 IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
 )
+"""`container_id` is that of the reference, of the same work, that this one is a part of; `weight` is NULL for
+1. Of references that are no parts, a work has one with a SHA-256 at most."""
 
 fingerprints = Table(
     "fingerprints",

@@ -1,5 +1,6 @@
 """Writing: what may change in one step, and what that means for the indexes."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ from service.store.database import DISK_WAS_FULL
 from service.store.writing import PlacedFingerprint
 
 MAX_REFERENCES = 10_000
-"""Most references of one work."""
+"""Most references of one work, parts of containers among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,11 @@ class Transaction:
 
         Raises:
             AlreadyExistsError: If the owner has a work with this external id; metadata `work` names it.
+            InvalidRequestError: If these are more than `MAX_REFERENCES` references.
         """
         self._check_external_id(work.owner, work.external_id)
         distinct = _distinct(references)
+        _check_room(0, distinct)
         now = datetime.now(UTC)
         created = Work(
             id=uuid7(),
@@ -139,7 +142,7 @@ class Transaction:
             labels=dict(work.labels),
             policy=work.policy,
             references=(),
-            reference_count=len(distinct),
+            reference_count=_count(distinct),
             revision=1,
             created_at=now,
             updated_at=now,
@@ -151,7 +154,7 @@ class Transaction:
             self._tally,
             sequence=created.sequence,
             works=self._tally.works + 1,
-            references=self._tally.references + len(distinct),
+            references=self._tally.references + created.reference_count,
         )
         return replace(created, references=registered)
 
@@ -175,22 +178,20 @@ class Transaction:
 
         Raises:
             NotFoundError: If there is no such work.
-            InvalidRequestError: If the work has `MAX_REFERENCES` references.
+            InvalidRequestError: If the work would have more than `MAX_REFERENCES` references.
         """
         work = self._work(work_id)
         if reference.sha256 is not None:
             present = queries.reference_in_work(self._connection, work_id, reference.sha256)
             if present is not None:
                 return present, True
-        if work.reference_count >= MAX_REFERENCES:
-            raise InvalidRequestError(
-                "media", f"the work has {MAX_REFERENCES:,} references, the most there are; make another work"
-            )
+        _check_room(work.reference_count, [reference])
         now = datetime.now(UTC)
         sequence = self._tally.sequence + 1
         (added,) = self._insert_references(work_id, [reference], sequence, now)
-        self._set_work(work, sequence, now, reference_count=work.reference_count + 1)
-        self._tally = replace(self._tally, sequence=sequence, references=self._tally.references + 1)
+        count = _count([reference])
+        self._set_work(work, sequence, now, reference_count=work.reference_count + count)
+        self._tally = replace(self._tally, sequence=sequence, references=self._tally.references + count)
         return added, False
 
     def update_work(self, work_id: UUID, change: WorkChange, *, revision: int | None) -> Work:
@@ -320,29 +321,21 @@ class Transaction:
     def _insert_references(
         self, work_id: UUID, references: Sequence[NewReference], sequence: int, now: datetime
     ) -> tuple[Reference, ...]:
-        registered = tuple(
-            Reference(
-                id=uuid7(),
-                work_id=work_id,
-                filename=reference.filename,
-                modality=reference.modality,
-                sha256=reference.sha256,
-                byte_count=reference.byte_count,
-                schemes=tuple(sorted(fingerprint.scheme.id for fingerprint in reference.fingerprints)),
-                created_at=now,
-                sequence=sequence,
-            )
-            for reference in references
-        )
-        if registered:
-            writing.insert_references(self._connection, registered)
+        """Insert references, each followed by its parts; return those that are no parts."""
+        pairs: list[tuple[NewReference, Reference]] = []
+        for reference in references:
+            whole = _numbered(reference, work_id, sequence, now)
+            pairs.append((reference, whole))
+            pairs += [(part, _numbered(part, work_id, sequence, now, whole.id)) for part in reference.parts]
+        if pairs:
+            writing.insert_references(self._connection, [registered for _, registered in pairs])
             placed = [
-                self._place(new_reference.id, fingerprint, sequence)
-                for new_reference, given in zip(registered, references, strict=True)
+                self._place(registered.id, fingerprint, sequence)
+                for given, registered in pairs
                 for fingerprint in given.fingerprints
             ]
             writing.insert_fingerprints(self._connection, placed, sequence)
-        return registered
+        return tuple(registered for _, registered in pairs if registered.container_id is None)
 
     def _place(self, reference_id: UUID, fingerprint: Fingerprint, sequence: int) -> PlacedFingerprint:
         """Give a fingerprint its descriptor ids."""
@@ -352,6 +345,40 @@ class Transaction:
         self._tally = replace(self._tally, next_ids={**self._tally.next_ids, scheme: first_id + count})
         self._changes.append(IndexChange(sequence, scheme, first_id, count, fingerprint.descriptors))
         return PlacedFingerprint(reference_id, row.id, first_id, fingerprint)
+
+
+def _numbered(
+    reference: NewReference, work_id: UUID, sequence: int, now: datetime, container_id: UUID | None = None
+) -> Reference:
+    """A reference with an id of its own."""
+    return Reference(
+        id=uuid7(),
+        work_id=work_id,
+        filename=reference.filename,
+        modality=reference.modality,
+        sha256=reference.sha256,
+        byte_count=reference.byte_count,
+        schemes=tuple(sorted(fingerprint.scheme.id for fingerprint in reference.fingerprints)),
+        created_at=now,
+        sequence=sequence,
+        container_id=container_id,
+        weight=reference.weight,
+        part_counts=Counter(part.modality for part in reference.parts),
+    )
+
+
+def _count(references: Sequence[NewReference]) -> int:
+    """How many references these are, with their parts."""
+    return sum(1 + len(reference.parts) for reference in references)
+
+
+def _check_room(present: int, references: Sequence[NewReference]) -> None:
+    if present + _count(references) > MAX_REFERENCES:
+        raise InvalidRequestError(
+            "media",
+            f"a work has at most {MAX_REFERENCES:,} references, and each part of a container is one; make "
+            "another work, or split the container",
+        )
 
 
 def _present(work: Work | None, work_id: UUID) -> Work:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from indexers.fingerprint import Fingerprint, Scheme
-from service.domain import DescriptorOwner, Reference, Work
+from service.domain import DescriptorOwner, Holding, Reference, Work
 from service.store import queries
 
 
@@ -35,10 +35,16 @@ class View:
         """References, each with its work, which is without references; missing ones are absent."""
         return queries.registered_by_id(self._connection, reference_ids)
 
+    def get_holdings(self, work_ids: Collection[UUID]) -> dict[UUID, list[Holding]]:
+        """What works hold, by container and kind of media; works without references are absent."""
+        return queries.holdings_of(self._connection, work_ids)
+
     def references_by_sha256(
         self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
     ) -> list[Reference]:
-        """The references that are this very file, at most one of each work; those of old works first.
+        """The references that are this very file; those of old works first.
+
+        A work has several where more than one of its containers hold it.
 
         Args:
             sha256: Of the file.

@@ -139,6 +139,8 @@ def insert_references(connection: Connection, references: Sequence[Reference]) -
                 "byte_count": reference.byte_count,
                 "created_at": reference.created_at,
                 "sequence": reference.sequence,
+                "container_id": reference.container_id,
+                "weight": None if reference.weight == 1.0 else reference.weight,
             }
             for reference in references
         ],

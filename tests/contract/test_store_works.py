@@ -217,7 +217,7 @@ def test_a_work_has_so_many_references_and_no_more(store: Store, monkeypatch: py
     with store.transaction() as transaction:
         _, present = transaction.add_reference(work.id, new_reference(2))
     assert present
-    with pytest.raises(InvalidRequestError, match="the work has 2"), store.transaction() as transaction:
+    with pytest.raises(InvalidRequestError, match="at most 2 references"), store.transaction() as transaction:
         transaction.add_reference(work.id, new_reference(3))
     assert store.get_work(work.id) == work
 
@@ -364,3 +364,70 @@ def test_a_scheme_that_changed_without_a_new_version_is_noticed(store: Store, st
     with pytest.raises(FingerprintError, match="new version"):
         changed.fingerprints([work.references[0].id])
     changed.close()
+
+
+def container(seed: int, *parts: NewReference) -> NewReference:
+    return NewReference("game.apk", "container", sha256_of(seed), 9000, (), parts=parts)
+
+
+def test_a_container_and_its_parts_are_written_as_one(store: Store) -> None:
+    parts = [
+        new_reference(1),
+        replace(new_reference(2), weight=0.25),
+        replace(new_reference(3), modality="audio"),
+    ]
+    work = create(store, new_work(), container(100, *parts), new_reference(4))
+    assert work.references is not None
+    whole, loose = work.references
+    assert work.reference_count == store.counts().references == 5
+    assert (whole.part_counts, whole.schemes) == ({"image": 2, "audio": 1}, ())
+    listed = store.get_work(work.id).references
+    assert listed is not None
+    assert [one.container_id for one in listed] == [None, whole.id, whole.id, whole.id, None]
+    assert [one.weight for one in listed[1:4]] == [1.0, 0.25, 1.0]
+    assert listed[0] == whole
+    assert listed[4] == loose
+    with store.view() as view:
+        holdings = view.get_holdings([work.id])[work.id]
+    assert {(one.container_id, one.modality, one.count, one.weight) for one in holdings} == {
+        (None, "container", 1, 1.0),
+        (None, "image", 1, 1.0),
+        (whole.id, "image", 2, 1.25),
+        (whole.id, "audio", 1, 1.0),
+    }
+
+
+def test_two_containers_of_a_work_may_hold_one_file_and_a_container_comes_once(store: Store) -> None:
+    work = create(store, new_work(), container(100, new_reference(1)))
+    with store.transaction() as transaction:
+        again, present = transaction.add_reference(work.id, container(100, new_reference(1)))
+        _, second_present = transaction.add_reference(
+            work.id, container(200, new_reference(1), new_reference(2))
+        )
+        _, loose_present = transaction.add_reference(work.id, new_reference(1))
+    assert (present, second_present, loose_present) == (True, False, False)
+    assert again.part_counts == {"image": 1}
+    assert store.get_work(work.id).reference_count == 6
+    assert len(store.references_by_sha256(sha256_of(1))) == 3
+
+
+def test_a_container_that_is_too_much_leaves_nothing_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.transaction.MAX_REFERENCES", 3)
+    work = create(store, new_work(), new_reference(1))
+    for parts in ((new_reference(2), new_reference(3)), (new_reference(2),) * 9):
+        with (
+            pytest.raises(InvalidRequestError, match="split the container"),
+            store.transaction() as transaction,
+        ):
+            transaction.add_reference(work.id, container(100, *parts))
+    with pytest.raises(InvalidRequestError, match="at most 3"), store.transaction() as transaction:
+        transaction.create_work(new_work("other"), [container(100, *(new_reference(n) for n in range(4)))])
+    assert store.counts().references == 1
+    with store.transaction() as transaction:
+        transaction.add_reference(work.id, container(7, new_reference(8)))
+    assert store.counts().references == 3
+    with store.transaction() as transaction:
+        transaction.delete_work(work.id, revision=None)
+    assert (store.counts().references, store.references_by_sha256(sha256_of(8))) == (0, [])

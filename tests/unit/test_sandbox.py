@@ -505,3 +505,90 @@ def test_a_garbled_answer_is_not_believed() -> None:
             wire.unpack_answer(bad_text, bad_payload, ASKED)
     with pytest.raises(wire.WireError):
         wire.lengths(wire.PREFIX.pack(100, 2**31))
+
+
+def packed(parts: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+async def test_the_parts_of_a_container_are_listed_and_read_one_by_one() -> None:
+    deaths: list[str] = []
+    parts = {
+        "a.jpg": PHOTO,
+        "cut.jpg": PHOTO[:5000],
+        "deep/b.zip": packed({"c.jpg": PHOTO}),
+        "x.bin": bytes(999),
+    }
+    icon = encoded(Image.effect_noise((40, 400), 80), "PNG")
+    with spool(packed(parts | {"icon.png": icon})) as media:
+        async with pool_of(deaths=deaths) as pool:
+            listing = await pool.list_parts(media)
+            assert listing.kind == "ZIP"
+            assert [part.name for part in listing.parts] == [
+                "a.jpg",
+                "cut.jpg",
+                "deep/b.zip!c.jpg",
+                "icon.png",
+            ]
+            first, cut, nested, icon_part = listing.parts
+            for part in (nested, first):
+                found = await pool.read(media, role=Role.QUERY, part=part)
+                assert (found.modality, found.weight) == ("image", 1.0)
+                assert found.sha256 == hashlib.sha256(PHOTO).digest()
+            for part, expected in ((cut, "MEDIA_DAMAGED"), (icon_part, "MEDIA_UNSUPPORTED")):
+                with pytest.raises(UnreadableMediaError) as caught:
+                    await pool.read(media, role=Role.REFERENCE, part=part)
+                assert caught.value.reason == expected
+            assert (await read(pool, icon)).weight == 1.0  # an icon that is no part of anything counts
+            with spool(archive()) as empty, pytest.raises(UnreadableMediaError, match="holds no picture"):
+                await pool.list_parts(empty)
+    assert deaths == []
+
+
+LISTED: list[object] = [["a.jpg", "image", 7, [0]], ["b!c.jpg", "image", 7, [1, 5]]]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        [],
+        LISTED * 20,
+        [["", "image", 7, [0]]],
+        [["x" * 9_999, "image", 7, [0]]],
+        [["a\n.jpg", "image", 7, [0]]],
+        [["a", "smell", 7, [0]]],
+        [["a", "image", -1, [0]]],
+        [["a", "image", 7, []]],
+        [["a", "image", 7, [0] * 99]],
+        [["a", "image", 7, [True]]],
+        [["a", "image", 7, "0"]],
+        [["a", "image", 7]],
+        [7],
+        7,
+    ],
+)
+def test_a_list_that_makes_no_sense_is_not_believed(lie: object) -> None:
+    asked = wire.ListRequest(MediaLimits(max_parts=10))
+    header = json.dumps({"kind": "ZIP", "left_out": {"links": 2}}).encode()
+    listing = wire.unpack_listing(header, json.dumps(LISTED).encode(), asked)
+    assert isinstance(listing, wire.Listing)
+    assert [part.place for part in listing.parts] == [(0,), (1, 5)]
+    with pytest.raises(wire.WireError):
+        wire.unpack_listing(header, json.dumps(lie).encode(), asked)
+    with pytest.raises(wire.WireError):
+        wire.unpack_listing(b'{"kind":"ZIP","left_out":[]}', json.dumps(LISTED).encode(), asked)
+
+
+def test_requests_arrive_as_they_were_sent() -> None:
+    limits = MediaLimits(max_parts=7)
+    for request in (
+        wire.ListRequest(limits),
+        ASKED,
+        wire.Request(Role.REFERENCE, "image", limits, (3, -1), 99),
+    ):
+        message = wire.pack_request(request)
+        assert wire.unpack_request(message[wire.PREFIX.size :]) == request

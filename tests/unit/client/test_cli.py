@@ -1,6 +1,8 @@
+import io
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +313,39 @@ def test_a_strange_name_neither_fails_nor_steers_the_terminal(
     text = capsys.readouterr().out
     assert "\x1b" not in text
     assert "\\xff[red]\\x1b[2J.png" in text
+
+
+def test_a_folder_as_one_is_one_work_wherever_it_lies(
+    server: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert register(server, folder, "--as-one", "--prefix", "g-", "--json") == 0
+    (work,) = server.works.values()
+    assert (work.external_id, work.title, work.references[0].filename) == (
+        "g-pictures",
+        "pictures",
+        "pictures",
+    )
+    with zipfile.ZipFile(io.BytesIO(server.contents[work.references[0].name])) as packed:
+        assert {name: packed.read(name) for name in packed.namelist()} == {
+            "a.png": b"aaaa",
+            "more/b.jpg": b"bbbb",
+        }
+    (printed,) = lines(capsys.readouterr().out)
+    assert (printed["path"], printed["status"]) == (str(folder), "registered")
+
+    moved = tmp_path / "elsewhere" / "pictures"
+    moved.parent.mkdir()
+    folder.rename(moved)
+    assert register(server, moved, "--as-one", "--prefix", "g-") == 0
+    assert "0 registered, 1 already there" in capsys.readouterr().err
+    assert cli.run(["match", str(moved), "--as-one", "--server", server.target, "--json"]) == 0
+    (answer,) = lines(capsys.readouterr().out)
+    assert (answer["path"], answer["answer"]["matches"][0]["external_id"]) == (str(moved), "g-pictures")
+
+
+def test_a_folder_that_cannot_be_packed_is_named(
+    server: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "gone.png").symlink_to("nowhere.png")
+    assert register(server, folder, "--as-one") == 1
+    assert "all its files must be readable" in capsys.readouterr().err

@@ -1,21 +1,25 @@
-"""The parts of documents that are ZIP files, with limits against bombs. Nothing is ever written to disk."""
+"""ZIP files, documents among them, with limits against bombs. Nothing is ever written to disk."""
 
 import codecs
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 
-_MAX_PARTS = 20_000
-_MAX_DIRECTORY_BYTES = 8 * 1024 * 1024
+_MAX_PARTS = 65_535
+"""More need ZIP64."""
+_MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
 _MAX_RATIO = 300
 """Prose is packed 2 to 5 times, markup of tables some 50 times; DEFLATE reaches 1,030."""
 _RATIO_FROM_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+
+ENCRYPTED = 1
+"""Flag of a part that needs a password, from PKWARE's APPNOTE 4.4.4."""
 
 _END = b"PK\5\6"
 _ZIP64_LOCATOR = b"PK\6\7"
@@ -31,15 +35,23 @@ def prepare() -> None:
 
 
 class Archive:
-    """A document's parts, by name. What all of them may take unpacked is one budget."""
+    """A file's parts. What all of them may take unpacked is one budget."""
 
-    def __init__(self, source: BinaryIO, *, kind: str, max_bytes: int) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        *,
+        kind: str,
+        max_bytes: int,
+        too_much: str = "than a text needs: send it in parts, or as plain text",
+    ) -> None:
         """Read the directory.
 
         Args:
-            source: The document.
+            source: The file.
             kind: What users call it, for errors.
             max_bytes: Most bytes that may be unpacked in all.
+            too_much: How the error goes on that says that it unpacks to far more.
 
         Raises:
             DamagedMediaError: If there is no directory, as in a file that was cut off.
@@ -47,13 +59,19 @@ class Archive:
         """
         self._kind = kind
         self._left = max_bytes
+        self._too_much = too_much
         _check_directory(source, kind)
         with self._as_media_errors():
             self._zip = zipfile.ZipFile(source)
         self.names = frozenset(self._zip.namelist())
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield a part's bytes.
+    @property
+    def entries(self) -> Sequence[zipfile.ZipInfo]:
+        """All parts, in the order of the directory; several may have one name."""
+        return self._zip.filelist
+
+    def chunks(self, part: str | zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield the bytes of a part, of several with one name of the last.
 
         Raises:
             DamagedMediaError: If there is no such part, or it is broken.
@@ -61,8 +79,9 @@ class Archive:
             UnsupportedMediaError: If it needs a password, or is packed in an unusual way.
         """
         with self._as_media_errors():
-            part = self._zip.getinfo(name)
-            if part.flag_bits & 1:
+            if isinstance(part, str):
+                part = self._zip.getinfo(part)
+            if part.flag_bits & ENCRYPTED:
                 raise UnsupportedMediaError(
                     f"the {self._kind} is protected by a password: save it without one"
                 )
@@ -78,16 +97,13 @@ class Archive:
                     if self._left < 0 or (
                         read > _RATIO_FROM_BYTES and read > _MAX_RATIO * max(1, part.compress_size)
                     ):
-                        raise MediaLimitError(
-                            f"the {self._kind} unpacks to far more than a text needs: send it in parts, "
-                            "or as plain text"
-                        )
+                        raise MediaLimitError(f"the {self._kind} unpacks to far more {self._too_much}")
                     yield chunk
 
-    def content(self, name: str, *, max_bytes: int) -> bytes:
+    def content(self, part: str | zipfile.ZipInfo, *, max_bytes: int) -> bytes:
         """Return a whole part. Raises as `chunks`, and MediaLimitError beyond `max_bytes`."""
         content = bytearray()
-        for chunk in self.chunks(name):
+        for chunk in self.chunks(part):
             content += chunk
             if len(content) > max_bytes:
                 raise MediaLimitError(

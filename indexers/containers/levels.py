@@ -1,0 +1,296 @@
+"""One container each: its entries, and their bytes. `opened` goes through containers in containers."""
+
+import gzip
+import io
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, Protocol
+
+from pypdf.generic import DictionaryObject, IndirectObject, StreamObject
+
+from indexers.archive import ENCRYPTED, Archive
+from indexers.containers.sniff import HEAD_BYTES
+from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
+from indexers.modality import MediaLimits
+from indexers.text import pdf
+
+MAX_ENTRY_BYTES: Final = 256 * 1024 * 1024
+"""Largest entry: it is unpacked in memory."""
+
+_TOO_MUCH = "than what it holds should need: send what is in it by itself"
+_LEAST_SIDE = 48
+"""Pixels that the shorter side of a PDF's picture has at least."""
+_MAX_DEPTH = 4
+"""Of forms in forms in a PDF."""
+_LONGEST_PAGES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that a container lists.
+
+    Attributes:
+        name: As the container has it.
+        byte_count: Unpacked, as the container says; for a PDF's pictures an estimate.
+        refused: Why it is left out, such as ``links``; empty: it is not.
+        modality: Where the container tells; None: its first bytes tell.
+    """
+
+    name: str
+    byte_count: int
+    refused: str = ""
+    modality: str | None = None
+
+
+PASSWORD: Final = "password"  # noqa: S105 - a reason
+"""Why an encrypted entry is left out."""
+
+
+class Level(Protocol):
+    """A container, without those in it."""
+
+    entries: Sequence[Entry]
+
+    def head(self, number: int) -> bytes:
+        """The first bytes of an entry, `HEAD_BYTES` or all of them.
+
+        Raises:
+            MediaError: If it cannot be read.
+        """
+        ...
+
+    def content(self, number: int) -> bytes:
+        """All of an entry.
+
+        Raises:
+            MediaError: If it cannot be read, or has more than `MAX_ENTRY_BYTES`.
+        """
+        ...
+
+
+class ZipLevel:
+    """A ZIP file."""
+
+    def __init__(self, source: BinaryIO, kind: str, limits: MediaLimits) -> None:
+        """Read the directory.
+
+        Raises:
+            DamagedMediaError: If there is none.
+            MediaLimitError: If it lists too much.
+        """
+        most = limits.max_unpacked_bytes
+        self._archive = Archive(source, kind=kind, max_bytes=2 * most, too_much=_TOO_MUCH)
+        self._infos = [info for info in self._archive.entries if not info.is_dir()]
+        self.entries: Sequence[Entry] = [
+            Entry(info.filename, info.file_size, _zip_refusal(info)) for info in self._infos
+        ]
+
+    def head(self, number: int) -> bytes:
+        """See `Level.head`."""
+        head = b""
+        for chunk in self._archive.chunks(self._infos[number]):
+            head += chunk
+            if len(head) >= HEAD_BYTES:
+                break
+        return head[:HEAD_BYTES]
+
+    def content(self, number: int) -> bytes:
+        """See `Level.content`."""
+        return self._archive.content(self._infos[number], max_bytes=MAX_ENTRY_BYTES)
+
+
+def _zip_refusal(info: zipfile.ZipInfo) -> str:
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "links"
+    if info.flag_bits & ENCRYPTED:
+        return PASSWORD
+    return "too large" if info.file_size > MAX_ENTRY_BYTES else ""
+
+
+class TarLevel:
+    """A tar file, packed by gzip or not."""
+
+    def __init__(self, source: BinaryIO, kind: str, limits: MediaLimits) -> None:
+        """Read all headers.
+
+        Raises:
+            DamagedMediaError: If it is broken, or gzip holds no tar file.
+            MediaLimitError: If it lists too much, or unpacks to too much.
+        """
+        source.seek(0)
+        self._kind = kind
+        self._files: list[tarfile.TarInfo] = []
+        packed = kind == "tar.gz"
+        stream = _Bounded(gzip.GzipFile(fileobj=source), limits.max_unpacked_bytes) if packed else source
+        with self._as_media_errors():
+            try:
+                self._tar = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 - it lives as long as this
+            except tarfile.ReadError as error:
+                raise UnsupportedMediaError(
+                    f"the {kind} holds no tar file: unpack it, and send what is in it"
+                ) from error
+            for member in self._tar:
+                if len(self._files) > limits.max_parts * 10:
+                    raise MediaLimitError(f"the {kind} lists too many files: send it in parts")
+                if not member.isdir():
+                    self._files.append(member)
+        self.entries: Sequence[Entry] = [
+            Entry(member.name, member.size, _tar_refusal(member)) for member in self._files
+        ]
+
+    def head(self, number: int) -> bytes:
+        """See `Level.head`."""
+        return self._read(number, HEAD_BYTES)
+
+    def content(self, number: int) -> bytes:
+        """See `Level.content`."""
+        return self._read(number, MAX_ENTRY_BYTES)
+
+    def _read(self, number: int, most: int) -> bytes:
+        with self._as_media_errors():
+            file = self._tar.extractfile(self._files[number])
+            return b"" if file is None else file.read(most)
+
+    @contextmanager
+    def _as_media_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError) as error:
+            raise DamagedMediaError(
+                f"the {self._kind} is damaged or cut off ({error}): send the whole file, or pack it again"
+            ) from error
+
+
+def _tar_refusal(member: tarfile.TarInfo) -> str:
+    if not member.isreg() or member.issparse():
+        return "links"
+    return "too large" if member.size > MAX_ENTRY_BYTES else ""
+
+
+class _Bounded(io.RawIOBase, BinaryIO):
+    """What gzip unpacks to, as far as it may."""
+
+    def __init__(self, stream: gzip.GzipFile, most: int) -> None:
+        self._stream = stream
+        self._most = most
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET or place > self._most:
+            raise MediaLimitError(f"the tar.gz unpacks to far more {_TOO_MUCH}")
+        return self._stream.seek(place)
+
+    def read(self, size: int = -1) -> bytes:
+        if self._stream.tell() + max(size, 0) > self._most:
+            raise MediaLimitError(f"the tar.gz unpacks to far more {_TOO_MUCH}")
+        return self._stream.read(size)
+
+
+class PdfLevel:
+    """The pictures of a PDF, page by page: scans among them."""
+
+    def __init__(self, source: BinaryIO, kind: str, limits: MediaLimits) -> None:
+        """Look for pictures on all pages; none is decoded yet.
+
+        Raises:
+            DamagedMediaError: If it is broken.
+            MediaLimitError: If it has too many pages.
+            UnsupportedMediaError: If it needs a password.
+        """
+        del kind
+        self._limits = limits
+        self._pictures: list[StreamObject] = []
+        entries: list[Entry] = []
+        document = pdf.opened(source)
+        seen: set[tuple[int, int] | int] = set()
+        with pdf.as_media_errors(), pdf.quietly():
+            for page in range(min(len(document.pages), _LONGEST_PAGES)):
+                if len(entries) > limits.max_parts:
+                    break
+                found: list[StreamObject] = []
+                try:
+                    _gather(document.pages[page].get("/Resources"), seen, found, _MAX_DEPTH)
+                except Exception as error:
+                    if isinstance(error, MemoryError):
+                        raise
+                for place, picture in enumerate(found):
+                    name = f"page {page + 1}" + (f", picture {place + 1}" if len(found) > 1 else "")
+                    size = _side(picture, "/Width") * _side(picture, "/Height")
+                    refused = "too large" if size > limits.max_pixels else ""
+                    entries.append(Entry(name, size, refused, "image"))
+                    self._pictures.append(picture)
+        self.entries: Sequence[Entry] = entries
+
+    def head(self, number: int) -> bytes:
+        """Nothing: the kind of each is known."""
+        del number
+        return b""
+
+    def content(self, number: int) -> bytes:
+        """The picture as a JPEG file where it is stored as such, else as PNG."""
+        picture = self._pictures[number]
+        with pdf.as_media_errors(), pdf.quietly():
+            filters = picture.get("/Filter")
+            names = filters if isinstance(filters, list) else [filters]
+            if [str(name) for name in names] == ["/DCTDecode"]:
+                return bytes(picture.get_data())
+            image = picture.decode_as_image()
+            file = io.BytesIO()
+            (image if image.mode in {"1", "L", "P", "RGB", "RGBA"} else image.convert("RGB")).save(
+                file, "PNG", compress_level=1
+            )
+            return file.getvalue()
+
+
+def _gather(resources: Any, seen: set[tuple[int, int] | int], found: list[StreamObject], depth: int) -> None:
+    """Add the pictures that resources name, each once, those in forms too."""
+    held = _resolved(resources)
+    if not isinstance(held, DictionaryObject):
+        return
+    objects = _resolved(held.get("/XObject"))
+    if not isinstance(objects, DictionaryObject):
+        return
+    for name in objects:
+        raw = objects.raw_get(name)
+        key = (raw.idnum, raw.generation) if isinstance(raw, IndirectObject) else id(raw)
+        if key in seen:
+            continue
+        seen.add(key)
+        item = _resolved(raw)
+        if not isinstance(item, StreamObject):
+            continue
+        kind = item.get("/Subtype")
+        if kind == "/Form" and depth:
+            _gather(item.get("/Resources"), seen, found, depth - 1)
+            continue
+        sides = _side(item, "/Width"), _side(item, "/Height")
+        if kind == "/Image" and not item.get("/ImageMask") and min(sides) >= _LEAST_SIDE:
+            found.append(item)
+
+
+def _side(picture: StreamObject, name: str) -> int:
+    side = _resolved(picture.get(name))
+    return side if isinstance(side, int) else 0
+
+
+def _resolved(item: Any) -> Any:
+    return item.get_object() if isinstance(item, IndirectObject) else item
+
+
+def count_refused(entries: Sequence[Entry]) -> Counter[str]:
+    """How many entries are left out, by why."""
+    return Counter(entry.refused for entry in entries if entry.refused)
