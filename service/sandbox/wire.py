@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexers import registry
-from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
+from indexers.errors import FeaturelessMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import MediaLimits, Role
 from indexers.spans import pack as pack_spans
@@ -53,6 +53,7 @@ class Failure(StrEnum):
     UNSUPPORTED = "MEDIA_UNSUPPORTED"
     DAMAGED = "MEDIA_DAMAGED"
     LIMIT = "MEDIA_LIMIT"
+    FEATURELESS = "MEDIA_FEATURELESS"
 
     @classmethod
     def of(cls, error: MediaError | MemoryError) -> "Failure":
@@ -62,6 +63,8 @@ class Failure(StrEnum):
                 return cls.UNSUPPORTED
             case MediaLimitError() | MemoryError():
                 return cls.LIMIT
+            case FeaturelessMediaError():
+                return cls.FEATURELESS
             case _:
                 return cls.DAMAGED
 
