@@ -424,7 +424,7 @@ def test_an_answer_to_another_request_is_not_believed(asked: wire.Request) -> No
 async def test_a_picture_too_small_for_windows_is_read_in_all_stages(size: tuple[int, int]) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
-        media = await read(pool, encoded(Image.effect_noise(size, 80), "PNG"))
+        media = await read(pool, encoded(Image.effect_noise(size, 80), "PNG"), Role.QUERY)
     assert {one.scheme.id for one in media.fingerprints} >= {"image.pdq.v1", "image.cnn.v1"}
     assert deaths == []
 
