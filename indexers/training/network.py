@@ -25,6 +25,9 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Of the RGB values in 0..1, as the ImageNet weights were trained."""
 
+NORM_EPSILON = 1e-3
+"""Of the batch norms, as the ImageNet weights were trained."""
+
 _LEAST_GAIN = 1e-3  # of a batch norm, when unfolding divides by it
 
 # repeats, kernel, stride, expansion, channels in and out
@@ -48,7 +51,7 @@ class ConvNorm(nn.Module):
         """Make the layer; `groups` other than 1 makes it depthwise."""
         super().__init__()
         self.conv = nn.Conv2d(*channels, kernel, stride, groups=groups, bias=False)
-        self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(channels[1], eps=1e-3, momentum=0.01)
+        self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(channels[1], eps=NORM_EPSILON, momentum=0.01)
         self.act = act
         before = (kernel - stride) // 2
         self.padding = (before, kernel - stride - before) * 2
@@ -176,14 +179,15 @@ def unfold(folded: Mapping[str, Tensor]) -> CopyNet:
     net = CopyNet()
     net.trunk = imagenet_trunk()
     state = net.state_dict()
-    for name, layer in net.named_modules():
-        if isinstance(layer, ConvNorm) and isinstance(layer.norm, nn.BatchNorm2d):
-            spread = (layer.norm.running_var + layer.norm.eps).sqrt()  # type: ignore[operator]
-            gain = layer.norm.weight.detach()
-            gain = torch.where(gain.abs() < _LEAST_GAIN, torch.full_like(gain, _LEAST_GAIN), gain)
-            state[f"{name}.norm.weight"] = gain
-            state[f"{name}.norm.bias"] = folded[f"{name}.conv.bias"] + layer.norm.running_mean * gain / spread
-            state[f"{name}.conv.weight"] = folded[f"{name}.conv.weight"] * (spread / gain).view(-1, 1, 1, 1)
+    norms = [name.removesuffix(".running_var") for name in state if name.endswith(".running_var")]
+    for norm in norms:
+        conv = norm.removesuffix("norm") + "conv"
+        spread = (state[f"{norm}.running_var"] + NORM_EPSILON).sqrt()
+        gain = state[f"{norm}.weight"]
+        gain = torch.where(gain.abs() < _LEAST_GAIN, torch.full_like(gain, _LEAST_GAIN), gain)
+        state[f"{norm}.weight"] = gain
+        state[f"{norm}.bias"] = folded[f"{conv}.bias"] + state[f"{norm}.running_mean"] * gain / spread
+        state[f"{conv}.weight"] = folded[f"{conv}.weight"] * (spread / gain).view(-1, 1, 1, 1)
     state |= {name: folded[name] for name in ("power", "head.weight", "head.bias")}
     net.load_state_dict(state)
     return net.eval()
