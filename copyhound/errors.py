@@ -123,8 +123,8 @@ class UnreadableMediaError(CopyhoundError):
     """The server cannot read the media.
 
     `reason` is ``MEDIA_UNSUPPORTED`` (unknown format), ``MEDIA_DAMAGED``, ``MEDIA_LIMIT`` (too many pixels
-    or frames, or too much memory), ``MEDIA_TIMEOUT`` or ``MEDIA_CRASHED`` (reading it ended the process
-    that tried).
+    or frames, or too much memory), ``MEDIA_TIMEOUT``, ``MEDIA_CRASHED`` (reading it ended the process that
+    tried) or ``MEDIA_FEATURELESS`` (nothing in it would tell its copies: register another).
     """
 
     default_reason = "MEDIA_DAMAGED"

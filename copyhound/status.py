@@ -28,6 +28,7 @@ _BY_REASON: Final[Mapping[str, type[errors.CopyhoundError]]] = {
     "MEDIA_LIMIT": errors.UnreadableMediaError,
     "MEDIA_TIMEOUT": errors.UnreadableMediaError,
     "MEDIA_CRASHED": errors.UnreadableMediaError,
+    "MEDIA_FEATURELESS": errors.UnreadableMediaError,
     "MEDIA_TOO_LARGE": errors.MediaTooLargeError,
     "BUSY": errors.BusyError,
     "STORAGE_FULL": errors.StorageFullError,

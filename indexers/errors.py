@@ -6,7 +6,8 @@
     ├── MediaError                a media item cannot be read
     │   ├── UnsupportedMediaError   its format is not known, or not enabled
     │   ├── DamagedMediaError       its format is known, its bytes are broken
-    │   └── MediaLimitError         reading it would take more than the limits allow
+    │   ├── MediaLimitError         reading it would take more than the limits allow
+    │   └── FeaturelessMediaError   nothing in it tells its copies from anything else
     ├── FingerprintError          descriptors do not fit their scheme
     ├── SnapshotError             an index file is damaged or of another scheme
     └── ModelError                a neural network's file cannot be used
@@ -33,6 +34,10 @@ class DamagedMediaError(MediaError):
 
 class MediaLimitError(MediaError):
     """Reading it would take more than the limits allow."""
+
+
+class FeaturelessMediaError(MediaError):
+    """It can be read, and holds nothing by which copies of it could be told: it is no reference."""
 
 
 class FingerprintError(IndexerError, ValueError):

@@ -245,6 +245,9 @@ class Modality(Protocol[T]):
         Yields:
             At most one fingerprint for each scheme: for a reference all at once, for a query those of each of
             `stages` in turn. A later stage may add descriptors to a scheme of an earlier one.
+
+        Raises:
+            FeaturelessMediaError: If a reference holds nothing by which copies of it could be told.
         """
         ...
 

@@ -118,8 +118,8 @@ class UnreadableMediaError(ServiceError):
     """The media cannot be read.
 
     The instance's `reason` tells why: ``MEDIA_UNSUPPORTED``, ``MEDIA_DAMAGED``, ``MEDIA_LIMIT`` (it asks
-    for more pixels, frames or memory than allowed), ``MEDIA_TIMEOUT`` or ``MEDIA_CRASHED`` (reading it
-    ended the process that tried).
+    for more pixels, frames or memory than allowed), ``MEDIA_TIMEOUT``, ``MEDIA_CRASHED`` (reading it
+    ended the process that tried) or ``MEDIA_FEATURELESS`` (it was to be registered, and resembles too much).
     """
 
     reasons: ClassVar[tuple[str, ...]] = (
@@ -128,6 +128,7 @@ class UnreadableMediaError(ServiceError):
         "MEDIA_LIMIT",
         "MEDIA_TIMEOUT",
         "MEDIA_CRASHED",
+        "MEDIA_FEATURELESS",
     )
 
     def __init__(self, reason: str, message: str) -> None:

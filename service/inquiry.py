@@ -130,7 +130,9 @@ class Inquiry:
                 searched = {one.scheme for one in self._searched(self._modality)}
                 if any(one.scheme not in searched for one in fingerprints):
                     self._compared.clear()
-                self._verify(view, self._modality, [one for one in candidates if one not in self._compared])
+                if any(one.scheme in searched for one in fingerprints):
+                    changed = dict.fromkeys((*candidates, *self._plausible(self._modality)))
+                    self._verify(view, self._modality, [one for one in changed if one not in self._compared])
                 self._verify_closely(view, self._modality, candidates)
             if self._stage == 1:
                 self._add_identical(view)
@@ -171,6 +173,17 @@ class Inquiry:
             # Votes of one stage say nothing against those of another: all are compared by what is known now.
             return sorted(self._closeness, key=self._closeness.__getitem__)
         return nearer
+
+    def _plausible(self, modality: Modality[Any]) -> list[UUID]:
+        """What earlier stages found plausible: these are judged by what this stage adds too, however near.
+
+        Without local features, as flags of three stripes are, they would keep what their hashes say alone.
+        """
+        return [
+            one
+            for one, alignment in self._alignments.items()
+            if self._probability(modality.name, alignment) >= _PLAUSIBLE
+        ]
 
     def _verify(
         self, view: View, modality: Modality[Any], candidates: Sequence[UUID], *, closely: bool = False

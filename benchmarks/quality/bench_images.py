@@ -20,9 +20,10 @@ import logging
 import platform
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
@@ -47,10 +48,17 @@ OURS: Final = "Copyhound"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is registered and what is asked."""
+    """What is registered and what is asked.
+
+    Attributes:
+        references: Files by name.
+        queries: What is asked, and with which file.
+        refused: Names of the references that the service refused as flat; peers take them.
+    """
 
     references: Mapping[str, bytes]
     queries: Sequence[tuple[Asked, bytes]]
+    refused: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +139,13 @@ async def ask_service(plan: Plan, *, fast: bool = False, distractors: int = 0) -
             slots = asyncio.Semaphore(8)
 
             async def register(name: str, content: bytes) -> None:
-                async with slots:
-                    await client.register(content, owner="benchmark", external_id=name)
+                try:
+                    async with slots:
+                        await client.register(content, owner="benchmark", external_id=name)
+                except copyhound.UnreadableMediaError as error:
+                    if error.reason != "MEDIA_FEATURELESS":
+                        raise
+                    plan.refused.add(name)
 
             async def ask(content: bytes) -> list[Found]:
                 async with slots:
@@ -196,7 +209,13 @@ def measure_plain(plan: Plan, per_kind: int) -> dict[str, Any]:
             for query, found in system.answers:
                 by_kind[query.attack] += any(one.score >= threshold for one in found)
             alarms[f"{system.name} {rule}"] = by_kind
-    return {"references_per_kind": per_kind, "queries_per_kind": per_kind, "alarms": alarms}
+    refused = Counter(name.rpartition(" ")[0] for name in plan.refused)
+    return {
+        "references_per_kind": per_kind,
+        "queries_per_kind": per_kind,
+        "refused": {kind: refused[kind] for kind in PLAIN},
+        "alarms": alarms,
+    }
 
 
 def falls_short(results: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ def document(results: Mapping[str, Any]) -> str:
         *(asked, _ranking(images["systems"])),
         *("Recall by attack, at 1 % alarms:", _by_attack(images["systems"])),
         *(calibrated, _reliability(scale["bins"])),
-        *(alike, _plain(plain["alarms"])),
+        *(alike, _plain(plain["refused"], plain["alarms"])),
     )
     return "\n\n".join(parts)
 
@@ -76,6 +76,7 @@ def _reliability(bins: Sequence[Mapping[str, Any] | None]) -> str:
     return table(["probability", "pairs", "mean probability", "share of copies"], rows)
 
 
-def _plain(alarms: Mapping[str, Mapping[str, int]]) -> str:
-    rows = [[kind, *(str(by_kind[kind]) for by_kind in alarms.values())] for kind in PLAIN]
-    return table(["", *alarms], rows)
+def _plain(refused: Mapping[str, int], alarms: Mapping[str, Mapping[str, int]]) -> str:
+    columns = {"refused as references": refused, **alarms}
+    rows = [[kind, *(str(by_kind[kind]) for by_kind in columns.values())] for kind in PLAIN]
+    return table(["", *columns], rows)

@@ -17,8 +17,10 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from indexers.errors import FeaturelessMediaError
 from indexers.fingerprint import Fingerprint, Scheme
 from indexers.image import background, hashes, local
+from indexers.image.align import TELLING
 from indexers.image.background import Background
 from indexers.image.decode import Picture
 from indexers.image.embed import CNN, Descriptors, Embedder, OnnxEmbedder
@@ -34,6 +36,9 @@ WINDOWS: Final = 4
 """Parts of a query's picture that are described by themselves, the trimmed picture among them: the
 four quarters of a collage. Six found no more copies than three (of 237 that local features confirm), and each
 costs as much as 1.4 PDQ hashes."""
+LEAST_KEYPOINTS: Final = 10
+"""A reference with fewer, and with no hash that is `align.TELLING`, is refused: neither hashes nor local
+features, whose score begins at ten cells, would ever confirm a copy, and to the CNN all such look alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +97,18 @@ class BuiltIn:
 def describe(
     segments: Iterable[Segment[Picture]], role: Role, network: Network
 ) -> Iterator[list[Fingerprint]]:
-    """Describe frames; see `indexers.modality.Modality.fingerprint`."""
+    """Describe frames; see `indexers.modality.Modality.fingerprint`.
+
+    Raises:
+        FeaturelessMediaError: If a reference is flat, or nearly, in all of its frames.
+    """
     frames = list(segments)
     hashed = hashes.fingerprint(frames, role)
     if role is Role.REFERENCE:
         some = _spread(frames, REFERENCE_FRAMES)
-        yield [*hashed, *_embedded(some, [[WHOLE]] * len(some), network), *local.fingerprint(some, role)]
+        keypoints = local.fingerprint(some, role)
+        _check_features(hashed, keypoints)
+        yield [*hashed, *_embedded(some, [[WHOLE]] * len(some), network), *keypoints]
         return
     yield hashed
     some = _spread(frames, QUERY_FRAMES)
@@ -106,6 +117,14 @@ def describe(
     yield _embedded(some, wholes, network)
     yield local.fingerprint(some, role)
     yield _embedded(some, [one.others(WINDOWS) for one in parts], network)
+
+
+def _check_features(hashed: Sequence[Fingerprint], keypoints: Sequence[Fingerprint]) -> None:
+    telling = any((one.quality >= TELLING[one.scheme.id]).any() for one in hashed)
+    if not telling and sum(map(len, keypoints)) < LEAST_KEYPOINTS:
+        raise FeaturelessMediaError(
+            "the picture is flat, or nearly, and would match every such picture: register one that shows more"
+        )
 
 
 def _spread(frames: Sequence[Segment[Picture]], most: int) -> list[Segment[Picture]]:

@@ -150,7 +150,7 @@ def _middle_crop(picture: Picture, hand: Hand) -> Picture:
 
 
 def _small_crop(picture: Picture, hand: Hand) -> Picture:
-    return _crop(picture, hand, hand.between(0.07, 0.15))
+    return _crop(picture, hand, hand.between(0.05, 0.15))
 
 
 def _stretch(picture: Picture, hand: Hand) -> Picture:
@@ -422,6 +422,14 @@ def _inside_small(picture: Picture, hand: Hand) -> Picture:
     return _put(picture, hand.other(), hand.between(0.25, 0.45), hand)
 
 
+def _inside_blurred(picture: Picture, hand: Hand) -> Picture:
+    """Paste into another picture, and blur all of it, or what is around: the copy's frame goes soft too."""
+    outer = hand.other()
+    if hand.chance(0.4):
+        return _put(picture, _blur(outer, hand), hand.between(0.4, 0.75), hand)
+    return _blur(_put(picture, outer, hand.between(0.45, 0.75), hand), hand)
+
+
 def _inside_large(picture: Picture, hand: Hand) -> Picture:
     return _put(picture, hand.other(), hand.between(0.45, 0.75), hand)
 
@@ -491,6 +499,7 @@ _PASTES: tuple[tuple[float, Change], ...] = (
     (1.5, _screenshot),
     (2.5, _inside_small),
     (2.5, _inside_large),
+    (1.5, _inside_blurred),
     (2.5, _collage),
 )
 _SAVES: tuple[tuple[float, Change], ...] = ((2.0, _jpeg), (1.0, _shrink), (0.5, _blur), (0.5, _noise))
@@ -512,7 +521,7 @@ KINDS: Mapping[str, Change] = {
     "perspective": _perspective,
     "crop_40_to_95": _wide_crop,
     "crop_15_to_40": _middle_crop,
-    "crop_7_to_15": _small_crop,
+    "crop_5_to_15": _small_crop,
     "letterbox": _letterbox,
     "meme": _meme,
     "caption": _caption,
@@ -523,6 +532,7 @@ KINDS: Mapping[str, Change] = {
     "screenshot": _screenshot,
     "collage": _collage,
     "inside_45_to_75": _inside_large,
+    "inside_blurred": _inside_blurred,
     "inside_25_to_45": _inside_small,
     "several": view,
 }

@@ -9,7 +9,9 @@ import argparse
 import hashlib
 from pathlib import Path
 
+import onnx
 import torch
+from torch import Tensor
 
 from indexers.training.network import CopyNet, fold
 
@@ -47,6 +49,14 @@ def export(net: CopyNet, path: Path) -> str:
         raise RuntimeError("this PyTorch exports nothing: use the version that constraints.txt names")
     program.save(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_weights(data: bytes) -> dict[str, Tensor]:
+    """Read the weights of an exported network by their names in `fold`'s result."""
+    graph = onnx.load_model_from_string(data).graph
+    return {
+        item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy()) for item in graph.initializer
+    }
 
 
 def main() -> None:

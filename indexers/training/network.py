@@ -6,6 +6,7 @@ so that depthwise convolutions can leave bfloat16: on CPUs, 5 × 5 ones are slow
 """
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,6 +24,11 @@ FEATURES = 1280
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Of the RGB values in 0..1, as the ImageNet weights were trained."""
+
+NORM_EPSILON = 1e-3
+"""Of the batch norms, as the ImageNet weights were trained."""
+
+_LEAST_GAIN = 1e-3  # of a batch norm, when unfolding divides by it
 
 # repeats, kernel, stride, expansion, channels in and out
 _STAGES = (
@@ -45,16 +51,16 @@ class ConvNorm(nn.Module):
         """Make the layer; `groups` other than 1 makes it depthwise."""
         super().__init__()
         self.conv = nn.Conv2d(*channels, kernel, stride, groups=groups, bias=False)
-        self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(channels[1], eps=1e-3, momentum=0.01)
+        self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(channels[1], eps=NORM_EPSILON, momentum=0.01)
         self.act = act
         before = (kernel - stride) // 2
         self.padding = (before, kernel - stride - before) * 2
-        self.in_float32 = groups > 1 and kernel > 3
+        self.slow_in_half = groups > 1 and kernel > 3
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c', h/stride, w/stride)."""
-        if self.in_float32:
-            with torch.autocast(x.device.type, enabled=False):
+        if self.slow_in_half and x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
                 x = self.conv(functional.pad(x.float(), self.padding))
         else:
             x = self.conv(functional.pad(x, self.padding) if any(self.padding) else x)
@@ -163,3 +169,25 @@ def fold(net: CopyNet) -> CopyNet:
             layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
             layer.norm = nn.Identity()
     return folded.requires_grad_(requires_grad=False)
+
+
+def unfold(folded: Mapping[str, Tensor]) -> CopyNet:
+    """Undo `fold`: make a network that can be trained further of the weights of a folded one.
+
+    What batch norms normalise by is taken from the ImageNet weights, which training leaves as they are.
+    """
+    net = CopyNet()
+    net.trunk = imagenet_trunk()
+    state = net.state_dict()
+    norms = [name.removesuffix(".running_var") for name in state if name.endswith(".running_var")]
+    for norm in norms:
+        conv = norm.removesuffix("norm") + "conv"
+        spread = (state[f"{norm}.running_var"] + NORM_EPSILON).sqrt()
+        gain = state[f"{norm}.weight"]
+        gain = torch.where(gain.abs() < _LEAST_GAIN, torch.full_like(gain, _LEAST_GAIN), gain)
+        state[f"{norm}.weight"] = gain
+        state[f"{norm}.bias"] = folded[f"{conv}.bias"] + state[f"{norm}.running_mean"] * gain / spread
+        state[f"{conv}.weight"] = folded[f"{conv}.weight"] * (spread / gain).view(-1, 1, 1, 1)
+    state |= {name: folded[name] for name in ("power", "head.weight", "head.bias")}
+    net.load_state_dict(state)
+    return net.eval()

@@ -21,10 +21,10 @@ from indexers.image.embed import (
 )
 
 try:
-    import onnx
     import torch
     from torch import nn
 
+    from indexers.training.export import read_weights
     from indexers.training.network import CopyNet, fold, imagenet_trunk
 except ImportError as error:
     raise ImportError("PyTorch is needed here: pip install 'copyhound[training]'") from error
@@ -74,12 +74,9 @@ class TorchEmbedder:
 
 
 def _ours(spec: NetworkSpec) -> nn.Module:
-    graph = onnx.load_model_from_string(spec.read()).graph
-    weights = {
-        item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy()) for item in graph.initializer
-    }
     net = fold(CopyNet())
     try:
+        weights = read_weights(spec.read())
         net.load_state_dict({name: weights[name] for name in net.state_dict()})
     except KeyError as error:
         raise ModelError(f"{spec.path} is no export of our network: it lacks {error}") from error

@@ -1,4 +1,4 @@
-"""Training, in stages that each continue from the one before and resume where they were interrupted.
+r"""Training, in stages that each continue from the one before and resume where they were interrupted.
 
 The recipe is SSCD's (https://arxiv.org/abs/2202.10261), for a small network with ImageNet weights::
 
@@ -6,6 +6,12 @@ The recipe is SSCD's (https://arxiv.org/abs/2202.10261), for a small network wit
     python -m indexers.training.train DATA STATE --fonts FONTS --stage head --minutes 6
     python -m indexers.training.train DATA STATE --fonts FONTS --stage tune --minutes 180
     python -m indexers.training.train DATA STATE --fonts FONTS --stage last --minutes 60 --pixels 160
+
+A network that was exported before can be trained further: `--start NETWORK.onnx` in place of the first stage.
+A GPU waits for the views, which `--workers` processes make: give it one for each core, and more pairs::
+
+    python -m indexers.training.train DATA STATE --fonts FONTS --stage tune --minutes 20 \
+        --pairs 256 --workers 16
 
 Where other programs use the CPU too, threads that wait actively for each other make steps ten times slower:
 hence the first line. DATA is a folder made by `indexers.training.sources`, STATE holds `checkpoint.pt` and
@@ -32,8 +38,9 @@ from torch.utils.data import DataLoader
 
 from indexers.training import sources
 from indexers.training.data import Pairs, Recipe
+from indexers.training.export import read_weights
 from indexers.training.loss import loss
-from indexers.training.network import CopyNet, imagenet_trunk
+from indexers.training.network import CopyNet, imagenet_trunk, unfold
 
 TRUNK_RATE = 3e-4
 HEAD_RATE = 1e-3
@@ -76,12 +83,19 @@ class Stage:
 class Run:
     """Weights, their running average, and the optimiser's state of a stage in a folder."""
 
-    def __init__(self, stage: Stage, folder: Path, device: torch.device) -> None:
-        """Load the checkpoint: to go on with its stage, or to start another from its averaged weights."""
+    def __init__(
+        self, stage: Stage, folder: Path, device: torch.device, *, start: Path | None = None
+    ) -> None:
+        """Load the checkpoint: to go on with its stage, or to start another from its averaged weights.
+
+        Where there is none, start from an exported network, or from the ImageNet weights.
+        """
         self.stage, self.folder, self.device = stage, folder, device
         self.net = CopyNet()
         saved = self._saved()
-        if saved is None:
+        if saved is None and start is not None:
+            self.net = unfold(read_weights(start.read_bytes()))
+        elif saved is None:
             self.net.trunk.load_state_dict(imagenet_trunk().state_dict())
         else:
             self.net.load_state_dict(saved["average"])
@@ -247,6 +261,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--pixels", type=int, default=128, help="side of the input, a multiple of 32")
     parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument(
+        "--start", type=Path, help="exported network to begin with, if there is no checkpoint"
+    )
+    parser.add_argument("--device", help="as PyTorch calls it; by default a GPU, or the CPU if there is none")
     parser.add_argument("--frozen", type=int, default=3, help="blocks whose weights stay; 0: train all")
     parser.add_argument("--average", type=float, default=0.995)
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
@@ -258,13 +276,19 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)
     given.state.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     stage = Stage(given.stage, given.minutes, given.frozen, given.average, given.rate)
-    run = Run(stage, given.state, device)
+    run = Run(stage, given.state, device, start=given.start)
     pictures = tuple(sources.read_manifest(given.data, "train"))
     seed = (given.seed, zlib.crc32(given.stage.encode()), run.step)  # each run sees other views
     recipe = Recipe(pictures, given.fonts, given.pairs, given.pixels, seed)
-    loader = DataLoader(Pairs(recipe), batch_size=None, num_workers=given.workers, prefetch_factor=3)
+    loader = DataLoader(
+        Pairs(recipe),
+        batch_size=None,
+        num_workers=given.workers,
+        prefetch_factor=3,
+        pin_memory=device.type == "cuda",
+    )
     if given.stage == HEAD:
         train_head(run, iter(loader), given.seed)
     else:

@@ -40,6 +40,7 @@ _BY_REASON = {kind.reason: code for kind, code in _CODES.items()} | {
     "MEDIA_LIMIT": grpc.StatusCode.INVALID_ARGUMENT,
     "MEDIA_TIMEOUT": grpc.StatusCode.FAILED_PRECONDITION,
     "MEDIA_CRASHED": grpc.StatusCode.FAILED_PRECONDITION,
+    "MEDIA_FEATURELESS": grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 

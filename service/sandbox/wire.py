@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from indexers import registry
 from indexers.containers import MAX_DEPTH, Part
-from indexers.errors import MediaError, MediaLimitError, UnsupportedMediaError
+from indexers.errors import FeaturelessMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import MediaLimits, Role
 from indexers.spans import pack as pack_spans
@@ -61,6 +61,7 @@ class Failure(StrEnum):
     UNSUPPORTED = "MEDIA_UNSUPPORTED"
     DAMAGED = "MEDIA_DAMAGED"
     LIMIT = "MEDIA_LIMIT"
+    FEATURELESS = "MEDIA_FEATURELESS"
 
     @classmethod
     def of(cls, error: MediaError | MemoryError) -> "Failure":
@@ -70,6 +71,8 @@ class Failure(StrEnum):
                 return cls.UNSUPPORTED
             case MediaLimitError() | MemoryError():
                 return cls.LIMIT
+            case FeaturelessMediaError():
+                return cls.FEATURELESS
             case _:
                 return cls.DAMAGED
 

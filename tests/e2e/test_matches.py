@@ -16,7 +16,7 @@ from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, w
 from indexers import registry
 from indexers.image import hashes
 from service.app import Running
-from tests.e2e.serving import refused_stream
+from tests.e2e.serving import reason_of, refused_stream
 
 
 def encoded(picture: Image.Image, kind: str = "JPEG", **options: int) -> bytes:
@@ -119,17 +119,18 @@ async def test_all_candidates_come_with_min_probability_0_best_first(
     assert [match.work for match in limited.matches] == [registered["coffee"].name]
 
 
-async def test_flat_pictures_raise_no_alarm(
+async def test_a_flat_picture_is_refused_as_a_reference_and_answered_as_a_query(
     matches: match_pb2_grpc.MatchServiceAsyncStub, channel: grpc.aio.Channel
 ) -> None:
     works = work_pb2_grpc.WorkServiceStub(channel)
-    for i, colour in enumerate(("white", "black", "#888")):
-        await works.CreateWork(
-            work_pb2.CreateWorkRequest(
-                work=work_pb2.Work(owner="studio", external_id=str(i)),
-                media=[fingerprint_pb2.Media(content=encoded(Image.new("RGB", (64, 64), colour)))],
-            )
-        )
+    request = work_pb2.CreateWorkRequest(
+        work=work_pb2.Work(owner="studio", external_id="blank page"),
+        media=[fingerprint_pb2.Media(content=encoded(Image.new("RGB", (64, 64), "white")))],
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await works.CreateWork(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(refused.value) == "MEDIA_FEATURELESS"
     answer = await matches.Match(asked(encoded(Image.new("RGB", (300, 200), "#fefefe"))))
     assert answer.action == work_pb2.ACTION_ALLOW
 

@@ -168,7 +168,7 @@ def test_a_cancelled_inquiry_asks_for_no_further_stage() -> None:
 
 
 class StubModality:
-    """Measures the first byte of references' hashes, and notes which are compared closely."""
+    """Measures the first byte of references' hashes, and notes which are compared, and which closely."""
 
     name = "image"
     channels = ImageModality().channels
@@ -176,12 +176,14 @@ class StubModality:
     fast_stages = 3
 
     def __init__(self) -> None:
+        self.aligned: list[int] = []
         self.closely: list[int] = []
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment:
         by_scheme = {fingerprint.scheme: fingerprint for fingerprint in work}
         assert {fingerprint.scheme for fingerprint in query} == by_scheme.keys()
         distance = int(by_scheme[PDQ].descriptors[0, 0])
+        self.aligned.append(distance)
         if LOCAL in by_scheme:
             self.closely.append(distance)
         return Alignment({"pdq_distance": distance, "pdq_quality": 1.0}, query_coverage=0.5)
@@ -253,6 +255,16 @@ def test_what_a_later_stage_brings_nearer_is_compared_closely_again_while_it_is_
     near.found_at = 9.0
     near.inquiry.look("image", [described(PDQ, 2)], more=True)
     assert near.modality.closely == [12, 126, 12]
+
+
+def test_what_is_plausible_is_judged_by_what_later_stages_add_however_near(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (12, 126))
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert sorted(near.modality.aligned) == [12, 126]
+    near.inquiry.look("image", [described(PDQ, 1)], more=True)  # brings nothing nearer
+    assert near.modality.aligned[2:] == [12]
 
 
 @pytest.mark.parametrize(("distance", "stages"), [(126, 2), (34, 3)])

@@ -221,7 +221,9 @@ async def test_a_file_that_takes_too_long_ends_its_worker_alone(pool_of: PoolOf)
     async with pool_of(seconds=0.5, deaths=deaths) as pool:
         (before,) = worker_ids(pool)
         assert await reason(pool, SLOW) == "MEDIA_TIMEOUT"
-        assert (await read(pool, encoded(Image.new("L", (9, 9)), "PNG"))).modality == "image"
+        assert (
+            await read(pool, encoded(Image.linear_gradient("L").resize((9, 9)), "PNG"))
+        ).modality == "image"
         assert worker_ids(pool) != [before]
     assert deaths[0] == "timeout"
 
@@ -455,7 +457,7 @@ async def test_a_picture_too_small_for_windows_is_read_in_all_stages(
 ) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
-        media = await read(pool, encoded(Image.effect_noise(size, 80), "PNG"))
+        media = await read(pool, encoded(Image.effect_noise(size, 80), "PNG"), Role.QUERY)
     assert {one.scheme.id for one in media.fingerprints} >= {"image.pdq.v1", "image.cnn.v1"}
     assert deaths == []
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from indexers.errors import ModelError
 from indexers.fingerprint import Metric, Scheme, SpanUnit
 from indexers.image.decode import Picture
-from indexers.image.embed import NetworkSpec, OnnxEmbedder, prepare, unit
+from indexers.image.embed import BUILT_IN, NetworkSpec, OnnxEmbedder, prepare, unit
 from indexers.training import export, train
 from indexers.training.loss import KOLEO_NEAREST, KOLEO_WEIGHT, loss
 from indexers.training.network import CopyNet, fold, imagenet_trunk
@@ -206,3 +206,13 @@ def test_the_log_says_how_far_it_is(tmp_path: Path) -> None:
 
 def endless() -> Iterator[tuple[Tensor, Tensor]]:
     return repeat(batch(3))
+
+
+def test_an_exported_network_can_be_trained_further(tmp_path: Path, pictures: list[Picture]) -> None:
+    run = Run(Stage("more", 1.0, 0, 0.9, 1.0), tmp_path, CPU, start=BUILT_IN.path)
+    squares = torch.from_numpy(prepare(pictures, BUILT_IN))
+    np.testing.assert_allclose(run.average(squares).numpy(), OnnxEmbedder().embed(pictures), atol=1e-4)
+    run.elapsed = 20.0
+    small, shown = batch(4)
+    losses = [float(run.update(run.net(small), shown)) for _ in range(4)]
+    assert losses[-1] < losses[0]
