@@ -67,7 +67,7 @@ class Amounts:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-FULL: Final = Amounts((400, 12, 1_588), (15, 1, 6), (12, 2), 5, 60, 12)
+FULL: Final = Amounts((400, 12, 1_588), (15, 0, 6), (12, 2), 5, 60, 12)
 SMOKE: Final = Amounts((3, 1, 1), (1, 0, 1), (1, 1), 2, 1, 2, {"COPYHOUND_WORKERS": "1"})
 
 
@@ -268,13 +268,13 @@ def measure(own: Store, others: Store, amounts: Amounts, scratch: Path) -> dict[
     """Register, ask and compare."""
     rng = random.Random(SEED)
     large = own.take(*amounts.large)
-    files = named(large)
-    cost_loose = loose(files, scratch, amounts.settings)
     stock = others.take(amounts.stock[0], 0, amounts.stock[1])
     small = [others.take(*amounts.small) for _ in range(amounts.owners)]
     strangers = [others.take(*amounts.small) for _ in range(amounts.owners)]
     foreign = others.take(amounts.foreign)
     comic = others.take(amounts.pages)
+    files = named(large)
+    cost_loose = loose(files, scratch, amounts.settings)
     with (
         harness.service(scratch / "data", settings=amounts.settings) as service,
         copyhound.Client(service.target, timeout=_TIMEOUT) as client,
