@@ -47,9 +47,7 @@ def test_nothing_located_is_a_dash() -> None:
 
 def test_parts_in_words() -> None:
     regions = (Region(WHOLE, WHOLE, "flip_horizontal"),)
-    parts = [
-        PartMatch(f"{n}.png", "image", "", f"game!{n}.png", 0.9, 1.0, 1.0, (), regions) for n in range(4)
-    ]
+    parts = [PartMatch(f"{n}", "image", "", f"game!{n}", 0.9, 1.0, 1.0, (), regions) for n in range(4)]
     counts = (PartsFound("image", 214, 300, 200, 280), PartsFound("audio", 1, 1, 1, 9))
     match = Match(
         "works/1", "", "studio", None, "", 0.9, {}, (), (), 0.7, 0.7, Action.BLOCK, None, tuple(parts), counts
