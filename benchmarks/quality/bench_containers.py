@@ -22,7 +22,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +55,7 @@ class Amounts:
         owners: How many smaller ones.
         foreign: Pictures that a copy holds beside what was taken.
         pages: Of a comic.
+        settings: Of the services, by the names of their environment variables.
     """
 
     large: tuple[int, int, int]
@@ -63,10 +64,11 @@ class Amounts:
     owners: int
     foreign: int
     pages: int
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-FULL: Final = Amounts((400, 20, 1_580), (15, 1, 6), (12, 2), 5, 100, 12)
-SMOKE: Final = Amounts((4, 1, 2), (2, 0, 1), (2, 1), 2, 1, 2)
+FULL: Final = Amounts((400, 12, 1_588), (15, 0, 6), (12, 2), 5, 60, 12)
+SMOKE: Final = Amounts((3, 1, 1), (1, 0, 1), (1, 1), 2, 1, 2, {"COPYHOUND_WORKERS": "1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +233,9 @@ def _measured(service: harness.Service, before: Cpu, began: float) -> Cost:
     return Cost(service.cpu() - before, time.perf_counter() - began)
 
 
-def loose(files: Mapping[str, bytes], scratch: Path) -> Cost:
+def loose(files: Mapping[str, bytes], scratch: Path, settings: Mapping[str, str]) -> Cost:
     """Register the files as works of their own, in a service of their own."""
-    with harness.service(scratch / "loose") as service:
+    with harness.service(scratch / "loose", settings=settings) as service:
         with copyhound.Client(service.target, timeout=_TIMEOUT) as client:
             before, began = service.cpu(), time.perf_counter()
             works = (
@@ -266,15 +268,15 @@ def measure(own: Store, others: Store, amounts: Amounts, scratch: Path) -> dict[
     """Register, ask and compare."""
     rng = random.Random(SEED)
     large = own.take(*amounts.large)
-    files = named(large)
-    cost_loose = loose(files, scratch)
     stock = others.take(amounts.stock[0], 0, amounts.stock[1])
     small = [others.take(*amounts.small) for _ in range(amounts.owners)]
     strangers = [others.take(*amounts.small) for _ in range(amounts.owners)]
     foreign = others.take(amounts.foreign)
     comic = others.take(amounts.pages)
+    files = named(large)
+    cost_loose = loose(files, scratch, amounts.settings)
     with (
-        harness.service(scratch / "data") as service,
+        harness.service(scratch / "data", settings=amounts.settings) as service,
         copyhound.Client(service.target, timeout=_TIMEOUT) as client,
     ):
         content = packed(files)

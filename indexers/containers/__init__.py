@@ -9,7 +9,7 @@ nearly every container: programs, settings, licences (see `labels`).
 """
 
 from indexers.containers.labels import NESTED
-from indexers.containers.opened import ITSELF, MAX_DEPTH, Container, Part
+from indexers.containers.opened import ITSELF, MAX_DEPTH, Container, Part, load
 from indexers.containers.sniff import DOCUMENTS, FORMATS, HEAD_BYTES, kind_of, prepare
 from indexers.containers.worth import Watched
 
@@ -24,5 +24,6 @@ __all__ = [
     "Part",
     "Watched",
     "kind_of",
+    "load",
     "prepare",
 ]

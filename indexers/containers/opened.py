@@ -4,11 +4,12 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO, Final
 
 from indexers import registry
 from indexers.containers import labels, sniff
-from indexers.containers.levels import PASSWORD, Level, PdfLevel, TarLevel, ZipLevel, count_refused
+from indexers.containers.levels import PASSWORD, Level, TarLevel, ZipLevel, count_refused
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits
 
@@ -23,14 +24,20 @@ ITSELF: Final = -1
 _LEAST_BYTES = 200
 """Smaller entries are not looked at: no picture, sound or text of this size says anything."""
 
-_LEVELS: Mapping[str, Callable[[BinaryIO, str, MediaLimits], Level]] = {
-    "ZIP": ZipLevel,
-    "EPUB": ZipLevel,
-    "DOCX": ZipLevel,
-    "PDF": PdfLevel,
-    "tar": TarLevel,
-    "tar.gz": TarLevel,
-}
+
+@cache
+def load() -> Mapping[str, Callable[[BinaryIO, str, MediaLimits], Level]]:
+    """Import the libraries that open containers; return what opens each kind."""
+    from indexers.containers.pages import PdfLevel  # noqa: PLC0415 - a tenth of a second of libraries
+
+    return {
+        "ZIP": ZipLevel,
+        "EPUB": ZipLevel,
+        "DOCX": ZipLevel,
+        "PDF": PdfLevel,
+        "tar": TarLevel,
+        "tar.gz": TarLevel,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,4 +213,4 @@ def _opened(source: BinaryIO, limits: MediaLimits) -> tuple[str, Level]:
     kind = sniff.kind_of(head)
     if kind is None:
         raise UnsupportedMediaError(f"this is no container that can be opened: send {_FORMATS}")
-    return kind, _LEVELS[kind](source, kind, limits)
+    return kind, load()[kind](source, kind, limits)

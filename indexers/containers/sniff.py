@@ -3,7 +3,7 @@
 import codecs
 from typing import Final
 
-from indexers import archive
+from indexers import archive, registry
 from indexers.text import read
 
 FORMATS: Final = ("ZIP", "CBZ", "APK", "JAR", "EPUB", "PDF", "DOCX", "tar", "tar.gz")
@@ -32,11 +32,16 @@ def prepare() -> None:
 
 
 def kind_of(head: bytes) -> str | None:
-    """Tell the kind of a container by a file's first 4,096 bytes, as users call it; None: it is none."""
+    """Tell the kind of a container by a file's first 4,096 bytes, as users call it; None: it is none.
+
+    A picture or sound in which the mark of a container stands further on is none.
+    """
     if head.startswith(_GZIP):
         return "tar.gz"
-    if head[_TAR_AT : _TAR_AT + 6] in _TAR:
-        return "tar"
     if head.startswith((_ZIP, _EMPTY_ZIP)):
         return _DOCUMENTS.get(read.sniff(head) or "", "ZIP")
-    return _DOCUMENTS["pdf"] if read.sniff_pdf(head) else None
+    inside = "tar" if head[_TAR_AT : _TAR_AT + 6] in _TAR else None
+    if read.sniff_pdf(head):
+        inside = _DOCUMENTS["pdf"]
+    others = (modality for modality in registry.modalities() if modality.name != "text")
+    return None if inside and any(one.recognises(head) for one in others) else inside

@@ -21,7 +21,7 @@ import traceback
 from pathlib import Path
 from typing import Never
 
-from indexers import registry
+from indexers import containers, registry
 from service.sandbox import confine, wire, worker
 
 _REQUEST_BYTES = 1024 * 1024
@@ -34,6 +34,7 @@ def main() -> None:
     confine.die_with_parent()
     for modality in registry.modalities():
         modality.load()
+    containers.load()
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise AssertionError("a library has started a thread, which does not survive a fork")
     gc.freeze()  # so that collections in workers leave the pages that they share alone

@@ -192,6 +192,16 @@ def test_programs_settings_and_licences_are_no_parts() -> None:
         parts_of(zipped({"classes.dex": bytes(range(256)) * 50}))
 
 
+@pytest.mark.parametrize("mark", [b"%PDF-1.7\n%%EOF", bytes(200) + b"ustar\x0000"])
+def test_a_picture_that_also_looks_like_a_container_is_a_picture(mark: bytes) -> None:
+    jpeg = picture(kind="JPEG")
+    comment = b"\xff\xfe\x03\xe8"
+    for at in range(60):
+        head = (jpeg[:2] + comment + bytes(at) + mark + jpeg[2:])[: containers.HEAD_BYTES]
+        assert containers.kind_of(head) is None
+    assert containers.kind_of(b"\n%PDF-1.7\n") == "PDF"
+
+
 def segments(*pictures: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Watched:
     return Watched((Segment(0.0, 1.0, one) for one in pictures), "image")
 

@@ -517,7 +517,7 @@ def packed(parts: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-async def test_the_parts_of_a_container_are_listed_and_read_one_by_one() -> None:
+async def test_the_parts_of_a_container_are_listed_and_read_one_by_one(pool_of: PoolOf) -> None:
     deaths: list[str] = []
     parts = {
         "a.jpg": PHOTO,

@@ -47,16 +47,14 @@ def test_nothing_located_is_a_dash() -> None:
 
 def test_parts_in_words() -> None:
     regions = (Region(WHOLE, WHOLE, "flip_horizontal"),)
-    parts = [
-        PartMatch(f"{n}.png", "image", "", f"game!{n}.png", 0.9, 1.0, 1.0, (), regions) for n in range(4)
-    ]
+    parts = [PartMatch(f"{n}", "image", "", f"game!{n}", 0.9, 1.0, 1.0, (), regions) for n in range(4)]
     counts = (PartsFound("image", 214, 300, 200, 280), PartsFound("audio", 1, 1, 1, 9))
     match = Match(
         "works/1", "", "studio", None, "", 0.9, {}, (), (), 0.7, 0.7, Action.BLOCK, None, tuple(parts), counts
     )
     assert describe_place(match) == (
-        "214 of 300 pictures and 1 of 1 sound; 0.png is game!0.png (whole picture, mirrored); "
-        "1.png is game!1.png (whole picture, mirrored); 2.png is game!2.png (whole picture, mirrored); 212 more"
+        "214 of 300 pictures and 1 of 1 sound; 0 is game!0 (whole picture, mirrored); "
+        "1 is game!1 (whole picture, mirrored); 2 is game!2 (whole picture, mirrored); 212 more"
     )
     assert describe_parts({"image": 1_000, "audio": 1, "smell": 2}) == "1,000 pictures, 1 sound and 2 smell"
     assert describe_parts({}) == ""
