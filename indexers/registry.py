@@ -10,8 +10,14 @@ from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
 from indexers.modality import Channel, Modality
 from indexers.text import TextModality
+from indexers.video import VideoModality
 
-MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), AudioModality(), TextModality())
+MODALITIES: tuple[Modality[Any], ...] = (
+    ImageModality(),
+    AudioModality(),
+    VideoModality(),
+    TextModality(),
+)
 """In the order in which they are asked whether they recognise a file; text last: much looks like it."""
 
 
@@ -21,9 +27,10 @@ class _Known:
     def __init__(self, modalities: Sequence[Modality[Any]]) -> None:
         self.modalities = tuple(modalities)
         self.by_name = {modality.name: modality for modality in modalities}
-        self.of_scheme = {
-            channel.scheme.id: (channel, modality) for modality in modalities for channel in modality.channels
-        }
+        self.of_scheme: dict[str, tuple[Channel, Modality[Any]]] = {}
+        for modality in modalities:  # what several share, such as sound, belongs to the first
+            for channel in modality.channels:
+                self.of_scheme.setdefault(channel.scheme.id, (channel, modality))
 
 
 _known = _Known(MODALITIES)
