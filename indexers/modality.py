@@ -154,6 +154,7 @@ class Search:
     least_votes: float = 0.0
     common: int | None = None
     step: float = 0.0
+    most: int = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The modalities and schemes that this version knows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,12 +106,30 @@ def channel(scheme_id: str) -> Channel:
 
 
 def modality_of(scheme_id: str) -> Modality[Any]:
-    """Return the modality that a scheme describes.
+    """Return the modality that a scheme describes; the first of several.
 
     Raises:
         FingerprintError: If there is no such scheme.
     """
     return _of_scheme(scheme_id)[1]
+
+
+def of_schemes(scheme_ids: Collection[str]) -> Modality[Any] | None:
+    """The kind of media that is described by all of these schemes, the first if several are; None: none is.
+
+    Raises:
+        FingerprintError: If a scheme is not known.
+    """
+    wanted = {_of_scheme(scheme_id)[0].scheme.id for scheme_id in scheme_ids}
+    return next(
+        (one for one in modalities() if wanted <= {channel.scheme.id for channel in one.channels}), None
+    )
+
+
+def sharing(scheme_ids: Iterable[str]) -> list[Modality[Any]]:
+    """The kinds of media that any of these schemes describes."""
+    wanted = set(scheme_ids)
+    return [one for one in modalities() if any(channel.scheme.id in wanted for channel in one.channels)]
 
 
 def _of_scheme(scheme_id: str) -> tuple[Channel, Modality[Any]]:

@@ -54,7 +54,7 @@ class VideoModality:
     channels: tuple[Channel, ...] = (
         Channel(
             FRAMES,
-            Search(_RADIUS, _RADIUS, min_quality=0.05, nearest=24, votes=True),
+            Search(_RADIUS, _RADIUS, min_quality=0.05, nearest=24, votes=True, most=10),
             views=views.VIEWS,
             query_rows=views.VIEWS,
         ),

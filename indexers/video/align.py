@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
-from indexers.modality import WHOLE, AlignedRegion, AlignedSegment, Alignment, Box
+from indexers.modality import WHOLE, AlignedSegment, Alignment, Box
 from indexers.video.frames import COSINES, FRAMES
 from indexers.video.lines import Floats, Hits, Line, lines
 
@@ -150,11 +150,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     if sound is not None:
         signals |= {**sound.signals, "sound_agreement": _agreement(pictures, sounds)}
     counting = pictures or sounds
-    boxes = dict.fromkeys(one.region for one in pictures if one.region is not None)
     return Alignment(
         signals,
         segments=_together(pictures, sounds),
-        regions=tuple(AlignedRegion(box, WHOLE, "identity") for box in boxes),
         query_coverage=_coverage([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=_coverage([one.work for one in counting], theirs[FRAMES.id]),
     )
