@@ -174,7 +174,7 @@ def _captioned(frame: Picture, _other: Picture, _strength: float) -> Picture:
 
 
 def _coloured(frame: Picture, _other: Picture, strength: float) -> Picture:
-    bright = 255 * np.power(frame / 255.0, 0.6 + strength)
+    bright: npt.NDArray[np.float64] = 255 * np.power(frame / 255.0, 0.6 + strength)
     return np.asarray(bright.mean(axis=2, keepdims=True).repeat(3, axis=2), np.uint8)
 
 
@@ -183,9 +183,10 @@ def _poor(frame: Picture, _other: Picture, strength: float) -> Picture:
     height, width = frame.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), 6 * strength - 3, 0.9)
     turned = cv2.warpAffine(frame, turn, (width, height), borderValue=(30, 30, 35))
-    small = cv2.resize(turned, (160, 90), interpolation=cv2.INTER_AREA).astype(np.int16)
-    small += np.random.default_rng(int(strength * 1e6)).normal(0, 9, small.shape).astype(np.int16)
-    return small.clip(0, 255).astype(np.uint8)
+    shrunk = cv2.resize(turned, (160, 90), interpolation=cv2.INTER_AREA)
+    small = np.asarray(shrunk, np.int16)
+    noise = np.random.default_rng(int(strength * 1e6)).normal(0, 9, small.shape)
+    return np.asarray((small + noise).clip(0, 255), np.uint8)
 
 
 ATTACKS: Final[dict[str, tuple[Change, tuple[float, ...]]]] = {

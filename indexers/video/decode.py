@@ -237,11 +237,10 @@ class _Clock:
 
     def of(self, frame: VideoFrame) -> float:
         """Seconds; a jump of time stamps is another clock, which goes on from where the first one was."""
-        stamp = frame.time
-        if stamp is None or not math.isfinite(stamp):
+        if frame.pts is None:
             now = 0.0 if self._last is None else self._last + self.step
         else:
-            now = stamp + self._shift
+            now = frame.time + self._shift
             if self._last is not None and not -_BACK < now - self._last < _LONGEST_GAP:
                 self._shift += self._last + self.step - now
                 now = self._last + self.step
