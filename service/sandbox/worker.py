@@ -20,7 +20,7 @@ from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
 
 from indexers import containers as container_files
-from indexers import registry
+from indexers import demux, registry
 from indexers.containers import Container, Watched
 from indexers.errors import MediaError, ModelError
 from indexers.image import ImageModality
@@ -30,7 +30,6 @@ from service.sandbox import confine, wire
 
 T = TypeVar("T")
 
-_HEAD_BYTES = 4096
 _LONGEST_REASON = 2000
 """Bytes of what is told where the process cannot serve."""
 
@@ -156,8 +155,7 @@ def _stages(media: BinaryIO, request: wire.Request) -> Iterator[wire.ReadMedia]:
     started = _cpu_seconds()
     sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
     byte_count = media.tell()
-    media.seek(0)
-    head = media.read(_HEAD_BYTES)
+    head = demux.head(media)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
     decoding = _cpu_seconds() - started
     decoded = modality.decode(media, request.limits)
