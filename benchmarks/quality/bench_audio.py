@@ -43,6 +43,8 @@ SMOKE: Final = ("as_it_is", "equalised", "compression", "insertion", "time_gaps"
 """Attacks that take no time."""
 GROWTH: Final = 10
 """Seconds of the excerpts that are asked about among many works."""
+CROWD: Final = 60
+"""Tracks that made-up works are put together of."""
 ACOUSTID_RULE: Final = 0.4
 """Score above which AcoustID takes two files for one recording."""
 AUDFPRINT_RULE: Final = 5
@@ -153,7 +155,7 @@ def measure(
         growth = {}
         if isinstance(matcher, Copyhound) and totals:
             questions, held = by_length[GROWTH], len(plan.references)
-            tracks = [audio_crowd.described(path) for path in plan.strangers.values()]
+            tracks = [audio_crowd.described(path) for path in plan.crowd]
             for total in totals:
                 matcher.grow(tracks, held, total)
                 held = total
@@ -364,7 +366,8 @@ def main() -> int:
         tracks, voices = audio_media.made_up(4, 20.0), audio_media.made_up(5, 20.0)[4:]
     else:
         tracks, voices = audio_media.load(options.media), audio_media.load([options.voice])
-    sides = audio_media.split(tracks, options.references, options.strangers, rng)
+    crowd = CROWD if options.crowd else 0
+    sides = audio_media.split(tracks, options.references, options.strangers, rng, crowd)
     missing = {name: line for name in options.only if (line := audio_peers.missing(name))}
     for line in missing.values():
         print(line)
@@ -380,7 +383,8 @@ def main() -> int:
             "references": len(plan.references),
             "hours": sum(plan.seconds.values()) / 3600,
             "origins": _origins([track.origin for track in sides.registered]),
-            "strange_tracks": len(plan.strangers),
+            "strange_tracks": len(sides.strange),
+            "crowd_tracks": len(plan.crowd),
             "strange_origins": _origins([track.origin for track in sides.strange]),
             "copies": sum(question.asked.target is not None for question in plan.questions),
             "strange_queries": sum(question.asked.target is None for question in plan.questions),

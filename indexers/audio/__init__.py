@@ -49,7 +49,8 @@ class AudioModality:
             None,
             query_rows=peaks.most(Role.QUERY, decode.PIECE_SECONDS),
             reference_rows=peaks.most(Role.REFERENCE, decode.PIECE_SECONDS),
-            compared=20,
+            compared=48,
+            unsifted=True,
         ),
     )
     stages: tuple[str, ...] = ("codes", "pitches")

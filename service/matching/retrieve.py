@@ -33,6 +33,8 @@ _FEW_WORKS = 3
 picture many times does not hide the others."""
 _MOST_VOTED = 30
 """Candidates that a channel whose descriptors vote brings: those with most votes."""
+_MOST_PLACED = 48
+"""The same where they vote for places."""
 _BLOCK_STEPS = 20
 """Steps of the query whose votes count together: played a twentieth faster, its ends are half a step off."""
 _MOST_ASKED = 8192
@@ -381,7 +383,7 @@ class _Places:
         self._halving = query.scheme.dim / 64
         self._find = find
         self._owned = _Owned(owners)
-        self._most = min(limit, _MOST_VOTED + len(np.unique(self._block)))
+        self._most = min(limit, _MOST_PLACED + len(np.unique(self._block)))
         self._done = 0
         self._cells: list[npt.NDArray[np.int64]] = []
         self._worth: list[npt.NDArray[np.float64]] = []
