@@ -261,9 +261,7 @@ def _asked(fingerprint: Fingerprint) -> Asked:
     return Asked(peaks.read(fingerprint))
 
 
-def _by_peaks(
-    views: "_Views", asked: Asked, work: Constellation, hints: Sequence[Stretch]
-) -> list[Stretch]:
+def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequence[Stretch]) -> list[Stretch]:
     """Stretches that peaks find: in all of the work, or where codes hint at it if both are long."""
     query = asked.query
     if len(query) * len(work) <= _MOST_PEAKS:

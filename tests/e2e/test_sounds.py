@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the stubs' types exist for mypy alone
 
+import threading
 from collections.abc import Iterator
 
 import grpc
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import copyhound
-from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc
+from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2
 from copyhound.where import describe_place
 from indexers.audio.decode import RATE, Sound
 from tests.e2e.serving import ServerProcess, serving
@@ -17,6 +18,8 @@ from tests.sounds import cut, encoded, film, tune
 
 TUNES = {"first": tune(1, 90), "second": tune(2, 60), "third": tune(3, 60)}
 STRANGER = tune(99, 20)
+STOP_WAITING = 300.0
+"""Seconds after which an upload that nobody answers ends by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,28 @@ def test_the_sound_of_a_film_is_matched_where_sound_is_asked_for(server: ServerP
         with pytest.raises(grpc.RpcError) as caught:
             ask(iter([header, match_pb2.MatchStreamRequest(chunk=film(None))]))
         assert "no sound" in str(caught.value)
+
+
+def test_an_upload_that_surely_holds_a_copy_is_answered_before_its_end(server: ServerProcess) -> None:
+    header = match_pb2.MatchStreamRequest(header=match_pb2.MatchStreamRequest.Header())
+    content = encoded(cut(TUNES["first"], 0, 60))
+    answered = threading.Event()
+    ended: list[bool] = []
+
+    def upload() -> Iterator[match_pb2.MatchStreamRequest]:
+        yield header
+        for start in range(0, len(content), 1 << 19):
+            yield match_pb2.MatchStreamRequest(chunk=content[start : start + (1 << 19)])
+        ended.append(answered.wait(STOP_WAITING))  # the last chunk is not sent before the answer
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        answer = match_pb2_grpc.MatchServiceStub(channel).MatchStream(upload())
+    answered.set()
+    assert ended in ([], [True])
+    assert answer.action == work_pb2.ACTION_BLOCK
+    (match,) = answer.matches
+    assert match.segments[0].work_start == pytest.approx(0, abs=0.15)
+    assert answer.partial_reasons[0].startswith("EARLY: the first ")
 
 
 def test_two_sounds_are_compared(client: copyhound.Client) -> None:
