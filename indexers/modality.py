@@ -178,7 +178,7 @@ class Channel:
 
     @property
     def far(self) -> bool:
-        """Whether bits are compared, and neighbours are looked for where tables do not serve (`multi_index`)."""
+        """Whether bits are compared, and neighbours looked for so far away that tables do not serve."""
         search = self.search
         if search is None or search.nearest is None or self.scheme.metric is not Metric.HAMMING:
             return False

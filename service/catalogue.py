@@ -60,7 +60,7 @@ class Folding:
         after_changes: Unfolded descriptors of a scheme from which a snapshot is written.
         after_seconds: Age of the oldest unfolded change from which a snapshot is written.
         approximate_from: Hamming descriptors from which a snapshot is a multi-index hash.
-        float_approximate_from: Cosine descriptors, or rows of sound, from which a snapshot is an inverted index.
+        float_approximate_from: Cosine descriptors, or rows of sound, from which a snapshot is inverted lists.
         response_hours: How long request ids are remembered.
     """
 

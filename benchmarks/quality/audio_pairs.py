@@ -2,9 +2,9 @@
 
 Two sides, of other origins each (albums, games), are registered in turn while the other side is strange;
 excerpts are drawn and attacked as for the benchmark (`audio_media`). Each query goes through retrieval as in
-the service, and what that brings first is aligned. What comes from one origin may share recordings, at another
-speed or in part, so an excerpt and another track of its origin are neither a copy nor unrelated: they are left
-out by where they come from, never by what was measured.
+the service, and what that brings first is aligned. What comes from one origin may share recordings, in part
+or at another speed, so an excerpt and another track of its origin are neither a copy nor unrelated: they are
+left out by where they come from, never by what was measured.
 """
 
 import random

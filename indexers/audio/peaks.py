@@ -331,7 +331,7 @@ def align(query: Constellation, work: Constellation) -> list[Coincidence]:
 
 
 class Asked:
-    """A query that is aligned with one constellation after the other: its triples are made and sorted once."""
+    """A query that is aligned with one constellation after the other: its triples are made once."""
 
     def __init__(self, query: Constellation) -> None:
         """Take a query; its triples are made when they are needed."""

@@ -48,7 +48,7 @@ class Signs:
 
 
 def signs(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Codes, (n, bytes), as rows of length 1, (n, bits): two that differ in h bits have a dot of 1 - 2h/bits."""
+    """Codes, (n, bytes), as rows of length 1, (n, bits): the dot of two with h other bits is 1 - 2h/bits."""
     bits = np.unpackbits(codes, axis=1)
     scale = np.float32(1 / math.sqrt(bits.shape[1]))
     return np.where(bits, scale, -scale)
@@ -80,7 +80,7 @@ class InvertedCodes:
     @property
     def nbytes(self) -> int:
         """Memory that it holds; descriptors that lie in a file take none."""
-        own = len(self.descriptors) * (self._index.code_size + np.dtype(np.int64).itemsize)
+        own = len(self.descriptors) * (int(self._index.code_size) + np.dtype(np.int64).itemsize)
         return own + 2 * self.partition.centres.nbytes + self.partition.list_of.nbytes
 
     def search(self, queries: npt.NDArray[np.uint8], *, radius: float, limit: int | None) -> Hits:

@@ -41,7 +41,7 @@ class EarlyAnswer:
         """Done once there is an answer; it may never be."""
 
     def arrived(self, media: BinaryIO, size: int) -> None:
-        """Note that a file has `size` bytes now; ask about them if they are enough, and nothing is asked yet."""
+        """Note that a file has `size` bytes now; ask about them if that is enough and nothing is asked."""
         if not self._left or size < self._left[0] or (self._asking and not self._asking.done()):
             return
         self._left = [one for one in self._left if one > size]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import structlog
 from google.rpc import status_pb2
@@ -87,7 +88,8 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
             self._spooler.receive(request_iterator, caller, partial(check_head, modality), early.arrived)
         )
         try:
-            await asyncio.wait({receiving, early.found}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {receiving, early.found}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not receiving.done():
                 return convert.report_message(early.found.result(), request_id)
             upload = receiving.result()

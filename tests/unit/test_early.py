@@ -106,7 +106,8 @@ async def test_one_question_at_a_time_and_none_after_the_end(tmp_path: Path) -> 
 
     async def never(beginning: BinaryIO) -> MatchReport | None:
         begun.append(beginning)
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_future()
+        return None
 
     upload = Upload(tmp_path / "upload")
     with upload.media:
