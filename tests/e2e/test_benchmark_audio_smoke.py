@@ -32,7 +32,8 @@ def test_audio_benchmark_smoke(tmp_path: Path) -> None:
     for attack in FOUND:
         assert one["recall_by_attack"][attack] == 1, attack
         assert f"| {attack} | " in printed
-    assert one["at"]["action"]["false_alarms"] == one["at"]["action"]["wrong_matches"] == 0
+    for rule in ("review", "action"):
+        assert one["at"][rule]["false_alarms"] == one["at"][rule]["wrong_matches"] == 0
     assert one["place_error"] < 0.2
     assert ours["stored_per_hour"] > 0
 
@@ -49,6 +50,14 @@ def test_an_origin_is_registered_or_strange_as_a_whole() -> None:
     assert registered
     assert strange
     assert not registered & strange
+
+
+def test_larger_catalogues_are_made_up_of_what_nothing_is_asked_about() -> None:
+    tracks = [_track(f"{origin}/{number}.ogg") for origin in "abcdef" for number in range(5)]
+    sides = audio_media.split(tracks, 10, 10, random.Random(3), 10)
+    origins = [{track.origin for track in side} for side in (sides.registered, sides.strange, sides.crowd)]
+    assert list(map(len, origins)) == [2, 2, 2]
+    assert len(set.union(*origins)) == 6
 
 
 def test_short_files_are_joined_to_tracks(tmp_path: Path) -> None:
