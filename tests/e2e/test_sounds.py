@@ -192,7 +192,7 @@ def test_many_sounds_are_asked_about_at_once(server: ServerProcess) -> None:
     )
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         answer = match_pb2_grpc.MatchServiceStub(channel).BatchMatch(request)
-    found = [[match.work.external_id for match in one.response.matches] for one in answer.results]
+    found = [[match.external_id for match in one.response.matches] for one in answer.results]
     assert found == [["third"], []]
 
 
@@ -202,9 +202,9 @@ def test_the_command_line_says_where_a_sound_was_copied_from(
     path = tmp_path / "excerpt.wav"
     path.write_bytes(encoded(cut(TUNES["second"], 30, 40)))
     assert cli.run(["match", str(path), "--json", "--server", f"127.0.0.1:{server.port}"]) == 0
-    line = json.loads(capsys.readouterr().out)
-    assert line["matches"][0]["external_id"] == "second"
-    assert line["matches"][0]["segments"][0]["work_start"] == pytest.approx(30, abs=0.15)
+    (match,) = json.loads(capsys.readouterr().out)["answer"]["matches"]
+    assert match["external_id"] == "second"
+    assert match["segments"][0]["work_start"] == pytest.approx(30, abs=0.15)
 
 
 def test_two_sounds_are_compared(client: copyhound.Client) -> None:
