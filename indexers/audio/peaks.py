@@ -25,8 +25,8 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
+from indexers.audio import spectra
 from indexers.audio.decode import RATE, Sound
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.modality import Role
@@ -203,7 +203,7 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
     for start in range(0, len(frames), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        spectrum = scipy.fft.rfft(frames[some] * _TAPER, axis=1)[:, : power.shape[1]]
+        spectrum = spectra.of(frames[some] * _TAPER)[:, : power.shape[1]]
         np.square(spectrum.real, out=power[some])
         power[some] += np.square(spectrum.imag)
         level[some] = np.maximum.reduceat(power[some, : _EDGES[-1]], _EDGES[:-1], axis=1)
