@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
-from indexers.fingerprint import Fingerprint, Scheme, SpanUnit, joined
+from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit, joined
 
 T = TypeVar("T")
 
@@ -173,6 +173,8 @@ class Channel:
         query_rows: Most descriptors that one piece (`Modality.pieces`) of a query has.
         reference_rows: The same for a reference.
         compared: Where it is never searched: with how many of a stage's candidates it is compared, at most.
+        unsifted: Whether these are the nearest, whatever else is known of them; otherwise part of them have
+            to be plausible by what is searched.
     """
 
     scheme: Scheme
@@ -181,6 +183,15 @@ class Channel:
     query_rows: int = 1
     reference_rows: int = 1
     compared: int = 6
+    unsifted: bool = False
+
+    @property
+    def far(self) -> bool:
+        """Whether bits are compared, and neighbours looked for so far away that tables do not serve."""
+        search = self.search
+        if search is None or search.nearest is None or self.scheme.metric is not Metric.HAMMING:
+            return False
+        return search.narrow_radius * 8 >= self.scheme.dim
 
     def views_of(self, role: Role) -> int:
         """How many view codes, from 0, fingerprints in this role may have."""

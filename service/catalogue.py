@@ -60,7 +60,7 @@ class Folding:
         after_changes: Unfolded descriptors of a scheme from which a snapshot is written.
         after_seconds: Age of the oldest unfolded change from which a snapshot is written.
         approximate_from: Hamming descriptors from which a snapshot is a multi-index hash.
-        float_approximate_from: Cosine descriptors from which a snapshot is an inverted index.
+        float_approximate_from: Cosine descriptors, or rows of sound, from which a snapshot is inverted lists.
         response_hours: How long request ids are remembered.
     """
 
@@ -110,6 +110,7 @@ class Catalogue:
         Raises:
             OSError: If the folder cannot be read or made.
         """
+        far = {one.scheme.id for modality in registry.modalities() for one in modality.channels if one.far}
         indexes = {
             scheme.id: LiveIndex.open(
                 scheme,
@@ -117,6 +118,7 @@ class Catalogue:
                 source=store.id,
                 approximate_from=folding.approximate_from,
                 float_approximate_from=folding.float_approximate_from,
+                far=scheme.id in far,
             )
             for scheme in schemes.values()
         }

@@ -131,6 +131,7 @@ class Inquiry:
                 searched = {one.scheme for one in self._searched(self._modality)}
                 if any(one.scheme not in searched for one in fingerprints):
                     self._compared.clear()
+                self._compare_nearest(view, self._modality, candidates)
                 if any(one.scheme in searched for one in fingerprints):
                     changed = dict.fromkeys((*candidates, *self._plausible()))
                     left = [one for one in changed if one not in self._compared]
@@ -206,6 +207,24 @@ class Inquiry:
         searched = {channel.scheme.id for channel in modality.channels if channel.search}
         return tuple(one for one in self._query if one.scheme.id in searched)
 
+    def _compare_nearest(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
+        """Align with the nearest by all that is known, where that is asked for (`Channel.unsifted`).
+
+        Args:
+            view: Where their fingerprints are.
+            modality: Of the query.
+            candidates: What the stage brought nearer: compared again.
+        """
+        known = {one.scheme for one in self._query}
+        some = [one for one in modality.channels if one.unsifted and one.scheme in known]
+        if not some:
+            return
+        nearest = sorted(self._closeness, key=lambda one: (self._closeness[one], one))
+        chosen = nearest[: max(channel.compared for channel in some)]
+        again = [one for one in candidates if one in self._compared]
+        self._verify(view, [*again, *(one for one in chosen if one not in self._compared)], self._query)
+        self._compared.update(chosen)
+
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.
 
@@ -218,13 +237,14 @@ class Inquiry:
             modality: Of the query.
             candidates: What the stage brought nearer.
         """
-        if len(self._searched(modality)) == len(self._query):
+        sifted = [one for one in modality.channels if one.search is None and not one.unsifted]
+        if not sifted or len(self._searched(modality)) == len(self._query):
             return
         again = [one for one in candidates if one in self._compared and self._probability(one) >= _PLAUSIBLE]
         left = {one: self._probability(one) for one in self._alignments if one not in self._compared}
         plausible = {one: p if p >= _PLAUSIBLE else 0.0 for one, p in left.items()}
         probable = sorted(left, key=lambda one: (-plausible[one], self._closeness.get(one, 0.0), one))
-        most = max(channel.compared for channel in modality.channels if channel.search is None)
+        most = max(channel.compared for channel in sifted)
         chosen = [
             one
             for rank, one in enumerate(probable[:most])

@@ -15,7 +15,8 @@ from indexers import registry
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Modality, Role
 from service.containers import Containers
-from service.domain import MatchReport
+from service.domain import Action, MatchReport
+from service.errors import BusyError, StaleError, UnreadableMediaError
 from service.inquiry import Answering, Inquiry, Options
 from service.matching.score import IDENTICAL_FILE
 from service.sandbox import Pool, ReadMedia
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 _RESERVE = 0.15
 """Part of a caller's time that is kept back for deciding and answering."""
+_EARLY = 0.99
+"""Probability of a copy in the beginning of an upload that makes an answer to it sure."""
 _WAIT_SECONDS = 5.0
 """Longest wait for `min_sequence` where the caller set no deadline."""
 
@@ -135,6 +138,17 @@ class Matcher:
         listing = await self._containers.listing(media, modality)
         if listing is not None:
             return await self._containers.match(media, sha256, listing, options, last_moment)
+        return await self._match_item(media, sha256, options, last_moment, modality)
+
+    async def _match_item(
+        self,
+        media: BinaryIO,
+        sha256: bytes | None,
+        options: Options,
+        last_moment: float,
+        modality: str | None,
+    ) -> MatchReport:
+        """Answer what a media item that is no container is a copy of."""
         inquiry = Inquiry(self._answering, options, sha256, last_moment)
         waiting_since = monotonic()
 
@@ -148,6 +162,40 @@ class Matcher:
 
         return await self._answer(
             inquiry, self._pool.read(media, role=Role.QUERY, modality=modality, consider=consider)
+        )
+
+    async def match_beginning(
+        self, media: BinaryIO, options: Options, modality: str | None = None
+    ) -> MatchReport | None:
+        """Answer by the beginning of a media item, if what follows cannot change what is to be done with it.
+
+        That is where it surely holds a copy for which the most severe action is asked. The answer is partial.
+        Others go first: while any waits to be read, this does not.
+
+        Args:
+            media: A file with the beginning; if it cannot be read, that means nothing.
+            options: How to answer. Where a match has to cover a part of the query or of the work, the rest
+                has to be known.
+            modality: Kind of media; None: detect it.
+
+        Returns:
+            None where the rest may change it.
+        """
+        selection = options.selection
+        if self._pool.waiting or selection.min_query_coverage or selection.min_work_coverage:
+            return None
+        size = os.fstat(media.fileno()).st_size
+        try:
+            await self._wait(options)
+            found = await self._match_item(media, None, options, _last_moment(options.deadline), modality)
+        except (UnreadableMediaError, BusyError, StaleError):
+            return None
+        severe = max(Action)
+        sure = any(one.action is severe and one.probability >= _EARLY for one in found.matches)
+        if not sure or found.partial_reasons:
+            return None
+        return replace(
+            found, partial_reasons=(f"EARLY: the first {size} bytes settle it; the rest was not read",)
         )
 
     async def _wait(self, options: Options) -> None:

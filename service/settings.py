@@ -86,8 +86,8 @@ class Settings(BaseSettings):
     """Descriptors of a Hamming scheme from which the snapshot is searched through tables, and candidates
     are looked for within a narrower radius: 31 bits instead of 64 for PDQ."""
     float_approximate_from: Annotated[int, Ge(1)] = 50_000
-    """Descriptors of a float scheme from which the snapshot is searched through inverted lists, with a recall
-    of about 98 % of the ten nearest, and the floats stay on disk."""
+    """Descriptors of a float scheme, or rows of sound, from which the snapshot is searched through inverted
+    lists, with a recall of about 98 % of the ten nearest floats, and the descriptors stay on disk."""
     request_id_hours: Annotated[float, Ge(24)] = 48.0
     """How long request ids are remembered."""
     drain_seconds: Annotated[float, Ge(0)] = 10.0

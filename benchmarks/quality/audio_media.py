@@ -117,7 +117,7 @@ class Plan:
         seconds: Of each reference.
         questions: Queries, in the order of tracks.
         one_recording: Pairs of names that were found to be one recording; strangers among them are not asked.
-        strangers: Files of the tracks that queries without a target were taken from, by name.
+        crowd: Files of tracks that nothing is asked about.
     """
 
     references: Mapping[str, Path]
@@ -125,7 +125,7 @@ class Plan:
     seconds: Mapping[str, float]
     questions: Sequence[Question]
     one_recording: Sequence[tuple[str, str]]
-    strangers: Mapping[str, Path]
+    crowd: Sequence[Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,13 @@ class Sides:
     Attributes:
         registered: Are registered.
         strange: Are never registered; of other origins.
+        crowd: Are neither registered nor asked about; of other origins again. Larger catalogues are made up
+            of them.
     """
 
     registered: Sequence[Track]
     strange: Sequence[Track]
+    crowd: Sequence[Track] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,19 +208,21 @@ def _tracks(origin: str, files: Sequence[tuple[Path, float]]) -> Iterator[Track]
                 paths, total = [], 0.0
 
 
-def split(tracks: Sequence[Track], references: int, strangers: int, rng: random.Random) -> Sides:
-    """Give whole origins to either side, and of each side's origins in turn so many tracks."""
+def split(
+    tracks: Sequence[Track], references: int, strangers: int, rng: random.Random, crowd: int = 0
+) -> Sides:
+    """Give whole origins to each side, and of each side's origins in turn so many tracks."""
     by_origin: dict[str, list[Track]] = defaultdict(list)
     for track in tracks:
         by_origin[track.origin].append(track)
     origins = rng.sample(sorted(by_origin), len(by_origin))
-    sides: tuple[list[list[Track]], list[list[Track]]] = ([], [])
-    wanted = (references, strangers)
+    wanted = (references, strangers, crowd) if crowd else (references, strangers)
+    sides: tuple[list[list[Track]], ...] = ([], [], [])
     for origin in sorted(origins, key=lambda one: -len(by_origin[one])):
-        held = [sum(map(len, side)) / most for side, most in zip(sides, wanted, strict=True)]
+        held = [sum(map(len, side)) / most for side, most in zip(sides, wanted, strict=False)]
         some = by_origin[origin]
-        sides[int(held[1] < held[0])].append(rng.sample(some, len(some)))
-    return Sides(_in_turn(sides[0], references), _in_turn(sides[1], strangers))
+        sides[held.index(min(held))].append(rng.sample(some, len(some)))
+    return Sides(*(_in_turn(side, most) for side, most in zip(sides, wanted, strict=False)))
 
 
 def _in_turn(lists: Sequence[Sequence[Track]], most: int) -> list[Track]:
@@ -273,14 +278,12 @@ def make(sides: Sides, voices: Sequence[Track], amounts: Amounts, seed: int, fol
     pieces = _pieces(sides.registered, pairs)
     attacks = [rng.choice(amounts.attacks) if number % 2 else "" for number in range(amounts.negatives)]
     left = _orders(attacks, amounts.lengths, rng)
-    strangers = {}
     for number, track in enumerate(sides.strange):
         sound = track.sound()
         same = recordings.same(track.name, _codes(sound))
         if same:
             pairs += same
             continue
-        strangers[track.name] = track.file(folder)
         for _ in range(-(-len(left) // (len(sides.strange) - number))):
             question = _question(track, sound, left.pop(), backdrops, folder / f"{len(taken):05}.wav")
             taken.append((None, question))
@@ -293,7 +296,7 @@ def make(sides: Sides, voices: Sequence[Track], amounts: Amounts, seed: int, fol
             for name, question in taken
         ],
         pairs,
-        strangers,
+        [track.file(folder) for track in sides.crowd],
     )
 
 

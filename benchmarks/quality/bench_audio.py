@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.quality import audio_crowd, audio_media, audio_peers, metrics
 from benchmarks.quality.audio_attacks import ATTACKS
-from benchmarks.quality.audio_media import Amounts, Plan, Question
+from benchmarks.quality.audio_media import Amounts, Plan, Question, Sides
 from benchmarks.quality.audio_peers import PROGRAMS, AcoustId, Copyhound, Hit, Matcher, Part
 from benchmarks.quality.metrics import Answers, Found
 from benchmarks.quality.tables import table
@@ -43,6 +43,8 @@ SMOKE: Final = ("as_it_is", "equalised", "compression", "insertion", "time_gaps"
 """Attacks that take no time."""
 GROWTH: Final = 10
 """Seconds of the excerpts that are asked about among many works."""
+CROWD: Final = 60
+"""Tracks that made-up works are put together of."""
 ACOUSTID_RULE: Final = 0.4
 """Score above which AcoustID takes two files for one recording."""
 AUDFPRINT_RULE: Final = 5
@@ -117,7 +119,11 @@ def rules(matcher: Matcher) -> dict[str, float]:
 
 
 def measure(
-    programs: Sequence[Callable[[], Matcher]], plan: Plan, totals: Sequence[int] = ()
+    programs: Sequence[Callable[[], Matcher]],
+    plan: Plan,
+    totals: Sequence[int] = (),
+    *,
+    done: Callable[[Mapping[str, Measured]], None],
 ) -> dict[str, Measured]:
     """Register and ask, one matcher after the other; AcoustID's comes first, for its CPU is the measure.
 
@@ -125,6 +131,7 @@ def measure(
         programs: Start the matchers.
         plan: What is registered and asked.
         totals: How many works the service is grown to, one after the other, ascending.
+        done: Given what was measured so far, after each matcher.
     """
     hours = sum(plan.seconds.values()) / 3600
     by_length: dict[int, list[Question]] = {}
@@ -153,7 +160,7 @@ def measure(
         growth = {}
         if isinstance(matcher, Copyhound) and totals:
             questions, held = by_length[GROWTH], len(plan.references)
-            tracks = [audio_crowd.described(path) for path in plan.strangers.values()]
+            tracks = [audio_crowd.described(path) for path in plan.crowd]
             for total in totals:
                 matcher.grow(tracks, held, total)
                 held = total
@@ -169,6 +176,7 @@ def measure(
             registering / fpcalc[None] if fpcalc else None,
             growth,
         )
+        done(measured)
     return measured
 
 
@@ -364,42 +372,51 @@ def main() -> int:
         tracks, voices = audio_media.made_up(4, 20.0), audio_media.made_up(5, 20.0)[4:]
     else:
         tracks, voices = audio_media.load(options.media), audio_media.load([options.voice])
-    sides = audio_media.split(tracks, options.references, options.strangers, rng)
+    crowd = CROWD if options.crowd else 0
+    sides = audio_media.split(tracks, options.references, options.strangers, rng, crowd)
     missing = {name: line for name in options.only if (line := audio_peers.missing(name))}
     for line in missing.values():
         print(line)
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench-audio-") as folder:
         plan = audio_media.make(sides, voices, amounts, options.seed, Path(folder))
-        measured = measure(
-            [PROGRAMS[name] for name in options.only if name not in missing], plan, options.crowd
-        )
-    results = {
-        "about": {
-            "seed": options.seed,
-            "lengths": list(amounts.lengths),
-            "references": len(plan.references),
-            "hours": sum(plan.seconds.values()) / 3600,
-            "origins": _origins([track.origin for track in sides.registered]),
-            "strange_tracks": len(plan.strangers),
-            "strange_origins": _origins([track.origin for track in sides.strange]),
-            "copies": sum(question.asked.target is not None for question in plan.questions),
-            "strange_queries": sum(question.asked.target is None for question in plan.questions),
-            "one_piece": {name: piece for name, piece in plan.pieces.items() if name != piece},
-            "one_recording": plan.one_recording,
-            "load": os.getloadavg(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "av")},
-        },
-        "systems": {name: asdict(one) for name, one in measured.items()},
-    }
-    results = json.loads(json.dumps(results, ensure_ascii=False))
+        about = _about(options.seed, amounts, sides, plan)
+
+        def done(measured: Mapping[str, Measured]) -> None:
+            systems = {name: asdict(one) for name, one in measured.items()}
+            results.update(json.loads(json.dumps({"about": about, "systems": systems}, ensure_ascii=False)))
+            if options.json:
+                text = json.dumps(results, indent=1, ensure_ascii=False)
+                options.json.write_text(text + "\n", encoding="utf-8")
+
+        programs = [PROGRAMS[name] for name in options.only if name not in missing]
+        measure(programs, plan, options.crowd, done=done)
     print(document(results))
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     short = falls_short(results["systems"][Copyhound.name]) if "copyhound" in options.only else []
     for line in short:
         print(f"MISSED: {line}")
     return int(bool(short) and not options.smoke)
+
+
+def _about(seed: int, amounts: Amounts, sides: Sides, plan: Plan) -> dict[str, Any]:
+    """What was registered and asked, and where this ran."""
+    return {
+        "seed": seed,
+        "lengths": list(amounts.lengths),
+        "references": len(plan.references),
+        "hours": sum(plan.seconds.values()) / 3600,
+        "origins": _origins([track.origin for track in sides.registered]),
+        "strange_tracks": len(sides.strange),
+        "crowd_tracks": len(plan.crowd),
+        "strange_origins": _origins([track.origin for track in sides.strange]),
+        "copies": sum(question.asked.target is not None for question in plan.questions),
+        "strange_queries": sum(question.asked.target is None for question in plan.questions),
+        "one_piece": {name: piece for name, piece in plan.pieces.items() if name != piece},
+        "one_recording": plan.one_recording,
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "av")},
+    }
 
 
 def _origins(names: Sequence[str]) -> dict[str, int]:

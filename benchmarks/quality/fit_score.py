@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.fit_score --media DIR --media DIR --signals hashes --write
     python -m benchmarks.quality.fit_score --media DIR --write
-    python -m benchmarks.quality.fit_score --media MUSIC --media SPEECH --signals sounds --write
+    python -m benchmarks.quality.fit_score --media SIDE --media SIDE --media VOICES --signals sounds --write
     python -m benchmarks.quality.fit_score --media DIR --signals text --write
     python -m benchmarks.quality.fit_score --media DIR --signals video --per-attack 12 --write
 
@@ -49,7 +49,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.quality import audio_pairs, media, pairs, text_pairs, video_pairs
+from benchmarks.quality import audio_media, audio_pairs, media, pairs, text_pairs, video_pairs
 from benchmarks.quality.pairs import Pairs
 from service.matching.score import LogisticModel, Size, Term
 
@@ -246,13 +246,12 @@ def _texts(folders: Sequence[Path], seed: int, per_cell: int) -> tuple[Pairs, di
 
 def _sounds(folders: Sequence[Path], options: argparse.Namespace) -> tuple[Pairs, dict[str, Any]]:
     """Pairs of sounds, and how many there are of each kind."""
-    if len(folders) != 2:
-        raise SystemExit("--signals sounds wants --media twice: a folder of music, and one of speech")
-    music, speech = folders
-    sounds = audio_pairs.make(music, speech, options.seed, options.per_attack, options.unrelated)
-    strangers = sum(one.track is None for one in sounds.excerpts)
-    sources = {"registered": len(sounds.registered), "unrelated excerpts": strangers}
-    return audio_pairs.compare(sounds), {"sources": sources}
+    if len(folders) != 3:
+        raise SystemExit("--signals sounds wants --media three times: two folders of origins, one of speech")
+    one, other, voices = (audio_media.load([folder]) for folder in folders)
+    amounts = audio_media.Amounts(per_attack=options.per_attack, negatives=options.unrelated)
+    sample, sources = audio_pairs.make((one, other), voices, amounts, options.seed)
+    return sample, {"sources": sources}
 
 
 def main() -> None:

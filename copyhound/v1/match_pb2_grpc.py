@@ -79,8 +79,9 @@ class MatchServiceServicer:
     def MatchStream(self, request_iterator, context):
         """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
         file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
-        stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
-        earlier.
+        stops sending. Sound and film may be answered before the last chunk too, where their beginning surely holds
+        a copy that is to be blocked and no coverage is asked for: the answer is `partial` then, with the reason
+        `EARLY: …`, and says nothing of what follows. Everything else is answered once all of it has arrived.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

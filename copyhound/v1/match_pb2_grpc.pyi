@@ -42,8 +42,9 @@ class MatchServiceStub:
     MatchStream: _grpc.StreamUnaryMultiCallable[_match_pb2.MatchStreamRequest, _match_pb2.MatchResponse]
     """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
     file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
-    stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
-    earlier.
+    stops sending. Sound and film may be answered before the last chunk too, where their beginning surely holds
+    a copy that is to be blocked and no coverage is asked for: the answer is `partial` then, with the reason
+    `EARLY: …`, and says nothing of what follows. Everything else is answered once all of it has arrived.
     """
     BatchMatch: _grpc.UnaryUnaryMultiCallable[_match_pb2.BatchMatchRequest, _match_pb2.BatchMatchResponse]
     """Matches up to 256 items. Each is answered or refused by itself."""
@@ -66,8 +67,9 @@ class MatchServiceAsyncStub(MatchServiceStub):
     MatchStream: _aio.StreamUnaryMultiCallable[_match_pb2.MatchStreamRequest, _match_pb2.MatchResponse]  # type: ignore[assignment]
     """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
     file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
-    stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
-    earlier.
+    stops sending. Sound and film may be answered before the last chunk too, where their beginning surely holds
+    a copy that is to be blocked and no coverage is asked for: the answer is `partial` then, with the reason
+    `EARLY: …`, and says nothing of what follows. Everything else is answered once all of it has arrived.
     """
     BatchMatch: _aio.UnaryUnaryMultiCallable[_match_pb2.BatchMatchRequest, _match_pb2.BatchMatchResponse]  # type: ignore[assignment]
     """Matches up to 256 items. Each is answered or refused by itself."""
@@ -99,8 +101,9 @@ class MatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_match_pb2.MatchResponse, _abc.Awaitable[_match_pb2.MatchResponse]]:
         """As Match, for media too large for one message. What cannot be taken (a wrong header, an unknown kind of
         file, too many bytes) is refused as soon as it is seen, which may be before the last chunk: a client then
-        stops sending. A picture is answered once all of it has arrived; later kinds of media may be answered
-        earlier.
+        stops sending. Sound and film may be answered before the last chunk too, where their beginning surely holds
+        a copy that is to be blocked and no coverage is asked for: the answer is `partial` then, with the reason
+        `EARLY: …`, and says nothing of what follows. Everything else is answered once all of it has arrived.
         """
 
     @_abc_1.abstractmethod

@@ -38,6 +38,7 @@ class AudioModality:
                 min_quality=align.TELLING,
                 nearest=20,
                 votes=True,
+                most=48,
                 step=chromaprint.CODES * chromaprint.STEP,
             ),
             views=len(PITCHES),
@@ -49,7 +50,8 @@ class AudioModality:
             None,
             query_rows=peaks.most(Role.QUERY, decode.PIECE_SECONDS),
             reference_rows=peaks.most(Role.REFERENCE, decode.PIECE_SECONDS),
-            compared=20,
+            compared=48,
+            unsifted=True,
         ),
     )
     stages: tuple[str, ...] = ("codes", "pitches")

@@ -7,6 +7,7 @@ of the query is counted twice.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from indexers.audio.chromaprint import (
 )
 from indexers.audio.decode import RATE
 from indexers.audio.lines import BLOCK, Hits, Line, lines
-from indexers.audio.peaks import Coincidence, Constellation
+from indexers.audio.peaks import Asked, Coincidence, Constellation
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import AlignedSegment, Alignment
 
@@ -64,6 +65,9 @@ _GO_ON = 100.0
 
 _MOST_PEAKS = 4_000_000
 """Product of the numbers of peaks up to which all of both are compared: 20 s with 10 minutes."""
+
+_QUERIES = 8
+"""Queries whose peaks are kept in readiness, since each is aligned with many works."""
 
 _HINTS = 8
 """Areas in which peaks are compared where both sides are longer."""
@@ -180,8 +184,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     stretches, hints = _by_codes(views, _hits(codes, others))
     with_peaks = peaks.PEAKS.id in mine
     if with_peaks:
-        asked, known = peaks.read(mine[peaks.PEAKS.id]), peaks.read(theirs[peaks.PEAKS.id])
-        stretches = [_judged(stretch, asked, known) for stretch in stretches]
+        asked, known = _asked(mine[peaks.PEAKS.id]), peaks.read(theirs[peaks.PEAKS.id])
+        stretches = [_judged(stretch, asked.query, known) for stretch in stretches]
         stretches += _by_peaks(views, asked, known, [*stretches, *hints])
     found = _merged(stretches)
     reported = [one for one in found if one.weight >= FLOOR]
@@ -251,12 +255,17 @@ def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stre
     return replace(judged, speed=seen.speed, place=place, cents=seen.cents)
 
 
-def _by_peaks(
-    views: "_Views", query: Constellation, work: Constellation, hints: Sequence[Stretch]
-) -> list[Stretch]:
+@lru_cache(maxsize=_QUERIES)
+def _asked(fingerprint: Fingerprint) -> Asked:
+    """The peaks of a query, which is aligned with one candidate after the other."""
+    return Asked(peaks.read(fingerprint))
+
+
+def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequence[Stretch]) -> list[Stretch]:
     """Stretches that peaks find: in all of the work, or where codes hint at it if both are long."""
+    query = asked.query
     if len(query) * len(work) <= _MOST_PEAKS:
-        areas = [(query, work)]
+        areas = [(asked, work)]
     else:
         areas = []
         for hint in hints[:_HINTS]:
@@ -264,15 +273,15 @@ def _by_peaks(
             around = WINDOW / 2 + _MARGIN_SECONDS
             areas.append(
                 (
-                    query.between(middle - WINDOW / 2, middle + WINDOW / 2),
+                    Asked(query.between(middle - WINDOW / 2, middle + WINDOW / 2)),
                     work.between(hint.at(middle) - around, hint.at(middle) + around),
                 )
             )
     return [
         views.along(found)
         for some, of_work in areas
-        if len(some) and len(of_work)
-        for found in peaks.align(some, of_work)
+        if len(some.query) and len(of_work)
+        for found in some.align(of_work)
     ]
 
 

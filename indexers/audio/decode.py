@@ -10,6 +10,7 @@ What cannot be decoded is left out. Time stamps decide where the rest belongs: a
 what comes after it keeps its place.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -211,12 +212,14 @@ def _regular(pieces: Iterable[npt.NDArray[np.float32]], length: int) -> Iterator
 
 def _mono(sides: npt.NDArray[np.float32]) -> Sound:
     """Average left and right, (2, samples); see the module's docstring."""
-    # Samples in floating point may be anything.
-    left, right = np.nan_to_num(sides, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
-    power = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
-    if power and float(left @ right) / power < _AGAINST:
-        right = -right
-    mean: Sound = (left + right) / 2
+    if not -1.0 <= float(sides.min()) <= float(sides.max()) <= 1.0:
+        # Samples in floating point may be anything.
+        sides = np.nan_to_num(sides, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
+    left, right = sides
+    power = math.sqrt(float(left @ left) * float(right @ right))
+    against = power and float(left @ right) / power < _AGAINST
+    mean: Sound = left - right if against else left + right
+    mean *= np.float32(0.5)
     return mean
 
 
@@ -270,9 +273,12 @@ def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArr
         if resampler is not None and (gap or not resampler.takes(frame)):
             yield from resampler.end()
             resampler = None
-        yield from _silence(gap)
-        resampler = resampler or _Resampler(frame)
-        yield from resampler.add(frame)
+        if resampler is None:
+            yield from _silence(gap)
+            resampler = _Resampler(frame)
+            resampler.takes(frame)
+        if resampler.full:
+            yield from resampler.flush()
     if not some or resampler is None:
         raise DamagedMediaError("none of its sound can be decoded: send the whole file, or save it as FLAC")
     yield from resampler.end()
@@ -312,8 +318,7 @@ class _Resampler:
     """FFmpeg's resampler, on one thread, for frames of one kind. Frames are gathered first, for speed."""
 
     def __init__(self, frame: AudioFrame) -> None:
-        self._kind = self._kind_of(frame)
-        self._at_once = round(_GATHERED_SECONDS * frame.sample_rate)
+        self._left = self._at_once = round(_GATHERED_SECONDS * frame.sample_rate)
         self._fifo = av.AudioFifo()
         channels = len(frame.layout.channels)
         self._graph = Graph()
@@ -345,20 +350,25 @@ class _Resampler:
         ]
         self._graph.link_nodes(*steps).configure()
 
-    @staticmethod
-    def _kind_of(frame: AudioFrame) -> tuple[str, str, int]:
-        return frame.format.name, frame.layout.name, frame.sample_rate
-
     def takes(self, frame: AudioFrame) -> bool:
-        """Whether a frame is of the kind that this one was made for."""
-        return self._kind_of(frame) == self._kind
-
-    def add(self, frame: AudioFrame) -> Iterator[npt.NDArray[np.float32]]:
-        """Take a frame; yield sound when there is some."""
+        """Take a frame, if it is of the kind that this one was made for. There are dozens a second."""
         frame.pts = None
-        self._fifo.write(frame)
-        if self._fifo.samples >= self._at_once:
-            yield from self._push(self._fifo.read())
+        try:
+            self._fifo.write(frame)
+        except ValueError:  # of another format, layout or rate than the first
+            return False
+        self._left -= frame.samples
+        return True
+
+    @property
+    def full(self) -> bool:
+        """Whether enough was gathered to be resampled."""
+        return self._left <= 0
+
+    def flush(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield what was gathered."""
+        self._left = self._at_once
+        yield from self._push(self._fifo.read())
 
     def end(self) -> Iterator[npt.NDArray[np.float32]]:
         """Yield what is left."""

@@ -89,15 +89,16 @@ def lines(hits: Hits, most: int) -> list[Line]:
     keys = (group * width + cells - lowest).ravel()
     weights = np.repeat(weight, len(slopes))
     total = blocks * layers * len(slopes) * width
+    # A line near a cell's border votes into both: neighbours count together.
+    filled = None
     if total <= 16 * len(keys) + (1 << 20):
-        filled = np.arange(total)
-        votes = np.bincount(keys, weights, minlength=total)
+        together = np.bincount(keys, weights, minlength=total)
+        together[:-1] += together[1:]
     else:
         filled, inverse = np.unique(keys, return_inverse=True)
         votes = np.bincount(inverse, weights)
-    # A line near a cell's border votes into both: neighbours count together.
-    together = votes.copy()
-    together[:-1] += np.where(filled[1:] == filled[:-1] + 1, votes[1:], 0.0)
+        together = votes.copy()
+        together[:-1] += np.where(filled[1:] == filled[:-1] + 1, votes[1:], 0.0)
     full = np.flatnonzero(together >= _FULL * together.max())
     best = full[np.argsort(-together[full], kind="stable")]
     found: list[Line] = []
@@ -105,7 +106,7 @@ def lines(hits: Hits, most: int) -> list[Line]:
     for place in best:
         if together[place] <= 0 or len(found) == most:
             break
-        rest, cell = divmod(int(filled[place]), width)
+        rest, cell = divmod(int(place if filled is None else filled[place]), width)
         rest, slope = divmod(rest, len(slopes))
         of_block, of_layer = divmod(rest, layers)
         at = (cell + lowest + 1) * CELL

@@ -19,6 +19,7 @@ so when the same peaks are shifted to where nothing should coincide.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import cv2
@@ -47,6 +48,8 @@ _BLOCK: Final = 1024
 """Frames that are described at once: 24 s, however the sound was cut into pieces."""
 _CONTEXT: Final = 40
 """Frames before and after a block that its first and last peaks depend on."""
+_AT_ONCE: Final = 48
+"""Spectra computed at a time: they stay in the processor's cache."""
 _NEAR_FRAMES: Final = 7
 _NEAR_BANDS: Final = 5
 """Around a peak, to each side, nothing is louder: 0.16 s and 2.5 semitones."""
@@ -196,10 +199,17 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     if len(samples) < _WINDOW:
         return Constellation(np.zeros(0), np.zeros(0))
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
-    spectrum = spectra.of(frames * _TAPER)
-    power = spectrum.real**2 + spectrum.imag**2
-    bands = np.maximum.reduceat(power[:, : _EDGES[-1]], _EDGES[:-1], axis=1)
-    level = 10 * np.log10(bands + np.float32(1e-12))
+    power = np.empty((len(frames), int(_EDGES[-1]) + 1), np.float32)
+    level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
+    for start in range(0, len(frames), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        spectrum = spectra.of(frames[some] * _TAPER)[:, : power.shape[1]]
+        np.square(spectrum.real, out=power[some])
+        power[some] += np.square(spectrum.imag)
+        level[some] = np.maximum.reduceat(power[some, : _EDGES[-1]], _EDGES[:-1], axis=1)
+    level += np.float32(1e-12)
+    np.log10(level, out=level)
+    level *= 10
     near = np.ones((2 * _NEAR_FRAMES + 1, 2 * _NEAR_BANDS + 1), np.uint8)
     usual = cv2.blur(level, (1, 2 * _NEAR_FRAMES + 1), borderType=cv2.BORDER_REPLICATE)
     top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= _RISE)
@@ -326,22 +336,61 @@ def align(query: Constellation, work: Constellation) -> list[Coincidence]:
     Returns:
         Surest first; no two share a part of the query.
     """
-    proposals = _proposals(query, work)
-    found: list[Coincidence] = []
-    while len(found) < _MOST_SEGMENTS:
-        best = None
-        for proposal in _fullest(proposals):
-            one = _judged(query, work, proposal)
-            if one is not None and (best is None or one.evidence > best.evidence):
-                best = one
-        if best is None or best.evidence < LEAST_EVIDENCE:
-            break
-        found.append(best)
-        proposals = _others(proposals, best)
-        query = _without(query, best)
-        if len(query) < _LEAST_PEAKS:
-            break
-    return sorted(found, key=lambda one: -one.evidence)
+    return Asked(query).align(work)
+
+
+class Asked:
+    """A query that is aligned with one constellation after the other: its triples are made once."""
+
+    def __init__(self, query: Constellation) -> None:
+        """Take a query; its triples are made when they are needed."""
+        self.query = query
+
+    @cached_property
+    def _triples(self) -> Triples:
+        made = triples(self.query, _FAN[Role.QUERY], neighbours=True)
+        order = np.argsort(made.keys)
+        return Triples(made.keys[order], made.times[order], made.spans[order], made.cents[order])
+
+    @cached_property
+    def _keys(self) -> npt.NDArray[np.bool_]:
+        """Which of all keys its triples have."""
+        keys = np.zeros(_INTERVALS**3, np.bool_)
+        keys[self._triples.keys] = True
+        return keys
+
+    def align(self, work: Constellation) -> list[Coincidence]:
+        """Find where a constellation coincides with it; see the function of this name."""
+        proposals = self._proposals(work)
+        query = self.query
+        found: list[Coincidence] = []
+        while len(found) < _MOST_SEGMENTS:
+            best = None
+            for proposal in _fullest(proposals):
+                one = _judged(query, work, proposal)
+                if one is not None and (best is None or one.evidence > best.evidence):
+                    best = one
+            if best is None or best.evidence < LEAST_EVIDENCE:
+                break
+            found.append(best)
+            proposals = _others(proposals, best)
+            query = _without(query, best)
+            if len(query) < _LEAST_PEAKS:
+                break
+        return sorted(found, key=lambda one: -one.evidence)
+
+    def _proposals(self, work: Constellation) -> "_Proposals":
+        asked, known = self._triples, triples(work, _FAN[Role.REFERENCE], neighbours=False)
+        held = np.flatnonzero(self._keys[known.keys])  # one in fifty
+        first = np.searchsorted(asked.keys, known.keys[held])
+        counts = np.searchsorted(asked.keys, known.keys[held], side="right") - first
+        right = np.repeat(held, counts)
+        left = np.arange(len(right)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+        speed = np.log(known.spans[right] / asked.spans[left])
+        cents = asked.cents[left] - known.cents[right]
+        kept = (speed > np.log(_SLOWEST)) & (speed < np.log(_FASTEST)) & (np.abs(cents) <= _MOST_CENTS)
+        left, right = left[kept], right[kept]
+        return _Proposals(asked.times[left], known.times[right], speed[kept], cents[kept])
 
 
 def along(
@@ -376,22 +425,6 @@ class _Proposals:
     def of(self, chosen: npt.NDArray[np.bool_]) -> "_Proposals":
         """Some of them."""
         return _Proposals(self.query[chosen], self.work[chosen], self.speed[chosen], self.cents[chosen])
-
-
-def _proposals(query: Constellation, work: Constellation) -> _Proposals:
-    asked = triples(query, _FAN[Role.QUERY], neighbours=True)
-    known = triples(work, _FAN[Role.REFERENCE], neighbours=False)
-    order = np.argsort(known.keys, kind="stable")
-    keys = known.keys[order]
-    first = np.searchsorted(keys, asked.keys)
-    counts = np.searchsorted(keys, asked.keys, side="right") - first
-    left = np.repeat(np.arange(len(counts)), counts)
-    right = order[np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts - first, counts)]
-    speed = np.log(known.spans[right] / asked.spans[left])
-    cents = asked.cents[left] - known.cents[right]
-    kept = (speed > np.log(_SLOWEST)) & (speed < np.log(_FASTEST)) & (np.abs(cents) <= _MOST_CENTS)
-    left, right = left[kept], right[kept]
-    return _Proposals(asked.times[left], known.times[right], speed[kept], cents[kept])
 
 
 def _fullest(proposals: _Proposals) -> list[tuple[float, float, float]]:

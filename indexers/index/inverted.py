@@ -62,7 +62,7 @@ class InvertedRows:
         self.partition = partition
         lists, dim = partition.centres.shape
         self._looked_at = min(lists, max(_LEAST_LOOKED_AT, math.ceil(lists / _LOOKED_AT)))
-        self._coarse = _centres(partition)
+        self._coarse = centres_of(partition)
         quantiser = faiss.ScalarQuantizer.QT_8bit
         metric = faiss.METRIC_INNER_PRODUCT
         self._index = faiss.IndexIVFScalarQuantizer(self._coarse, dim, lists, quantiser, metric, False)
@@ -201,7 +201,7 @@ def _trained(descriptors: Descriptors) -> Partition:
 def _assigned(descriptors: Descriptors, partition: Partition) -> Partition:
     """The same, with each row that is in no list put into that of the nearest centre."""
     faiss.omp_set_num_threads(1)
-    coarse = _centres(partition)
+    coarse = centres_of(partition)
     list_of = partition.list_of.copy()
     new = list_of == NO_LIST
     for start, rows in _blocks(descriptors, new):
@@ -223,7 +223,8 @@ def _looking_at(lists: int) -> faiss.SearchParametersIVF:
     return params
 
 
-def _centres(partition: Partition) -> Any:
+def centres_of(partition: Partition) -> Any:
+    """FAISS's index of the centres, by dot product."""
     coarse = faiss.IndexFlatIP(partition.centres.shape[1])
     coarse.add(partition.centres)
     return coarse

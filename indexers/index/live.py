@@ -101,7 +101,8 @@ class LiveIndex:
     Searches of Hamming schemes are exact, with any number of descriptors: from `approximate_from` on the
     base is searched through tables (`multi_index.HashedRows`) that take more memory and far less time.
     Those of cosine schemes are exact below `float_approximate_from`; from there on the base is searched
-    through inverted lists (`inverted.InvertedRows`, which states its recall) that take less of both.
+    through inverted lists (`inverted.InvertedRows`, which states its recall) that take less of both. So are
+    Hamming schemes whose neighbours are far (`inverted_codes.InvertedCodes`).
 
     Any method may be called from any thread. A search takes no lock and sees all of an `apply` or
     nothing. An `apply` waits for other changes, for a `fold` only for the moment in which it swaps in
@@ -130,6 +131,7 @@ class LiveIndex:
         source: str = "",
         approximate_from: int = 4_000_000,
         float_approximate_from: int = 50_000,
+        far: bool = False,
     ) -> "LiveIndex":
         """Load the newest snapshot of a folder that is intact; none: start empty, at sequence 0.
 
@@ -142,14 +144,15 @@ class LiveIndex:
             source: Id of the database whose changes are applied.
             approximate_from: From how many descriptors on the base of a Hamming scheme is searched through
                 tables.
-            float_approximate_from: The same for a cosine scheme, and inverted lists.
+            float_approximate_from: The same for a cosine scheme, or a far one, and inverted lists.
+            far: Whether the nearest of a Hamming scheme are looked for, however far.
 
         Raises:
             SnapshotError: If a snapshot is of another scheme or a newer format.
             OSError: If the folder cannot be read or written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        backend = Backend(scheme, source, approximate_from, float_approximate_from)
+        backend = Backend(scheme, source, approximate_from, float_approximate_from, far)
         for path in snapshot.snapshots(folder):
             try:
                 base, sequence = backend.load(path)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from google.rpc import status_pb2
@@ -20,6 +20,7 @@ from service.matching.score import IDENTICAL_FILE
 from service.rpc import batches, convert
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context, deadline_of
+from service.rpc.early import EarlyAnswer
 from service.rpc.media import MediaReader
 from service.rpc.state import StateReader
 from service.rpc.uploads import Spooler, Upload, first_message
@@ -88,7 +89,19 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         request_id = _bind_request_id(header.request_id)
         options = self._options(header.options, caller, deadline_of(context))
         modality = convert.read_modality(header.options.modality, "header.options.modality")
-        upload = await self._spooler.receive(request_iterator, caller, partial(check_head, modality))
+        early = EarlyAnswer(lambda media: self._matcher.match_beginning(media, options, modality))
+        receiving = asyncio.create_task(
+            self._spooler.receive(request_iterator, caller, partial(check_head, modality), early.arrived)
+        )
+        try:
+            either: set[asyncio.Future[Any]] = {receiving, early.found}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not receiving.done():
+                return convert.report_message(early.found.result(), request_id)
+            upload = receiving.result()
+        finally:
+            receiving.cancel()
+            await early.stop()
         return convert.report_message(await self._match_upload(upload, options, modality), request_id)
 
     async def CompareMedia(

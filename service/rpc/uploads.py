@@ -64,6 +64,10 @@ async def first_message(messages: AsyncIterator[M]) -> M:
     raise InvalidRequestError("header", "the first message of the stream must hold the header")
 
 
+def _ignore(_media: BinaryIO, _size: int) -> None:
+    """Take no notice of what arrived."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spooler:
     """Where uploads under way are kept, and how large they may be.
@@ -81,6 +85,7 @@ class Spooler:
         messages: AsyncIterator[StreamMessage],
         caller: Caller,
         check_head: Callable[[bytes], None],
+        arrived: Callable[[BinaryIO, int], None] = _ignore,
     ) -> Upload:
         """Take in what follows the header.
 
@@ -89,6 +94,8 @@ class Spooler:
             caller: Whose quota pays: for the first chunk it has to suffice, the others may overdraw it.
             check_head: Called with the file's first bytes as soon as these are there (4,096,
                 or all of a smaller file); what it raises ends the upload at once.
+            arrived: Called after each chunk with the file, which it must not move, and how many bytes of it
+                are there.
 
         Raises:
             InvalidRequestError: If a message is no chunk, or a chunk is empty or too large.
@@ -111,6 +118,7 @@ class Spooler:
                     if len(head) == _HEAD_BYTES:
                         check_head(head)
                         checked = True
+                arrived(media, size)
             if not checked:
                 check_head(head)
             media.seek(0)

@@ -51,6 +51,14 @@ def test_an_origin_is_registered_or_strange_as_a_whole() -> None:
     assert not registered & strange
 
 
+def test_larger_catalogues_are_made_up_of_what_nothing_is_asked_about() -> None:
+    tracks = [_track(f"{origin}/{number}.ogg") for origin in "abcdef" for number in range(5)]
+    sides = audio_media.split(tracks, 10, 10, random.Random(3), 10)
+    origins = [{track.origin for track in side} for side in (sides.registered, sides.strange, sides.crowd)]
+    assert list(map(len, origins)) == [2, 2, 2]
+    assert len(set.union(*origins)) == 6
+
+
 def test_short_files_are_joined_to_tracks(tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     for number in range(5):

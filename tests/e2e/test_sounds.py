@@ -2,14 +2,20 @@
 
 from __future__ import annotations  # the stubs' types exist for mypy alone
 
+import json
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.duration_pb2 import Duration
 
 import copyhound
-from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc
+from copyhound import cli
+from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from copyhound.where import describe_place
 from indexers.audio.decode import RATE, Sound
 from tests.e2e.serving import ServerProcess, serving
@@ -17,14 +23,31 @@ from tests.sounds import cut, encoded, film, tune
 
 TUNES = {"first": tune(1, 90), "second": tune(2, 60), "third": tune(3, 60)}
 STRANGER = tune(99, 20)
+STOP_WAITING = 300.0
+"""Seconds after which an upload that nobody answers ends by itself."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serving(tmp_path_factory.mktemp("sounds") / "hound") as server:
+    """Holds two tunes that were registered, and one that was imported."""
+    folder = tmp_path_factory.mktemp("sounds")
+    (folder / "in").mkdir()
+    (folder / "in" / "third.wav").write_bytes(encoded(TUNES["third"]))
+    with serving(folder / "hound", import_root=folder / "in") as server:
         with copyhound.Client(f"127.0.0.1:{server.port}") as client:
-            for name, sound in TUNES.items():
-                client.register(encoded(sound), owner="label", external_id=name)
+            for name in ("first", "second"):
+                client.register(encoded(TUNES[name]), owner="label", external_id=name)
+        work = work_pb2.Work(owner="label", external_id="third")
+        item = work_pb2.ImportItem(work=work, path="third.wav")
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            begun = work_pb2_grpc.WorkServiceStub(channel).ImportWorks(
+                work_pb2.ImportWorksRequest(items=[item])
+            )
+            wait = operations_pb2.WaitOperationRequest(name=begun.name, timeout=Duration(seconds=300))
+            imported = work_pb2.ImportWorksMetadata()
+            ended = operations_pb2_grpc.OperationsStub(channel).WaitOperation(wait)
+            assert ended.metadata.Unpack(imported)
+            assert imported.created_count == 1
         yield server
 
 
@@ -136,6 +159,52 @@ def test_the_sound_of_a_film_is_matched_where_sound_is_asked_for(server: ServerP
         with pytest.raises(grpc.RpcError) as caught:
             ask(iter([header, match_pb2.MatchStreamRequest(chunk=film(None))]))
         assert "no sound" in str(caught.value)
+
+
+def test_an_upload_that_surely_holds_a_copy_is_answered_before_its_end(server: ServerProcess) -> None:
+    header = match_pb2.MatchStreamRequest(header=match_pb2.MatchStreamRequest.Header())
+    content = encoded(cut(TUNES["first"], 0, 60))
+    answered = threading.Event()
+    ended: list[bool] = []
+
+    def upload() -> Iterator[match_pb2.MatchStreamRequest]:
+        yield header
+        for start in range(0, len(content), 1 << 19):
+            yield match_pb2.MatchStreamRequest(chunk=content[start : start + (1 << 19)])
+        ended.append(answered.wait(STOP_WAITING))  # the last chunk is not sent before the answer
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        answer = match_pb2_grpc.MatchServiceStub(channel).MatchStream(upload())
+    answered.set()
+    assert ended in ([], [True])
+    assert answer.action == work_pb2.ACTION_BLOCK
+    (match,) = answer.matches
+    assert match.segments[0].work_start == pytest.approx(0, abs=0.15)
+    assert answer.partial_reasons[0].startswith("EARLY: the first ")
+
+
+def test_many_sounds_are_asked_about_at_once(server: ServerProcess) -> None:
+    queries = {"third": encoded(cut(TUNES["third"], 20, 28)), "": encoded(cut(STRANGER, 4, 12))}
+    request = match_pb2.BatchMatchRequest(
+        requests=[
+            match_pb2.MatchRequest(media=fingerprint_pb2.Media(content=one)) for one in queries.values()
+        ]
+    )
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        answer = match_pb2_grpc.MatchServiceStub(channel).BatchMatch(request)
+    found = [[match.external_id for match in one.response.matches] for one in answer.results]
+    assert found == [["third"], []]
+
+
+def test_the_command_line_says_where_a_sound_was_copied_from(
+    server: ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "excerpt.wav"
+    path.write_bytes(encoded(cut(TUNES["second"], 30, 40)))
+    assert cli.run(["match", str(path), "--json", "--server", f"127.0.0.1:{server.port}"]) == 0
+    (match,) = json.loads(capsys.readouterr().out)["answer"]["matches"]
+    assert match["external_id"] == "second"
+    assert match["segments"][0]["work_start"] == pytest.approx(30, abs=0.15)
 
 
 def test_two_sounds_are_compared(client: copyhound.Client) -> None:

@@ -244,6 +244,22 @@ def test_the_most_probable_candidates_are_compared_closely_the_first_few_however
     assert far.inquiry.answer is not None
 
 
+def test_where_candidates_are_not_sifted_the_nearest_are_compared_closely_whatever_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (12, 128, 126, 124))
+    near.modality.channels = tuple(
+        replace(one, compared=3, unsifted=True) if one.search is None else one
+        for one in near.modality.channels
+    )
+    near.found_at = [9.0, 5.0, 8.0, 6.0]
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert near.modality.closely == []
+    near.inquiry.look("image", [described(LOCAL, 0)], more=False)
+    assert near.modality.closely == [128, 124, 126]
+    assert near.inquiry.answer is not None
+
+
 def test_what_a_later_stage_brings_nearer_is_compared_closely_again_while_it_is_plausible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
