@@ -10,6 +10,9 @@ from sqlalchemy import Connection
 from indexers.fingerprint import Fingerprint, Scheme
 from service.domain import DescriptorOwner, Reference, Work
 from service.store import queries
+from service.store.captures import Captures
+from service.store.lists import Lists
+from service.store.reports import Reports
 
 
 class View:
@@ -22,6 +25,12 @@ class View:
         self._connection = connection
         self._known = known
         self._scheme_ids = scheme_ids
+        self.lists = Lists(connection)
+        """Monitoring lists and runs."""
+        self.captures = Captures(connection, known, scheme_ids)
+        """Captures and suspects."""
+        self.reports = Reports(connection)
+        """Match reports."""
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""
