@@ -384,11 +384,11 @@ class Run(_message.Message):
     scheduled: _builtins.bool
     """True if the schedule asked for it."""
     pending_contents: _builtins.int
-    """Contents that it captured and that wait to be read and matched."""
+    """Contents that it saw before other runs of the list, and that wait to be read and matched."""
     unreadable_contents: _builtins.int
-    """Contents that it captured and that could not be read."""
+    """Contents that it saw before other runs of the list, and that could not be read."""
     reports: _builtins.int
-    """Reports that it led to: made, or given new sightings."""
+    """Reports on contents that it saw before other runs of the list."""
     message: _builtins.str
     """Why it failed, or what its crawler says. May be empty."""
     crawler: _builtins.str
