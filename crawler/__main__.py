@@ -25,7 +25,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 _Data = Annotated[Path, typer.Option("--data", help="Folder of the crawler's state.")]
 _Contact = Annotated[str | None, typer.Option(help="Who answers for the crawl: an address or URL.")]
 _Allow = Annotated[
-    list[str] | None, typer.Option("--allow-address", help="Address or range to connect to although not public.")
+    list[str] | None,
+    typer.Option("--allow-address", help="Address or range to connect to although not public."),
 ]
 
 
@@ -47,7 +48,9 @@ def run_command(
 
     async def work(process: CrawlerProcess) -> bool:
         key = settings.api_key.get_secret_value() if settings.api_key else None
-        async with AsyncCrawlerClient(settings.server, crawler=process.name, api_key=key, tls=encrypted) as client:
+        async with AsyncCrawlerClient(
+            settings.server, crawler=process.name, api_key=key, tls=encrypted
+        ) as client:
             if run:
                 return await process.run_one(client, run)
             await process.run_forever(client)
@@ -58,10 +61,14 @@ def run_command(
 
 @app.command("places")
 def places_command(
-    places: Annotated[list[str], typer.Argument(help="URLs, or KIND=URL: page, domain, sitemap, feed, search, media.")],
+    places: Annotated[
+        list[str], typer.Argument(help="URLs, or KIND=URL: page, domain, sitemap, feed, search, media.")
+    ],
     data: _Data,
     out: Annotated[Path, typer.Option("--out", help="Folder that captures go to.")],
-    leave_alone: Annotated[list[str] | None, typer.Option(help="Host or beginning of URLs to leave alone.")] = None,
+    leave_alone: Annotated[
+        list[str] | None, typer.Option(help="Host or beginning of URLs to leave alone.")
+    ] = None,
     depth: Annotated[int, typer.Option(min=0, max=100, help="Links away from a place.")] = 2,
     pages: Annotated[int, typer.Option(min=1, help="Most pages.")] = 1000,
     number: Annotated[int, typer.Option(min=0, help="0: the first run; higher: a later visit.")] = 0,
@@ -71,7 +78,9 @@ def places_command(
     """Crawl some places into a folder, without a service; repeated, it goes on where it was."""
     settings = _settings(data, contact=contact, allow_address=allow_address)
     try:
-        assignment = folder_assignment(places, leave_alone=leave_alone or [], max_depth=depth, max_pages=pages)
+        assignment = folder_assignment(
+            places, leave_alone=leave_alone or [], max_depth=depth, max_pages=pages
+        )
     except ValueError as error:
         _fail(str(error), status=2)
 

@@ -79,7 +79,9 @@ class Delivery:
         run = self._session.run
 
         async def send() -> bool:
-            lease = await self._handover.report_progress(run.name, run.progress(), state=state, message=message)
+            lease = await self._handover.report_progress(
+                run.name, run.progress(), state=state, message=message
+            )
             return not lease.cancelled
 
         wanted = await self._patiently(send, "progress")

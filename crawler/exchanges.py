@@ -61,7 +61,9 @@ class ExchangeRecorder:
             target.encode("ascii", "replace"),
             parts.netloc.encode("ascii", "replace"),
         )
-        head += b"".join(b"%s: %s\r\n" % (name, value) for name, values in headers.items() for value in values)
+        head += b"".join(
+            b"%s: %s\r\n" % (name, value) for name, values in headers.items() for value in values
+        )
         request.meta[EXCHANGE] = Exchange(request.url, datetime.now(UTC), head + b"\r\n")
 
     def process_response(self, request: Request, response: Response) -> Response:
@@ -76,7 +78,9 @@ class ExchangeRecorder:
         protocol = response.protocol or "HTTP/1.1"
         headers: Any = response.headers
         head = f"{protocol} {response.status} {phrase}\r\n".encode("ascii", "replace")
-        head += b"".join(b"%s: %s\r\n" % (name, value) for name, values in headers.items() for value in values)
+        head += b"".join(
+            b"%s: %s\r\n" % (name, value) for name, values in headers.items() for value in values
+        )
         exchange.received_at = datetime.now(UTC)
         exchange.response_head = head + b"\r\n"
         exchange.body = response.body

@@ -221,7 +221,9 @@ _META: Final = {
     "thumbnail": "meta",
 }
 _ITEMPROPS: Final = frozenset(("image", "thumbnailurl", "contenturl", "embedurl", "thumbnail"))
-_JSON_LD_MEDIA: Final = frozenset(("contenturl", "thumbnailurl", "image", "thumbnail", "logo", "primaryimageofpage"))
+_JSON_LD_MEDIA: Final = frozenset(
+    ("contenturl", "thumbnailurl", "image", "thumbnail", "logo", "primaryimageofpage")
+)
 _IN_SCRIPT: Final = re.compile(
     r"""["'](?P<url>(?:https?:)?(?:\\?/){1,2}[^"'\s<>]{1,1500}?\.(?P<extension>[A-Za-z0-9]{2,5})(?:\?[^"'\s<>]{0,500})?)["']"""
 )

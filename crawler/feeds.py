@@ -68,7 +68,12 @@ def read_feed(body: bytes, url: str, *, limit: int = 50 * 1024 * 1024) -> Feed:
     if not data.startswith((b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         return _text_sitemap(data, url)
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, recover=True, huge_tree=False, load_dtd=False, remove_comments=True
+        resolve_entities=False,
+        no_network=True,
+        recover=True,
+        huge_tree=False,
+        load_dtd=False,
+        remove_comments=True,
     )
     try:
         root = etree.fromstring(data, parser)
@@ -169,13 +174,13 @@ class _Reader:
                         self._link(part.get("href"), Kind.PAGE)
                     case "link", "enclosure":
                         self._medium(part.get("href"), "enclosure", title)
-                    case ("content" | "thumbnail"), _ if part.get("url"):
+                    case (("content" | "thumbnail"), _) if part.get("url"):
                         self._medium(part.get("url"), f"media:{_local(part)}", title)
-                    case ("content" | "summary"), _ if part.get("src"):
+                    case (("content" | "summary"), _) if part.get("src"):
                         self._medium(part.get("src"), "atom content", title)
-                    case ("content" | "summary"), _ if len(part):
+                    case (("content" | "summary"), _) if len(part):
                         self._html(etree.tostring(part, encoding="unicode"))
-                    case ("content" | "summary"), _ if part.text:
+                    case (("content" | "summary"), _) if part.text:
                         self._html(part.text)
                     case _:
                         pass

@@ -215,7 +215,9 @@ class Frontier:
             sqlite3.Error: If the file cannot be used.
         """
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;")
+        self._db.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
+        )
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
 
@@ -292,7 +294,8 @@ class Frontier:
         """
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO run (name, list, started) VALUES (?, ?, ?)", (name, list_name, time.time())
+                "INSERT OR IGNORE INTO run (name, list, started) VALUES (?, ?, ?)",
+                (name, list_name, time.time()),
             )
             (number,) = db.execute("SELECT id FROM run WHERE name = ?", (name,)).fetchone()
         return RunFrontier(self, self._db, number, name, list_name, max_pages)
@@ -306,7 +309,13 @@ class RunFrontier:
     """The frontier of one run: gives tasks out, host by host, and takes what became of them."""
 
     def __init__(  # noqa: PLR0917  made in one place
-        self, frontier: Frontier, db: sqlite3.Connection, number: int, name: str, list_name: str, max_pages: int
+        self,
+        frontier: Frontier,
+        db: sqlite3.Connection,
+        number: int,
+        name: str,
+        list_name: str,
+        max_pages: int,
     ) -> None:
         """Prepare to go on; see `Frontier.open_run`."""
         self.name = name
@@ -364,13 +373,25 @@ class RunFrontier:
         host = urls.host_of(found.url)
         rank = found.depth * 4 + (3 if found.kind in (Kind.PAGE, Kind.FRAME) else 0)
         row = self._db.execute(
-            "SELECT id, run, state, url, sha256, kind, seen FROM url WHERE list = ? AND key = ?", (self.list, key)
+            "SELECT id, run, state, url, sha256, kind, seen FROM url WHERE list = ? AND key = ?",
+            (self.list, key),
         ).fetchone()
         if row is None:
             cursor = self._db.execute(
                 "INSERT INTO url (list, key, url, host, kind, state, run, depth, rank, follow, place, parent,"
                 " page_url, page_title, found_as, context) VALUES (?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?)",
-                (self.list, key, found.url, host, found.kind, self._run, found.depth, rank, found.follow, place)
+                (
+                    self.list,
+                    key,
+                    found.url,
+                    host,
+                    found.kind,
+                    self._run,
+                    found.depth,
+                    rank,
+                    found.follow,
+                    place,
+                )
                 + (parent, page_url, title, found.found_as, found.context),
             )
             number = cursor.lastrowid
@@ -387,8 +408,17 @@ class RunFrontier:
             host = urls.host_of(row[3])
         else:
             self._note_link(parent, row[0], found.found_as)
-            if row[2] == State.DONE and row[4] is not None and page_url and row[5] in (Kind.MEDIA, Kind.PLAYLIST):
-                self._see(row[0], row[6], SeenAgain(row[4], row[3], datetime.now(UTC), page_url, title, found.found_as))
+            if (
+                row[2] == State.DONE
+                and row[4] is not None
+                and page_url
+                and row[5] in (Kind.MEDIA, Kind.PLAYLIST)
+            ):
+                self._see(
+                    row[0],
+                    row[6],
+                    SeenAgain(row[4], row[3], datetime.now(UTC), page_url, title, found.found_as),
+                )
             return False
         self._note_link(parent, number, found.found_as)
         self._host(host).more = True
@@ -443,9 +473,7 @@ class RunFrontier:
             (self.list, name, self._run, now, _BATCH + host.active),
         ).fetchall()
         fresh = [row for row in rows if row[0] not in self._active]
-        host.batch.extend(
-            Task(*row[:3], Kind(row[3]), row[4], bool(row[5]), *row[6:]) for row in fresh
-        )
+        host.batch.extend(Task(*row[:3], Kind(row[3]), row[4], bool(row[5]), *row[6:]) for row in fresh)
         if not fresh:
             (delayed,) = self._db.execute(
                 "SELECT count(*) FROM url WHERE list = ? AND host = ? AND state = 0 AND run = ? AND due > ?",
@@ -556,7 +584,9 @@ class RunFrontier:
                 (outcome.state, outcome.reason, outcome.etag, outcome.modified, outcome.sha256, task.id),
             )
         if outcome.exchange is not None and new:
-            db.execute("INSERT OR REPLACE INTO exchange VALUES (?, ?, ?)", (task.id, self._run, outcome.exchange))
+            db.execute(
+                "INSERT OR REPLACE INTO exchange VALUES (?, ?, ?)", (task.id, self._run, outcome.exchange)
+            )
         if outcome.page:
             self._count_barren(db, task, fresh=new > 0 or outcome.header is not None)
         if outcome.header is not None:

@@ -21,7 +21,9 @@ class RefusedAddressError(Exception):
 class GuardedReactor(AsyncioSelectorReactor):
     """Twisted's reactor on asyncio, which refuses addresses."""
 
-    def __init__(self, eventloop: asyncio.AbstractEventLoop | None = None, allowed: tuple[Network, ...] = ()) -> None:
+    def __init__(
+        self, eventloop: asyncio.AbstractEventLoop | None = None, allowed: tuple[Network, ...] = ()
+    ) -> None:
         """Use an event loop.
 
         Args:

@@ -95,7 +95,12 @@ class FolderHandover:
         """Append to ``sightings.jsonl``."""
         lines = "".join(
             json.dumps(
-                {"run": run, **asdict(seen), "sha256": seen.sha256.hex(), "seen_at": seen.seen_at.isoformat()},
+                {
+                    "run": run,
+                    **asdict(seen),
+                    "sha256": seen.sha256.hex(),
+                    "seen_at": seen.seen_at.isoformat(),
+                },
                 ensure_ascii=True,
             )
             + "\n"
@@ -150,7 +155,9 @@ def folder_assignment(
         known = equals and head in {kind.value for kind in PlaceKind}
         kind, url = (PlaceKind(head), tail) if known else (PlaceKind.PAGE, text)
         if "://" not in url and kind is not PlaceKind.DOMAIN:
-            raise ValueError(f"{text!r} is no place: write a URL, or KIND=URL with a kind of {', '.join(PlaceKind)}")
+            raise ValueError(
+                f"{text!r} is no place: write a URL, or KIND=URL with a kind of {', '.join(PlaceKind)}"
+            )
         places.append(Place(kind, url, id=str(uuid5(NAMESPACE_URL, text))))
     name = uuid5(NAMESPACE_URL, "\n".join(sorted(starts)))
     return Assignment(

@@ -154,7 +154,9 @@ def _ranged(url: str, extent: str, ends: dict[str, int], seconds: float) -> Piec
 
 
 def _dash(text: str, url: str) -> Plan:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True, huge_tree=False, load_dtd=False)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, recover=True, huge_tree=False, load_dtd=False
+    )
     try:
         root = etree.fromstring(text.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError as error:
@@ -167,12 +169,18 @@ def _dash(text: str, url: str) -> Plan:
     candidates = []
     for group in _children(period, "AdaptationSet"):
         for representation in _children(group, "Representation"):
-            if _first(group, "ContentProtection") is None and _first(representation, "ContentProtection") is None:
+            if (
+                _first(group, "ContentProtection") is None
+                and _first(representation, "ContentProtection") is None
+            ):
                 kind = (
                     representation.get("mimeType") or group.get("mimeType") or group.get("contentType") or ""
                 )
                 height = _number(representation.get("height") or group.get("height"))
-                rank = (not kind.startswith("video"), *_preference(height, _number(representation.get("bandwidth"))))
+                rank = (
+                    not kind.startswith("video"),
+                    *_preference(height, _number(representation.get("bandwidth"))),
+                )
                 candidates.append((rank, group, representation))
     if not candidates:
         raise PlaylistError("it is encrypted, or names no representation")
@@ -190,7 +198,12 @@ def _dash_pieces(group: Any, representation: Any, base: str, total: float) -> It
             **(template.attrib if template is not None else {}),
         }
         timeline = next(
-            (line for part in (template, inherited) if part is not None for line in _children(part, "SegmentTimeline")),
+            (
+                line
+                for part in (template, inherited)
+                if part is not None
+                for line in _children(part, "SegmentTimeline")
+            ),
             None,
         )
         yield from _templated(attributes, timeline, representation, base, total)
@@ -241,7 +254,9 @@ def _templated(
             yield Piece(target, seconds=length / scale)
 
 
-def _times(attributes: Mapping[str, str], timeline: Any, scale: float, total: float) -> Iterator[tuple[int, float]]:
+def _times(
+    attributes: Mapping[str, str], timeline: Any, scale: float, total: float
+) -> Iterator[tuple[int, float]]:
     """Yield start and length of each segment in units of the timescale."""
     if timeline is not None:
         time, count = 0, 0

@@ -104,9 +104,13 @@ class CrawlerProcess:
             self._lock = (settings.data / "lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CrawlError(f"another crawler works in {settings.data}: give this one a folder of its own") from error
+            raise CrawlError(
+                f"another crawler works in {settings.data}: give this one a folder of its own"
+            ) from error
         except OSError as error:
-            raise CrawlError(f"{settings.data}: {error.strerror}; name a folder that can be written") from error
+            raise CrawlError(
+                f"{settings.data}: {error.strerror}; name a folder that can be written"
+            ) from error
         with _explained(settings.data):
             self.name = settings.name or _kept_name(settings.data / "name")
             self.frontier = Frontier(settings.data / "crawl.db")
@@ -227,7 +231,9 @@ def _explained(folder: Path) -> Iterator[None]:
     except DiskFullError as error:
         raise CrawlError(str(error)) from error
     except (OSError, sqlite3.Error) as error:
-        raise CrawlError(f"{folder}: {error}; the crawl goes on where it was when this is put right") from error
+        raise CrawlError(
+            f"{folder}: {error}; the crawl goes on where it was when this is put right"
+        ) from error
 
 
 def _kept_name(path: Path) -> str:

@@ -32,7 +32,13 @@ class Session:
     """A run under way."""
 
     def __init__(
-        self, settings: CrawlerSettings, assignment: Assignment, frontier: Frontier, spool: Spool, *, crawler: str
+        self,
+        settings: CrawlerSettings,
+        assignment: Assignment,
+        frontier: Frontier,
+        spool: Spool,
+        *,
+        crawler: str,
     ) -> None:
         """Begin the run, or go on with it.
 

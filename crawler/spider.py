@@ -220,7 +220,9 @@ class CrawlSpider(Spider):
         """Stop: what the crawl writes to does not work."""
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or "disk is full" in str(error):
-            self.session.fail("the disk is full: make room and start the crawler again; it goes on where it was")
+            self.session.fail(
+                "the disk is full: make room and start the crawler again; it goes on where it was"
+            )
         else:
             self.session.fail(str(error))
 
@@ -310,7 +312,9 @@ class CrawlSpider(Spider):
             if target is None:
                 raise _RedirectError("it redirects to something that is no web address", refused=False)
             if len(hops) > self._settings.max_redirects:
-                raise _RedirectError(f"it redirects more than {self._settings.max_redirects} times", refused=False)
+                raise _RedirectError(
+                    f"it redirects more than {self._settings.max_redirects} times", refused=False
+                )
             if target in seen:
                 raise _RedirectError("it redirects in a circle", refused=False)
             if reason := self.session.scope.refusal(target):
@@ -347,7 +351,9 @@ class CrawlSpider(Spider):
         outcome.found = self._media(task, page.media)
         if not self._is_variant(task, url, page.canonical):
             outcome.found += [
-                found for link in page.links if (found := self.session.scope.follow(task, link, url)) is not None
+                found
+                for link in page.links
+                if (found := self.session.scope.follow(task, link, url)) is not None
             ]
             if task.found_as == "domain":
                 outcome.found += self._sitemaps(task, arrived)
@@ -381,7 +387,14 @@ class CrawlSpider(Spider):
     def _media(self, task: Task, media: Sequence[Medium]) -> list[Found]:
         refusal = self.session.scope.refusal
         return [
-            Found(medium.url, medium.kind, task.depth, follow=False, found_as=medium.found_as, context=medium.context)
+            Found(
+                medium.url,
+                medium.kind,
+                task.depth,
+                follow=False,
+                found_as=medium.found_as,
+                context=medium.context,
+            )
             for medium in media
             if not refusal(medium.url)
         ]
@@ -399,7 +412,9 @@ class CrawlSpider(Spider):
         scope = self.session.scope
         outcome.found = self._media(task, feed.media)
         outcome.found += [
-            found for link in feed.links if (found := scope.follow(task, link, arrived.response.url)) is not None
+            found
+            for link in feed.links
+            if (found := scope.follow(task, link, arrived.response.url)) is not None
         ]
 
     async def _read_medium(self, task: Task, arrived: _Arrived, outcome: Outcome) -> None:
@@ -439,7 +454,9 @@ class CrawlSpider(Spider):
                 if reason := self.session.scope.refusal(plan.playlist):
                     raise PlaylistError(reason)
                 hops.append(arrived.exchange)
-                arrived = await self._after_redirects(task, await self._fetch(self._request(task, plan.playlist)))
+                arrived = await self._after_redirects(
+                    task, await self._fetch(self._request(task, plan.playlist))
+                )
                 hops.extend(arrived.hops)
                 outcome.received += arrived.received
                 if arrived.response.status != 200:
