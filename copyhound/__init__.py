@@ -58,6 +58,7 @@ from copyhound.monitor_types import (
     Sighting,
     Webhook,
 )
+from copyhound.monitoring import ListChanges
 from copyhound.transport import Tls
 from copyhound.types import (
     Action,
@@ -85,6 +86,7 @@ from copyhound.types import (
     Source,
     Work,
 )
+from copyhound.webhook import verify_webhook
 
 __version__ = metadata.version("copyhound")
 
@@ -123,6 +125,7 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "Licence",
+    "ListChanges",
     "LocalFileError",
     "Match",
     "MatchReport",
@@ -162,4 +165,5 @@ __all__ = [
     "Webhook",
     "Work",
     "__version__",
+    "verify_webhook",
 ]

@@ -1,6 +1,5 @@
 """What monitoring is told and tells: lists, runs, captures and reports, as plain, immutable values."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -488,7 +487,3 @@ class ReportEvent:
 
     report: MatchReport
     resume_token: str
-
-
-ListChanges = Mapping[str, object]
-"""Names of fields of `NewMonitoringList` to their new values."""

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import numpy.typing as npt
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 from uuid_utils.compat import uuid7
 
 from indexers.fingerprint import Fingerprint, Scheme
-from service.errors import NotFoundError
+from service.errors import AlreadyExistsError, NotFoundError
 from service.monitored import (
     Capture,
     Content,
@@ -65,6 +66,21 @@ class Captures:
         if row is None:
             raise NotFoundError(f"There is no capture {capture_id}", capture=str(capture_id))
         return _to_capture(row)
+
+    def exists(self, capture_id: UUID, sha256: bytes) -> bool:
+        """Whether this very capture is there.
+
+        Raises:
+            AlreadyExistsError: If another capture has the id.
+        """
+        known = self._connection.execute(
+            select(captures.c.sha256).where(captures.c.id == capture_id)
+        ).scalar_one_or_none()
+        if known not in (None, sha256):
+            raise AlreadyExistsError(
+                f"capture {capture_id} was another file; draw an id for each capture", capture=str(capture_id)
+            )
+        return known is not None
 
     def custody(self, capture_id: UUID) -> list[CustodyEvent]:
         """What happened to a capture, in order."""
@@ -154,6 +170,22 @@ class Captures:
         last = ordered[limit - 1][1]
         return [pair for pair in ordered if pair[1] <= last]
 
+    def descriptors_between(self, scheme: str, after: int, until: int) -> list[tuple[int, npt.NDArray[Any]]]:
+        """Descriptors of one scheme that were registered after one change and up to another.
+
+        Returns:
+            The id of each fingerprint's first descriptor, and its descriptors.
+        """
+        query = select(fingerprints.c.first_id, fingerprints.c.count, fingerprints.c.descriptors).where(
+            fingerprints.c.scheme_id == self._scheme_ids[scheme],
+            fingerprints.c.sequence > after,
+            fingerprints.c.sequence <= until,
+        )
+        return [
+            (first_id, codec.load_descriptors(self._known[scheme], count, descriptors))
+            for first_id, count, descriptors in self._connection.execute(query)
+        ]
+
     def contents_with(self, sha256s: Collection[bytes]) -> set[bytes]:
         """Which of these digests are of contents that were read."""
         query = select(contents.c.sha256).where(
@@ -242,10 +274,12 @@ class CaptureWriter(Captures):
 
         Returns:
             Whether the very capture was there before, and whether its content was.
+
+        Raises:
+            AlreadyExistsError: If another capture has the id.
         """
         execute = self._connection.execute
-        present = execute(select(captures.c.sha256).where(captures.c.id == new.id)).scalar_one_or_none()
-        if present is not None:
+        if self.exists(new.id, new.sha256):
             return True, True
         seen = new.seen
         execute(

@@ -173,6 +173,8 @@ class ListWriter(Lists):
             .where(monitoring_lists.c.id == list_id)
             .values(revision=known.revision + 1, **values)
         )
+        if settings.webhook is None:
+            self._connection.execute(delete(deliveries).where(deliveries.c.list_id == list_id))
         scope = (known.settings.works, known.settings.min_probability)
         if scope != (settings.works, settings.min_probability):
             self._connection.execute(

@@ -116,7 +116,6 @@ def dump_header(capture: NewCapture) -> str:
 
 def dump_match(match: Match) -> str:
     """A match as it is reported, without fingerprints."""
-    licence = match.licence
     return dump(
         {
             "work": str(match.work.id),
@@ -136,7 +135,6 @@ def dump_match(match: Match) -> str:
             "query_coverage": match.query_coverage,
             "work_coverage": match.work_coverage,
             "action": match.action.value,
-            "licence": None if licence is None else licence.note,
         }
     )
 

@@ -36,6 +36,14 @@ class View:
         """Works without their references; missing ones are absent."""
         return queries.works_by_id(self._connection, ids)
 
+    def list_works(self, *, owner: str, limit: int) -> list[Work]:
+        """The first works of an owner, without their references, oldest first."""
+        return queries.list_works(self._connection, owner=owner, external_id=None, after=None, limit=limit)
+
+    def find_work(self, owner: str, external_id: str) -> Work | None:
+        """An owner's work without its references."""
+        return queries.work_by_external_id(self._connection, owner, external_id)
+
     def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
         """References; missing ones are absent."""
         return queries.references_by_id(self._connection, ids)
