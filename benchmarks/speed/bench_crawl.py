@@ -98,7 +98,9 @@ class Shape:
 
     def _page(self, index: int) -> Answer:
         links = "".join(
-            f'<a href="/page/{child}">{child}</a> ' for child in range(10 * index + 1, 10 * index + 11) if child < self.pages
+            f'<a href="/page/{child}">{child}</a> '
+            for child in range(10 * index + 1, 10 * index + 11)
+            if child < self.pages
         )
         first = index * self.pictures
         if self._edition(index):
@@ -158,7 +160,9 @@ class Cost:
     late: float
 
 
-def run(command: list[str], environment: Mapping[str, str], *, watch: Path | None = None, tenth: int = 0) -> Cost:
+def run(
+    command: list[str], environment: Mapping[str, str], *, watch: Path | None = None, tenth: int = 0
+) -> Cost:
     """Run a crawl to its end.
 
     Args:
@@ -210,7 +214,16 @@ def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0
         "COPYHOUND_CRAWLER_BARREN_PAGES": "10000000",
     }
     command = [sys.executable, "-m", "crawler", "places", f"{url}/", "--data", str(folder / "data")]
-    command += ["--out", str(folder / "out"), "--depth", "100", "--pages", str(pages), "--number", str(number)]
+    command += [
+        "--out",
+        str(folder / "out"),
+        "--depth",
+        "100",
+        "--pages",
+        str(pages),
+        "--number",
+        str(number),
+    ]
     return run(command, environment, watch=folder / "out/run.json" if tenth else None, tenth=tenth)
 
 
@@ -257,7 +270,12 @@ def memory(pages: int) -> dict[str, float]:
     """Resident MiB over a large site."""
     with site(Shape(pages, 0, 0)) as (url, _), tempfile.TemporaryDirectory() as name:
         cost = crawl(url, Path(name), 10_000_000, tenth=pages // 10)
-    return {"pages": pages, "mib_at_a_tenth": cost.early, "mib_at_most": cost.late, "growth": cost.late - cost.early}
+    return {
+        "pages": pages,
+        "mib_at_a_tenth": cost.early,
+        "mib_at_most": cost.late,
+        "growth": cost.late - cost.early,
+    }
 
 
 def main() -> int:
@@ -275,9 +293,13 @@ def main() -> int:
     bounds = [
         Bound.at_least(0.7, "requests by CPU second, crawler to bare spider", figures["rate"]["ratio"]),
         Bound.at_most(
-            0.02, "bodies of a second run with 1 % changed, part of the first", figures["second_run"]["bodies_part"]
+            0.02,
+            "bodies of a second run with 1 % changed, part of the first",
+            figures["second_run"]["bodies_part"],
         ),
-        Bound.at_most(40, "growth of memory from a tenth of 100,000 URLs to all, MiB", figures["memory"]["growth"]),
+        Bound.at_most(
+            40, "growth of memory from a tenth of 100,000 URLs to all, MiB", figures["memory"]["growth"]
+        ),
     ]
     return harness.finish(options, figures, bounds)
 
