@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from ssl import PEM_cert_to_DER_cert
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -89,7 +90,7 @@ class ExchangeRecorder:
         certificate: Any = response.certificate
         if certificate is not None:
             exchange.certificate = certificate.dumpPEM().decode("ascii")
-            exchange.fingerprint = hashlib.sha256(certificate.dumps()).hexdigest()
+            exchange.fingerprint = hashlib.sha256(PEM_cert_to_DER_cert(exchange.certificate)).hexdigest()
         return response
 
 

@@ -18,6 +18,13 @@ class RefusedAddressError(Exception):
     """A name resolved to an address that must not be connected to."""
 
 
+def refusal_in(error: BaseException | None) -> RefusedAddressError | None:
+    """Return the refusal that led to an error; None: it was something else."""
+    while error is not None and not isinstance(error, RefusedAddressError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class GuardedReactor(AsyncioSelectorReactor):
     """Twisted's reactor on asyncio, which refuses addresses."""
 

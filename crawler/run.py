@@ -79,6 +79,7 @@ def scrapy_settings(settings: CrawlerSettings) -> ScrapySettings:
             "CONCURRENT_REQUESTS_PER_DOMAIN": settings.host_concurrency,
             "COOKIES_ENABLED": False,
             "TELNETCONSOLE_ENABLED": False,
+            "CONCURRENT_ITEMS": 1,  # callbacks yield nothing; by default, 100 tasks wait for what one yields
             "STATS_DUMP": False,
             "LOG_ENABLED": False,
             "WARN_ON_GENERATOR_RETURN_VALUE": False,

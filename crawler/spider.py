@@ -5,6 +5,7 @@ import errno
 import hashlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -24,7 +25,7 @@ from crawler.exchanges import Exchange, exchange_of, packed
 from crawler.extract import Kind, Medium, decoded, extract, kind_of_type, style_media
 from crawler.feeds import FeedError, read_feed
 from crawler.frontier import Found, Outcome, State, Task
-from crawler.guard import RefusedAddressError
+from crawler.guard import refusal_in
 from crawler.playlists import Piece, Plan, PlaylistError, read_playlist
 from crawler.robots import SITEMAPS, VERDICT, DisallowedError, RobotsUnreachableError
 from crawler.session import Session
@@ -141,7 +142,7 @@ class CrawlSpider(Spider):
             while (task := self.session.next_task()) is not None:
                 reason = self._not_worth_it(task)
                 if not reason:
-                    return self._request(task, task.url, first=True)
+                    return self._request(task, task.url)
                 self.session.run.finish(task, Outcome(state=State.LEFT_OUT, reason=reason))
         except sqlite3.Error as error:
             self._broken(error)
@@ -153,11 +154,12 @@ class CrawlSpider(Spider):
             return "pages of its shape bring nothing new"
         return ""
 
-    def _request(self, task: Task, url: str, *, first: bool = False, piece: Piece | None = None) -> Request:
+    def _request(self, task: Task, url: str, *, piece: Piece | None = None) -> Request:
         headers = {}
-        if first and task.etag:
+        # After redirects too: validators are those of the last answer.
+        if piece is None and task.etag:
             headers["If-None-Match"] = task.etag
-        if first and task.modified:
+        if piece is None and task.modified:
             headers["If-Modified-Since"] = task.modified
         if task.page_url and urls.host_of(task.page_url) == urls.host_of(url):
             headers["Referer"] = task.page_url
@@ -215,6 +217,14 @@ class CrawlSpider(Spider):
         except sqlite3.Error as error:
             self._broken(error)
             self.session.run.release(task)
+        if outcome.state is State.WAITING:
+            asyncio.get_running_loop().call_later(max(0.0, outcome.due - time.time()) + 0.01, self._wake)
+
+    def _wake(self) -> None:
+        """Let Scrapy ask for requests now; by itself it does so when an answer comes, and every five seconds."""
+        slot = getattr(self.crawler.engine, "_slot", None)
+        if slot is not None:
+            slot.nextcall.schedule()
 
     def _broken(self, error: Exception) -> None:
         """Stop: what the crawl writes to does not work."""
@@ -228,9 +238,7 @@ class CrawlSpider(Spider):
 
     def _explain(self, task: Task, outcome: Outcome, error: Exception) -> None:
         """Turn an error into an outcome."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, RefusedAddressError):
-            cause = cause.__cause__ or cause.__context__
+        cause = refusal_in(error)
         outcome.state = State.LEFT_OUT
         outcome.reason = urls.shown(str(error)) or type(error).__name__
         if cause is not None:

@@ -262,22 +262,24 @@ def memory(pages: int) -> dict[str, float]:
 
 def main() -> int:
     """Run what the command line asks for."""
-    options: argparse.Namespace = harness.options_parser(__doc__).parse_args()
+    parser = harness.options_parser(__doc__)
+    parser.add_argument("--pages", type=int, default=600, help="pages of the site that rates are taken on")
+    parser.add_argument("--rounds", type=int, default=3, help="crawls of each kind, in turns")
+    parser.add_argument("--urls", type=int, default=100_000, help="pages of the site that memory is taken on")
+    options: argparse.Namespace = parser.parse_args()
     if options.smoke:
-        small = Shape(12, 2, 500)
-        figures: dict[str, Any] = {"rate": rates(small, 1), "second_run": revisits(small, 6)}
-        return harness.finish(options, figures, [])
-    figures = {
-        "rate": rates(Shape(600, 2, 20_000), 3),
+        return harness.finish(options, {"rate": rates(Shape(12, 2, 500), 1)}, [])
+    figures: dict[str, Any] = {
+        "rate": rates(Shape(options.pages, 2, 20_000), options.rounds),
         "second_run": revisits(Shape(400, 2, 2_000), 100),
-        "memory": memory(100_000),
+        "memory": memory(options.urls),
     }
     bounds = [
         Bound.at_least(0.7, "requests by CPU second, crawler to bare spider", figures["rate"]["ratio"]),
         Bound.at_most(
             0.02, "bodies of a second run with 1 % changed, part of the first", figures["second_run"]["bodies_part"]
         ),
-        Bound.at_most(40, "growth of memory from a tenth of 100,000 URLs to all, MiB", figures["memory"]["growth"]),
+        Bound.at_most(40, "growth of memory from a tenth of the URLs to all, MiB", figures["memory"]["growth"]),
     ]
     return harness.finish(options, figures, bounds)
 
