@@ -78,6 +78,10 @@ class ImageModality:
         self._network = network
         self.channels: tuple[Channel, ...] = _channels(network)
 
+    def load(self) -> None:
+        """Import what hashes are computed with."""
+        hashes.load()
+
     def prepare(self) -> None:
         """Load the CNN, and keep OpenCV to one thread."""
         cv2.setNumThreads(1)
