@@ -112,6 +112,7 @@ class Client:
     update_list = _waits(AsyncClient.update_list)
     delete_list = _waits(AsyncClient.delete_list)
     import_items = _waits(AsyncClient.import_items)
+    check_items = _waits(AsyncClient.check_items)
     run_list = _waits(AsyncClient.run_list)
     get_run = _waits(AsyncClient.get_run)
     runs = _iterates(AsyncClient.runs)

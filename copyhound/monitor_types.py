@@ -224,9 +224,9 @@ class Run:
     Attributes:
         name: ``lists/{uuid}/runs/{uuid}``.
         scheduled: Whether the schedule asked for it.
-        pending_contents: Contents that it captured and that wait to be read and matched.
-        unreadable_contents: Contents that it captured and that could not be read.
-        reports: Reports that it led to.
+        pending_contents: Contents that it saw first, and that wait to be read and matched.
+        unreadable_contents: Contents that it saw first, and that could not be read.
+        reports: Reports on contents that it saw first.
         message: Why it failed, or what its crawler says.
         crawler: Who works on it.
         created_at: UTC; so are the others. None: not yet.
@@ -397,7 +397,7 @@ class Capture:
     Attributes:
         name: ``captures/{uuid}``.
         header: As it was handed over.
-        content_state: ``pending``, ``read`` or ``unreadable``.
+        content_state: ``pending``, ``read``, ``unreadable``, or ``unspecified`` where it was erased.
         unreadable_reason: Why; empty otherwise.
         created_at: When the server had it, UTC.
         custody: What happened to it, in order.

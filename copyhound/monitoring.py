@@ -159,6 +159,16 @@ class MonitoringCalls:
         )
         return convert.imported_from_message(await self._unary(self._monitor.ImportItems, request))
 
+    async def check_items(self, owner: str, items: Iterable[MonitoringItem]) -> ItemsImported:
+        """Say what would become of the rows of a list that an owner has not created yet, at most 10,000."""
+        request = monitor_pb2.ImportItemsRequest(
+            owner=owner,
+            items=[convert.item_to_message(item) for item in items],
+            allow_partial=True,
+            validate_only=True,
+        )
+        return convert.imported_from_message(await self._unary(self._monitor.ImportItems, request))
+
     async def run_list(self, name: str) -> Run:
         """Ask for a run of a list; a run that waits or goes on is returned instead of a second one."""
         request = monitor_pb2.RunListRequest(name=name)

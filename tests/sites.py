@@ -62,7 +62,9 @@ def with_validators(answer: Answer, asked: Asked) -> Answer:
     tag = f'"{hashlib.sha256(answer.body).hexdigest()[:16]}"'
     if asked.headers.get("if-none-match") == tag:
         return Answer(b"", answer.type, 304, {"ETag": tag})
-    return Answer(answer.body, answer.type, answer.status, {**answer.headers, "ETag": tag}, answer.wait, answer.cut)
+    return Answer(
+        answer.body, answer.type, answer.status, {**answer.headers, "ETag": tag}, answer.wait, answer.cut
+    )
 
 
 class Server:
@@ -75,7 +77,9 @@ class Server:
         agents: The User-Agents that asked.
     """
 
-    def __init__(self, site: Site, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, site: Site, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         """Serve; see `serving`. Port 0: any free one."""
         self.site = site
         self.asked: Counter[str] = Counter()
@@ -105,7 +109,9 @@ class Server:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls))
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
+        )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()

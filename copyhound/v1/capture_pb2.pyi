@@ -28,7 +28,7 @@ class _ContentState:
 class _ContentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContentState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONTENT_STATE_UNSPECIFIED: _ContentState.ValueType  # 0
-    """Never in an answer."""
+    """The content was erased with the last list that saw it."""
     CONTENT_STATE_PENDING: _ContentState.ValueType  # 1
     """Waits to be read."""
     CONTENT_STATE_READ: _ContentState.ValueType  # 2
@@ -40,7 +40,7 @@ class ContentState(_ContentState, metaclass=_ContentStateEnumTypeWrapper):
     """How far a content is."""
 
 CONTENT_STATE_UNSPECIFIED: ContentState.ValueType  # 0
-"""Never in an answer."""
+"""The content was erased with the last list that saw it."""
 CONTENT_STATE_PENDING: ContentState.ValueType  # 1
 """Waits to be read."""
 CONTENT_STATE_READ: ContentState.ValueType  # 2

@@ -384,11 +384,11 @@ class Run(_message.Message):
     scheduled: _builtins.bool
     """True if the schedule asked for it."""
     pending_contents: _builtins.int
-    """Contents that it captured and that wait to be read and matched."""
+    """Contents that it saw before other runs of the list, and that wait to be read and matched."""
     unreadable_contents: _builtins.int
-    """Contents that it captured and that could not be read."""
+    """Contents that it saw before other runs of the list, and that could not be read."""
     reports: _builtins.int
-    """Reports that it led to: made, or given new sightings."""
+    """Reports on contents that it saw before other runs of the list."""
     message: _builtins.str
     """Why it failed, or what its crawler says. May be empty."""
     crawler: _builtins.str
@@ -678,14 +678,17 @@ class ImportItemsRequest(_message.Message):
     ALLOW_PARTIAL_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`lists/{uuid}`."""
+    """`lists/{uuid}`. Empty, with `validate_only` and `owner`: a list that is still to be created."""
     allow_partial: _builtins.bool
     """Import the good rows although others are wrong. Otherwise one wrong row keeps all out."""
     validate_only: _builtins.bool
     """Only say what would become of each: nothing is changed."""
     request_id: _builtins.str
     """As in CreateWorkRequest."""
+    owner: _builtins.str
+    """Whose works the rows name, where there is no list yet. Otherwise empty."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___MonitoringItem]:
         """The rows, at most 10,000."""
@@ -698,10 +701,11 @@ class ImportItemsRequest(_message.Message):
         allow_partial: _builtins.bool = ...,
         validate_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_partial", b"allow_partial", "items", b"items", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_partial", b"allow_partial", "items", b"items", "name", b"name", "owner", b"owner", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -143,6 +143,15 @@ class MonitorService(monitor_pb2_grpc.MonitorServiceServicer):
         most = convert_monitor.MAX_ITEMS
         if not 1 <= len(request.items) <= most:
             raise InvalidRequestError("items", f"send 1 to {most:,} rows, not {len(request.items):,}")
+        if request.validate_only and not request.name:
+            owner = convert.read_owner(request.owner, "owner")
+            caller.may_write_for(owner)
+            rows, errors = await asyncio.to_thread(self._rows, request, owner)
+            settings, added = _with_rows(ListSettings(), rows)
+            convert_monitor.check_size(settings, "items")
+            return monitor_pb2.ImportItemsResponse(
+                added_count=added, present_count=len(rows) - added, errors=errors
+            )
         found = await self._read(lambda view: _visible(view.lists.get, request.name, "name", caller))
         rows, errors = await asyncio.to_thread(self._rows, request, found.owner)
         refused = bool(errors) and not request.allow_partial
