@@ -174,13 +174,13 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
     findings: list[str] = []
     notes: list[str] = []
     records: list[Record] = []
+    if file.read(10) != b"WARC/1.1\r\n":
+        raise NoCaptureError("this is not a capture: it does not begin with a WARC 1.1 record")
     try:
-        records.extend(read_records(file))
+        for record in read_records(file):
+            records.append(record)  # noqa: PERF402  what came before the damage counts
     except NoCaptureError as error:
-        if not _begins_with_record(file):
-            raise NoCaptureError("this is not a capture: it does not begin with a WARC 1.1 record") from error
         findings.append(f"the file is damaged: {error}")
-        records = _records_before_damage(file)
     whole = digest_range(file, 0, file.seek(0, 2)).hex()
     if sha256 and sha256 != whole:
         findings.append(f"the file is another one: its SHA-256 is {whole}, not {sha256}")
@@ -214,21 +214,6 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
     return Verification(
         str(manifest.get("capture", "")), tuple(findings), stamped, tuple(notes), manifest, whole
     )
-
-
-def _begins_with_record(file: BinaryIO) -> bool:
-    file.seek(0)
-    return file.read(10) == b"WARC/1.1\r\n"
-
-
-def _records_before_damage(file: BinaryIO) -> list[Record]:
-    found: list[Record] = []
-    try:
-        for record in read_records(file):
-            found.append(record)  # noqa: PERF402  what came before the damage counts
-    except NoCaptureError:
-        pass
-    return found
 
 
 def _read_manifest(file: BinaryIO, record: Record) -> dict[str, Any]:
