@@ -6,14 +6,14 @@ A capture is one file in WARC 1.1 (ISO 28500:2017), uncompressed, named by its i
 2. ``request`` and ``response`` of the page on which the medium was found, where the capture has one.
 3. ``request`` and ``response`` of every exchange that led to the medium: redirects, playlists, segments. A
    body that was sent compressed is followed by a ``conversion`` record that holds it unpacked.
-4. ``metadata``, the manifest: JSON that names every record before it with its place, its length, its SHA-256 and
-   a chain: ``chain[i] = SHA-256(chain[i-1] + sha256[i])``, of the raw digests, starting from 32 zero bytes. It
-   also says where in the file the content lies: byte ranges whose concatenation is the medium.
+4. ``metadata``, the manifest: JSON that names every record before it with its place, its length, its SHA-256
+   and a chain: ``chain[i] = SHA-256(chain[i-1] + sha256[i])``, of the raw digests, starting from 32 zero
+   bytes. It also says where in the file the content lies: byte ranges whose concatenation is the medium.
 5. ``resource``, optional: an RFC 3161 time-stamp response over the seal.
 
-The seal is ``SHA-256(chain + SHA-256(the manifest record))``, with the last chain. Without a time stamp, or a copy
-of the seal in other hands, someone who can write the file can write another that is consistent in itself: the
-service keeps every capture's SHA-256 when it takes it.
+The seal is ``SHA-256(chain + SHA-256(the manifest record))``, with the last chain. Without a time stamp, or a
+copy of the seal in other hands, someone who can write the file can write another that is consistent in
+itself: the service keeps every capture's SHA-256 when it takes it.
 """
 
 import hashlib
@@ -63,7 +63,8 @@ class Verification:
     Attributes:
         capture: Its id; empty if there is no manifest that can be read.
         findings: What is wrong, a sentence each; empty: nothing was altered.
-        stamped_at: Time of a time stamp that was checked against the given authorities, RFC 3339; empty: none.
+        stamped_at: Time of a time stamp that was checked against the given authorities, RFC 3339; empty:
+            none.
         notes: What a reader should know besides, such as a time stamp that could not be checked.
         manifest: The manifest; empty if it cannot be read.
         sha256: Of the whole file, hexadecimal, as the service keeps it.
@@ -155,8 +156,8 @@ def verify(
 
     Args:
         path: The capture.
-        authorities: PEM files of root certificates whose time stamps count; empty: a time stamp is reported but
-            not checked against an authority.
+        authorities: PEM files of root certificates whose time stamps count; empty: a time stamp is reported
+            but not checked against an authority.
         sha256: The whole file's SHA-256 as kept elsewhere, hexadecimal; empty: not compared.
         seal: The seal as kept elsewhere, hexadecimal; empty: not compared.
 
@@ -209,7 +210,7 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
     stamped = _check_token(file, after, raw_seal, authorities, findings, notes)
     if not stamped:
         notes.append(
-            "nothing in other hands dates this capture: compare its SHA-256 with the one that the service keeps"
+            "nothing in other hands dates this capture: compare its SHA-256 with what the service keeps"
         )
     return Verification(
         str(manifest.get("capture", "")), tuple(findings), stamped, tuple(notes), manifest, whole
@@ -288,7 +289,7 @@ def _check_content(file: BinaryIO, manifest: Mapping[str, Any], findings: list[s
         findings.append(f"the content was altered: its SHA-256 is {actual}, not {content['sha256']}")
 
 
-def _check_token(
+def _check_token(  # noqa: PLR0917  called in one place
     file: BinaryIO,
     after: Sequence[Record],
     seal: bytes,

@@ -37,8 +37,8 @@ LATER: Final = (
 class Delivery:
     """Carries one session's captures to the other side.
 
-    A capture leaves the outbox when the other side says that it is durable there. Killed in between, it is handed
-    over again, under the same id.
+    A capture leaves the outbox when the other side says that it is durable there. Killed in between, it is
+    handed over again, under the same id.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ EXCHANGE: Final = "copyhound_exchange"
 class Exchange:
     """One request and its answer.
 
-    The heads are put together from what was handed to the HTTP library and what it handed back: names of headers
-    are spelt its way, and repeated ones stand together. Bodies are as received, packed if they were.
+    The heads are put together from what was handed to the HTTP library and what it handed back: names of
+    headers are spelt its way, and repeated ones stand together. Bodies are as received, packed if they were.
 
     Attributes:
         url: What was asked for.
@@ -50,7 +50,7 @@ class Exchange:
 
 
 class ExchangeRecorder:
-    """Scrapy middleware, the nearest to the network: keeps what is sent and received, before it is unpacked."""
+    """Scrapy middleware, the nearest to the network: keeps what is sent and received, still packed."""
 
     def process_request(self, request: Request) -> None:
         """Note the request."""

@@ -147,7 +147,9 @@ class RobotsMiddleware:
         except Exception as error:  # noqa: BLE001  whatever keeps it from being read forbids everything, for a while
             if (refused := refusal_in(error)) is not None:
                 return _Rules(None, RobotsVerdict(url), now + _UNREACHABLE_SECONDS, str(refused))
-            logger.info("%s cannot be read: %s %s", urls.shown(url), type(error).__name__, urls.shown(str(error)))
+            logger.info(
+                "%s cannot be read: %s %s", urls.shown(url), type(error).__name__, urls.shown(str(error))
+            )
             return _Rules(None, RobotsVerdict(url, 0, "", asked, "unreachable"), now + _UNREACHABLE_SECONDS)
         status = response.status
         if status == 429 or status >= 500:

@@ -220,7 +220,9 @@ class CrawlerProcess:
             stopped.cancel()
 
     async def _report(self, delivery: Delivery) -> None:
-        while await delivery.report(RunState.RUNNING):
+        while True:
+            if not await delivery.report(RunState.RUNNING):
+                return
             await asyncio.sleep(self._settings.report_seconds)
 
 

@@ -8,8 +8,8 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 from scrapy import Request, Spider
@@ -133,7 +133,8 @@ class CrawlSpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """Yield nothing: the scheduler has everything."""
-        for request in ():
+        nothing: tuple[Request, ...] = ()
+        for request in nothing:
             yield request
 
     def next_request(self) -> Request | None:
@@ -221,7 +222,7 @@ class CrawlSpider(Spider):
             asyncio.get_running_loop().call_later(max(0.0, outcome.due - time.time()) + 0.01, self._wake)
 
     def _wake(self) -> None:
-        """Let Scrapy ask for requests now; by itself it does so when an answer comes, and every five seconds."""
+        """Let Scrapy ask for requests now; by itself it does when an answer comes, and every five seconds."""
         slot = getattr(self.crawler.engine, "_slot", None)
         if slot is not None:
             slot.nextcall.schedule()
@@ -303,7 +304,7 @@ class CrawlSpider(Spider):
         if task.kind in (Kind.FEED, Kind.SITEMAP):
             return Kind.PAGE if is_html and task.kind is Kind.FEED else task.kind
         if task.kind is Kind.MEDIA:
-            if is_html or declared is Kind.PAGE and arrived.content_type.startswith("text/html"):
+            if is_html or (declared is Kind.PAGE and arrived.content_type.startswith("text/html")):
                 return Kind.PAGE if not task.page_url else None
             return declared if declared is Kind.PLAYLIST else Kind.MEDIA
         if is_html and declared is not Kind.FEED:
@@ -454,23 +455,7 @@ class CrawlSpider(Spider):
         hops = [*arrived.hops]
         media_url = arrived.response.url
         try:
-            for _ in range(_MAX_PLAYLISTS):
-                text = decoded(arrived.response.body, arrived.content_type)
-                plan = read_playlist(text, arrived.response.url)
-                if plan.playlist is None:
-                    break
-                if reason := self.session.scope.refusal(plan.playlist):
-                    raise PlaylistError(reason)
-                hops.append(arrived.exchange)
-                arrived = await self._after_redirects(
-                    task, await self._fetch(self._request(task, plan.playlist))
-                )
-                hops.extend(arrived.hops)
-                outcome.received += arrived.received
-                if arrived.response.status != 200:
-                    raise PlaylistError(f"a variant answers HTTP {arrived.response.status}")
-            else:
-                raise PlaylistError("playlists lead to playlists")
+            arrived, plan = await self._plan(task, arrived, outcome, hops)
         except PlaylistError as error:
             outcome.state, outcome.reason = State.LEFT_OUT, f"a stream that cannot be read: {error}"
             return
@@ -479,7 +464,8 @@ class CrawlSpider(Spider):
         if not exchanges:
             outcome.state, outcome.reason = State.FAILED, "no piece of the stream could be fetched"
             return
-        # Of a stream, what identifies it is its content: validators of the manifest say nothing of the pieces.
+        if arrived.response.url != media_url:
+            outcome.etag = outcome.modified = ""  # of a playlist of playlists: they say nothing of the pieces
         await self.session.keep(
             task,
             outcome,
@@ -492,6 +478,25 @@ class CrawlSpider(Spider):
             robots=arrived.robots,
             engine=self.crawler.engine,
         )
+
+    async def _plan(
+        self, task: Task, arrived: _Arrived, outcome: Outcome, hops: list[Exchange]
+    ) -> tuple[_Arrived, Plan]:
+        """Read playlists until one names pieces; returns it, and notes the way there in `hops`."""
+        for _ in range(_MAX_PLAYLISTS):
+            plan = read_playlist(decoded(arrived.response.body, arrived.content_type), arrived.response.url)
+            if plan.playlist is None:
+                return arrived, plan
+            if reason := self.session.scope.refusal(plan.playlist):
+                raise PlaylistError(reason)
+            hops.append(arrived.exchange)
+            request = self._request(task, plan.playlist)
+            arrived = await self._after_redirects(task, await self._fetch(request))
+            hops.extend(arrived.hops)
+            outcome.received += arrived.received
+            if arrived.response.status != 200:
+                raise PlaylistError(f"a variant answers HTTP {arrived.response.status}")
+        raise PlaylistError("playlists lead to playlists")
 
     async def _pieces(
         self, task: Task, plan: Plan, outcome: Outcome

@@ -3,11 +3,11 @@
     python -m benchmarks.speed.bench_crawl --json crawl.json
     python -m benchmarks.speed.bench_crawl --smoke
 
-A site on loopback has pages that link to each other, each with pictures of its own. The bare spider is the one
-of Scrapy's tutorial: it follows all links with LinkExtractor and yields the pictures' bytes to nobody. The crawler
-does what it always does: robots.txt, frontier in its database, media found wherever they are, a capture of
-each picture as WARC, handed over to a folder. Both run without pauses and with the same number of requests at a
-time. Rates are requests by CPU second of the crawling process, of runs that take turns.
+A site on loopback has pages that link to each other, each with pictures of its own. The bare spider is the
+one of Scrapy's tutorial: it follows all links with LinkExtractor and yields the pictures' bytes to nobody.
+The crawler does what it always does: robots.txt, frontier in its database, media found wherever they are, a
+capture of each picture as WARC, handed over to a folder. Both run without pauses and with the same number of
+requests at a time. Rates are requests by CPU second of the crawling process, of runs that take turns.
 
 Memory is that of the crawler's process at a tenth of a large site and at its end. The second run visits the
 same site when one page in a hundred has changed, with its pictures.
@@ -55,8 +55,10 @@ class Bare(Spider):
         for source in response.css("img::attr(src)").getall():
             yield response.follow(source)
 
-process = AsyncCrawlerProcess({"LOG_LEVEL": "ERROR", "ROBOTSTXT_OBEY": True, "CONCURRENT_REQUESTS": int(sys.argv[2]),
-    "CONCURRENT_REQUESTS_PER_DOMAIN": int(sys.argv[2]), "DOWNLOAD_DELAY": 0, "TELNETCONSOLE_ENABLED": False,
+process = AsyncCrawlerProcess({"LOG_LEVEL": "ERROR", "ROBOTSTXT_OBEY": True,
+    "CONCURRENT_REQUESTS": int(sys.argv[2]),
+    "CONCURRENT_REQUESTS_PER_DOMAIN": int(sys.argv[2]),
+    "DOWNLOAD_DELAY": 0, "TELNETCONSOLE_ENABLED": False,
     "DEPTH_LIMIT": 0})
 process.crawl(Bare)
 process.start()
@@ -97,14 +99,14 @@ class Shape:
         return " anew" if self.changed and page % self.changed == 1 else ""
 
     def _page(self, index: int) -> Answer:
-        links = "".join(
-            f'<a href="/page/{child}">{child}</a> ' for child in range(10 * index + 1, 10 * index + 11) if child < self.pages
-        )
+        children = range(10 * index + 1, min(10 * index + 11, self.pages))
+        links = "".join(f'<a href="/page/{child}">{child}</a> ' for child in children)
         first = index * self.pictures
         if self._edition(index):
             first += self.pages * self.pictures
         pictures = "".join(f'<img src="/i/{first + k}.png" alt="{k}">' for k in range(self.pictures))
-        text = f"<html><head><title>Page {index}</title></head><body>{links}{pictures}{_FILLER}</body></html>"
+        head = f"<html><head><title>Page {index}</title></head>"
+        text = f"{head}<body>{links}{pictures}{_FILLER}</body></html>"
         return Answer(text.encode())
 
     def _picture(self, index: int) -> Answer:
@@ -123,7 +125,7 @@ def _serve(shape: Shape, pipe: Connection, port: int) -> None:
 
 @contextmanager
 def site(shape: Shape, port: int = 0) -> Iterator[tuple[str, Any]]:
-    """Serve a site in a process of its own; yields its address and a function that counts requests and bodies."""
+    """Serve a site in a process of its own; yields its address, and what counts requests and bodies."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_serve, args=(shape, there, port))
     process.start()
@@ -158,7 +160,9 @@ class Cost:
     late: float
 
 
-def run(command: list[str], environment: Mapping[str, str], *, watch: Path | None = None, tenth: int = 0) -> Cost:
+def run(
+    command: list[str], environment: Mapping[str, str], *, watch: Path | None = None, tenth: int = 0
+) -> Cost:
     """Run a crawl to its end.
 
     Args:
@@ -210,7 +214,16 @@ def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0
         "COPYHOUND_CRAWLER_BARREN_PAGES": "10000000",
     }
     command = [sys.executable, "-m", "crawler", "places", f"{url}/", "--data", str(folder / "data")]
-    command += ["--out", str(folder / "out"), "--depth", "100", "--pages", str(pages), "--number", str(number)]
+    command += [
+        "--out",
+        str(folder / "out"),
+        "--depth",
+        "100",
+        "--pages",
+        str(pages),
+        "--number",
+        str(number),
+    ]
     return run(command, environment, watch=folder / "out/run.json" if tenth else None, tenth=tenth)
 
 
@@ -257,7 +270,12 @@ def memory(pages: int) -> dict[str, float]:
     """Resident MiB over a large site."""
     with site(Shape(pages, 0, 0)) as (url, _), tempfile.TemporaryDirectory() as name:
         cost = crawl(url, Path(name), 10_000_000, tenth=pages // 10)
-    return {"pages": pages, "mib_at_a_tenth": cost.early, "mib_at_most": cost.late, "growth": cost.late - cost.early}
+    return {
+        "pages": pages,
+        "mib_at_a_tenth": cost.early,
+        "mib_at_most": cost.late,
+        "growth": cost.late - cost.early,
+    }
 
 
 def main() -> int:
@@ -277,9 +295,13 @@ def main() -> int:
     bounds = [
         Bound.at_least(0.7, "requests by CPU second, crawler to bare spider", figures["rate"]["ratio"]),
         Bound.at_most(
-            0.02, "bodies of a second run with 1 % changed, part of the first", figures["second_run"]["bodies_part"]
+            0.02,
+            "bodies of a second run with 1 % changed, part of the first",
+            figures["second_run"]["bodies_part"],
         ),
-        Bound.at_most(40, "growth of memory from a tenth of the URLs to all, MiB", figures["memory"]["growth"]),
+        Bound.at_most(
+            40, "growth of memory from a tenth of the URLs to all, MiB", figures["memory"]["growth"]
+        ),
     ]
     return harness.finish(options, figures, bounds)
 

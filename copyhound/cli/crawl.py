@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ def crawl(
         list[str] | None,
         typer.Argument(
             metavar="[PLACE…]",
-            help="URLs, or KIND=URL with page, domain, sitemap, feed, search or media; none: work for a service.",
+            help="URLs, or KIND=URL: page, domain, sitemap, feed, search, media; none: serve a service.",
         ),
     ] = None,
     data: Annotated[
@@ -44,11 +45,14 @@ def crawl(
         int | None, typer.Option("--pages", min=1, metavar="N", help="With places: most pages; 1000.")
     ] = None,
     number: Annotated[
-        int | None, typer.Option("--number", min=0, metavar="N", help="With places: which visit; 0 is the first.")
+        int | None,
+        typer.Option("--number", min=0, metavar="N", help="With places: which visit; 0 is the first."),
     ] = None,
     leave_alone: Annotated[
         list[str] | None,
-        typer.Option("--leave-alone", metavar="PLACE", help="With places: host or beginning of URLs to avoid."),
+        typer.Option(
+            "--leave-alone", metavar="PLACE", help="With places: host or beginning of URLs to avoid."
+        ),
     ] = None,
     allow_address: Annotated[
         list[str] | None,
@@ -56,7 +60,7 @@ def crawl(
     ] = None,
 ) -> None:
     """Crawl monitoring lists for a service, or some places into a folder."""
-    given = {
+    given: dict[str, Sequence[object]] = {
         "--data": [data],
         "--contact": [contact],
         "--server": [service],
@@ -75,7 +79,9 @@ def crawl(
         raise typer.BadParameter(f"{name} goes {'without' if places else 'with'} places")
     if places and out is None:
         raise typer.BadParameter("say where captures go: --out DIR")
-    options = [text for name, values in given.items() for v in values if v is not None for text in (name, str(v))]
+    options = [
+        text for name, values in given.items() for v in values if v is not None for text in (name, str(v))
+    ]
     command = ["places", *options, "--", *places] if places else ["run", *options]
     sys.stdout.flush()
     try:
@@ -87,6 +93,6 @@ def crawl(
         raise typer.Exit(FAILED) from error
 
 
-def _given(values: list[object]) -> bool:
+def _given(values: Sequence[object]) -> bool:
     """Whether an option was given."""
     return any(value is not None for value in values)

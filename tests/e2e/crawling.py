@@ -98,7 +98,11 @@ def environment(**settings: str) -> dict[str, str]:
 def crawl(folder: Path, places: Sequence[str], *options: str, **settings: str) -> Crawled:
     """Crawl to the end."""
     done = subprocess.run(
-        command(folder, places, *options), env=environment(**settings), capture_output=True, text=True, check=False
+        command(folder, places, *options),
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return Crawled(folder / "data", folder / "out")

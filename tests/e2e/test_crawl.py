@@ -1,4 +1,4 @@
-"""A crawl of sites that hide media, forbid pages, lie and set traps, then a second one when little has changed."""
+"""A crawl of sites that hide media, forbid pages, lie and set traps, then a second one, after a change."""
 
 import gzip
 import hashlib
@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from tests.e2e.crawling import Crawled, crawl
 from tests.sites import Answer, Asked, Server, missing, serving, with_validators
 
@@ -118,14 +119,20 @@ class Web:
             "/deep/b": lambda: Answer(b'<img src="/i/depth2.png"><a href="/deep/c">c</a>'),
             "/deep/c": lambda: Answer(b'<img src="/i/depth3.png">'),
             "/hidden": lambda: Answer(b'<img src="/i/forbidden.png">'),
-            "/h/master.m3u8": lambda: Answer(b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nlow.m3u8\n", "text/plain"),
+            "/h/master.m3u8": lambda: Answer(
+                b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nlow.m3u8\n", "text/plain"
+            ),
             "/h/low.m3u8": lambda: Answer(b"#EXTM3U\n#EXTINF:2,\n1.ts\n#EXTINF:2,\n2.ts\n", "text/plain"),
             "/h/1.ts": lambda: Answer(b"G" * 500, "video/mp2t"),
             "/h/2.ts": lambda: Answer(b"H" * 500, "video/mp2t"),
         }
         path = asked.path
         if path in answers:
-            return with_validators(answers[path](), asked) if path not in ("/flaky.png", "/h/1.ts") else answers[path]()
+            return (
+                with_validators(answers[path](), asked)
+                if path not in ("/flaky.png", "/h/1.ts")
+                else answers[path]()
+            )
         if path.startswith("/i/"):
             return with_validators(Answer(picture(path), "image/png"), asked)
         if path.startswith("/gallery?page="):
@@ -141,7 +148,8 @@ class Web:
         return missing()
 
     def _front(self) -> Answer:
-        assert self.cdn and self.licensee
+        assert self.cdn
+        assert self.licensee
         sessions = "".join(f'<a href="/article?PHPSESSID={n}">{n}</a>' for n in range(40))
         page = HOME.replace("CDN", self.cdn.url).replace("LICENSEE", self.licensee.url)
         return Answer(page.replace("SESSIONS", sessions).encode())
@@ -167,7 +175,9 @@ class Web:
         if asked.path == "/robots.txt":
             return missing()
         if asked.path == "/player":
-            return with_validators(Answer(b'<video src="/i/framed.png"></video><a href="/i-never">x</a>'), asked)
+            return with_validators(
+                Answer(b'<video src="/i/framed.png"></video><a href="/i-never">x</a>'), asked
+            )
         return with_validators(Answer(picture(asked.path), "image/png"), asked)
 
 
@@ -269,7 +279,9 @@ def test_addresses_inside_are_refused_after_redirects(result: Result) -> None:
 
 
 def test_the_crawler_says_who_it_is(result: Result) -> None:
-    assert all(agent.startswith("Copyhound/") and "tests@example.org" in agent for agent in result.main.agents)
+    assert all(
+        agent.startswith("Copyhound/") and "tests@example.org" in agent for agent in result.main.agents
+    )
 
 
 def test_a_capture_says_how_it_came_to_be(result: Result) -> None:
@@ -314,7 +326,9 @@ def test_a_second_run_captures_what_is_new_and_fetches_little(result: Result) ->
     new = result.first.headers()[result.captured :]
     assert [path_of(header) for header in new] == ["/i/feed1.png"]
     # What cannot say that it did not change is fetched again, and so is what changed.
-    unchanged = {path for path in result.main.bodies if path.startswith(("/i/", "/gallery", "/deep", "/moved/2"))}
+    unchanged = {
+        path for path in result.main.bodies if path.startswith(("/i/", "/gallery", "/deep", "/moved/2"))
+    }
     assert unchanged == {"/i/feed1.png"}
     seen = {s["media_url"] for s in result.first.sightings()[result.seen :]}
     assert f"{result.main.url}/i/plain.png" in seen

@@ -5,10 +5,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from crawler.__main__ import app
 from tests.e2e.crawling import Crawled, command, crawl, environment
 from tests.sites import Answer, Asked, Server, serving
-from typer.testing import CliRunner
 
 
 class Counted:
@@ -29,7 +30,9 @@ class Counted:
         if asked.path.endswith(".png"):
             return Answer(b"\x89PNG\r\n\x1a\n" + asked.path.encode() * 20, "image/png")
         page = int(asked.path.strip("/") or 0)
-        links = "".join(f'<a href="/{child}">x</a>' for child in (2 * page + 1, 2 * page + 2) if child < self.pages)
+        links = "".join(
+            f'<a href="/{child}">x</a>' for child in (2 * page + 1, 2 * page + 2) if child < self.pages
+        )
         return Answer(f'{links}<img src="/i/{page}-a.png"><img src="/i/{page}-b.png">'.encode())
 
 

@@ -33,11 +33,20 @@ def links(html: str) -> list[tuple[str, Kind, bool]]:
     [
         ('<img src="x.jpg">', ("https://site.example/a/x.jpg", "img")),
         ('<img srcset="s.jpg 480w, l.jpg 1200w">', ("https://site.example/a/l.jpg", "img[srcset]")),
-        ('<picture><source srcset="p.avif 2x"></picture>', ("https://site.example/a/p.avif", "source[srcset]")),
+        (
+            '<picture><source srcset="p.avif 2x"></picture>',
+            ("https://site.example/a/p.avif", "source[srcset]"),
+        ),
         ('<img data-src="/lazy.png">', ("https://site.example/lazy.png", "img[data-src]")),
-        ('<img data-lazy-srcset="a.jpg 1x, b.jpg 2x">', ("https://site.example/a/b.jpg", "img[data-lazy-srcset]")),
+        (
+            '<img data-lazy-srcset="a.jpg 1x, b.jpg 2x">',
+            ("https://site.example/a/b.jpg", "img[data-lazy-srcset]"),
+        ),
         ('<div data-bg="//cdn.example/b.webp"></div>', ("https://cdn.example/b.webp", "div[data-bg]")),
-        ('<div data-background="url(\'b.png\')"></div>', ("https://site.example/a/b.png", "div[data-background]")),
+        (
+            "<div data-background=\"url('b.png')\"></div>",
+            ("https://site.example/a/b.png", "div[data-background]"),
+        ),
         ('<video src="v.mp4"></video>', ("https://site.example/a/v.mp4", "video")),
         ('<video poster="v.jpg"></video>', ("https://site.example/a/v.jpg", "video[poster]")),
         ('<video><source src="v.webm"></video>', ("https://site.example/a/v.webm", "source")),
@@ -46,7 +55,10 @@ def links(html: str) -> list[tuple[str, Kind, bool]]:
         ('<meta property="og:video:url" content="/o.mp4">', ("https://site.example/o.mp4", "og:video")),
         ('<meta name="twitter:image" content="/t.jpg">', ("https://site.example/t.jpg", "twitter:image")),
         ('<link rel="image_src" href="/l.jpg">', ("https://site.example/l.jpg", "link[rel=image_src]")),
-        ('<link rel="preload" as="image" href="/l.jpg">', ("https://site.example/l.jpg", "link[rel=preload]")),
+        (
+            '<link rel="preload" as="image" href="/l.jpg">',
+            ("https://site.example/l.jpg", "link[rel=preload]"),
+        ),
         ('<div style="background:url(bg.jpg)"></div>', ("https://site.example/a/bg.jpg", "div[style]")),
         ('<style>.a{background-image:url("bg.jpg")}</style>', ("https://site.example/a/bg.jpg", "css")),
         ('<a href="book.pdf">Book</a>', ("https://site.example/a/book.pdf", "link")),
@@ -57,8 +69,14 @@ def links(html: str) -> list[tuple[str, Kind, bool]]:
         ('<table background="p.png"></table>', ("https://site.example/a/p.png", "table[background]")),
         ('<input type="image" src="p.png">', ("https://site.example/a/p.png", "input")),
         ('<amp-img src="p.png"></amp-img>', ("https://site.example/a/p.png", "amp-img")),
-        ('<meta itemprop="contentUrl" content="v.mp4">', ("https://site.example/a/v.mp4", "itemprop:contenturl")),
-        ("<script>p({file:'https:\\/\\/cdn.example\\/v.m3u8'})</script>", ("https://cdn.example/v.m3u8", "script")),
+        (
+            '<meta itemprop="contentUrl" content="v.mp4">',
+            ("https://site.example/a/v.mp4", "itemprop:contenturl"),
+        ),
+        (
+            "<script>p({file:'https:\\/\\/cdn.example\\/v.m3u8'})</script>",
+            ("https://cdn.example/v.m3u8", "script"),
+        ),
         ("<noscript><img src=n.jpg></noscript>", ("https://site.example/a/n.jpg", "img")),
         ('<iframe srcdoc="&lt;img src=i.jpg&gt;"></iframe>', ("https://site.example/a/i.jpg", "img")),
     ],
@@ -75,7 +93,7 @@ def test_media_are_found_where_pages_put_them(html: str, found: tuple[str, str])
         '<a href="javascript:go()">x</a>',
         '<a href="mailto:a@site.example">x</a>',
         '<img src="logo.svg">',
-        '<style>@font-face{src:url(f.woff2)}</style>',
+        "<style>@font-face{src:url(f.woff2)}</style>",
         '<a href="app.exe">x</a>',
         '<img src="https://user:pass@site.example/x.jpg">',
         '<img src="http://[broken/x.jpg">',
@@ -125,10 +143,13 @@ def test_base_title_canonical_and_refresh() -> None:
 
 
 def test_what_a_page_says_about_a_picture() -> None:
-    contexts = [m.context for m in page(
-        '<img src=1.jpg alt="A  cat"><figure><div><img src=2.jpg></div><figcaption>Two <b>dogs</b></figcaption></figure>'
-        '<a href=3.pdf>The book</a>'
-    ).media]
+    contexts = [
+        m.context
+        for m in page(
+            '<img src=1.jpg alt="A  cat"><figure><div><img src=2.jpg></div><figcaption>Two <b>dogs</b></figcaption></figure>'
+            "<a href=3.pdf>The book</a>"
+        ).media
+    ]
     assert contexts == ["A cat", "Two dogs", "The book"]
 
 
@@ -182,7 +203,9 @@ def test_pages_in_other_encodings(encoding: str, declared: str, content_type: st
 
 
 def test_a_wrong_declaration_does_not_hide_media() -> None:
-    found = extract(b'<meta charset=utf-8><img src="x.jpg" alt="\xff\xfe\xe9">', URL, "text/html; charset=nonsense")
+    found = extract(
+        b'<meta charset=utf-8><img src="x.jpg" alt="\xff\xfe\xe9">', URL, "text/html; charset=nonsense"
+    )
     assert [m.url for m in found.media] == ["https://site.example/a/x.jpg"]
 
 

@@ -24,13 +24,18 @@ def test_sitemaps_with_pictures_and_videos() -> None:
         <v:player_loc>https://p.example/1</v:player_loc></v:video></url></urlset>"""
     )
     assert links == [("https://site.example/a", Kind.PAGE), ("https://p.example/1", Kind.FRAME)]
-    assert media == [("https://c.example/a.jpg", "sitemap image"), ("https://c.example/v.mp4", "sitemap video")]
+    assert media == [
+        ("https://c.example/a.jpg", "sitemap image"),
+        ("https://c.example/v.mp4", "sitemap video"),
+    ]
 
 
 def test_an_index_packed_as_a_file() -> None:
     body = b"<sitemapindex><sitemap><loc>https://site.example/s1.xml.gz</loc></sitemap></sitemapindex>"
     feed = read_feed(gzip.compress(body), URL)
-    assert [(link.url, link.kind) for link in feed.links] == [("https://site.example/s1.xml.gz", Kind.SITEMAP)]
+    assert [(link.url, link.kind) for link in feed.links] == [
+        ("https://site.example/s1.xml.gz", Kind.SITEMAP)
+    ]
 
 
 def test_a_list_of_urls_is_a_sitemap() -> None:
@@ -72,7 +77,14 @@ def test_atom_with_its_next_page() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html><p>Not found</p></html>", b"hello\nworld", b"\x1f\x8bbroken", gzip.compress(b" " * 200_000), b"<"],
+    [
+        b"",
+        b"<html><p>Not found</p></html>",
+        b"hello\nworld",
+        b"\x1f\x8bbroken",
+        gzip.compress(b" " * 200_000),
+        b"<",
+    ],
 )
 def test_what_is_no_feed_is_an_error(body: bytes) -> None:
     with pytest.raises(FeedError):
@@ -186,6 +198,8 @@ def test_streams_that_cannot_be_played_are_an_error(text: str) -> None:
 def test_a_stream_without_end_is_bounded() -> None:
     text = "#EXTM3U\n" + "#EXTINF:1,\na.ts\n" * 5_000
     assert len(read_playlist(text, "https://c.example/m").pieces) == 2_000
-    endless = '<AdaptationSet><SegmentTemplate media="$Number$" duration="1"/><Representation/></AdaptationSet>'
+    endless = (
+        '<AdaptationSet><SegmentTemplate media="$Number$" duration="1"/><Representation/></AdaptationSet>'
+    )
     text = mpd(endless).replace(' mediaPresentationDuration="PT9S"', "")
     assert len(read_playlist(text, "https://c.example/m").pieces) == 2_000

@@ -28,8 +28,19 @@ def test_references_become_urls(reference: str, url: str) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["", "#top", "javascript:x()", "ftp://a.example/x", "https://u:p@a.example/", "http://[1/", "data:,x",
-     "https://a.example:99999/", "https://a_b c.example/", "https://a.example/" + "x" * 3000, "file:///etc/passwd"],
+    [
+        "",
+        "#top",
+        "javascript:x()",
+        "ftp://a.example/x",
+        "https://u:p@a.example/",
+        "http://[1/",
+        "data:,x",
+        "https://a.example:99999/",
+        "https://a_b c.example/",
+        "https://a.example/" + "x" * 3000,
+        "file:///etc/passwd",
+    ],
 )
 def test_what_is_never_fetched(reference: str) -> None:
     assert urls.absolute(reference, "https://a.example/b/c") is None
@@ -100,15 +111,37 @@ def test_places(url: str, place: str, *, inside: bool) -> None:
 
 
 def test_hostile_names_are_escaped() -> None:
-    assert urls.shown("x\x1b[31m\n‮y") == "x\\x1b[31m\\x0a\\u202ey"
+    assert urls.shown("x\x1b[31m\n\u202ey") == "x\\x1b[31m\\x0a\\u202ey"
     assert len(urls.shown("x" * 1000)) == 300
 
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "168.63.129.16", "100.64.0.1", "0.0.0.0",
-     "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-     "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "192.0.2.1", "fd00:ec2::254", "name.example"],
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "168.63.129.16",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104  nothing listens here
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "::127.0.0.1",
+        "192.0.2.1",
+        "fd00:ec2::254",
+        "name.example",
+    ],
 )
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     assert refusal(address)

@@ -3,12 +3,15 @@
 import io
 import json
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from scrapy import Request
+from scrapy.http import Response
 from typer.testing import CliRunner
 from warcio.archiveiterator import ArchiveIterator
 
@@ -16,6 +19,11 @@ from copyhound.cli import app
 from copyhound.evidence import NoCaptureError, read_records, verify
 from crawler.capture import Evidence, RobotsVerdict, Written, token_record, write_capture
 from crawler.exchanges import Exchange, packed, unpacked
+from crawler.frontier import Frontier, Outcome
+from crawler.handover import folder_assignment
+from crawler.session import Session
+from crawler.settings import CrawlerSettings
+from crawler.spool import Spool
 
 PICTURE = b"\x89PNG" + bytes(range(256)) * 4
 PAGE = b"<html>a page</html>"
@@ -42,7 +50,7 @@ def evidence() -> Evidence:
         place_id="place",
         page=exchange("https://site.example/", PAGE),
         page_url="https://site.example/",
-        page_title="Home \x1b[31m ‮",
+        page_title="Home \x1b[31m \u202e",
         media_url="https://site.example/b.png",
         found_as="img",
         context="a cat",
@@ -170,7 +178,11 @@ def test_what_is_no_capture(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_hostile_manifest_is_a_finding(capture: Path) -> None:
-    for old, new in ((b'"records"', b'"recordz"'), (b'"ranges": [', b'"ranges": "'), (b'"sha256"', b'"sha25x"')):
+    for old, new in (
+        (b'"records"', b'"recordz"'),
+        (b'"ranges": [', b'"ranges": "'),
+        (b'"sha256"', b'"sha25x"'),
+    ):
         before = capture.read_bytes()
         whole = before.replace(old, new)
         capture.write_bytes(whole)
@@ -229,6 +241,10 @@ class Authority:
     def stamp(self, seal: bytes) -> bytes:
         (self.folder / "seal").write_bytes(seal)
         self._openssl("ts", "-query", "-data", "seal", "-sha256", "-cert", "-out", "query")
+        return self.reply((self.folder / "query").read_bytes())
+
+    def reply(self, query: bytes) -> bytes:
+        (self.folder / "query").write_bytes(query)
         self._openssl(
             *("ts", "-reply", "-config", "ts.cnf", "-queryfile", "query", "-signer", "tsa.pem"),
             *("-inkey", "tsa.key", "-out", "reply"),
@@ -264,3 +280,45 @@ def test_time_stamps_of_an_authority(authorities: tuple[Any, Any], tmp_path: Pat
     path.write_bytes(data + token_record(b"no token", result.seal, ""))
     (finding,) = verify(path, authorities=[one.root]).findings
     assert finding.startswith("the time stamp was altered")
+
+
+class Engine:
+    """Scrapy's engine, as far as an authority is asked through it."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self.answer = answer
+
+    async def download_async(self, request: Request) -> Response:
+        return Response(request.url, body=self.answer(request.body))
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_the_crawler_asks_an_authority(
+    authorities: tuple[Any, Any], tmp_path: Path, *, works: bool
+) -> None:
+    frontier = Frontier(tmp_path / "crawl.db")
+    settings = CrawlerSettings(data=tmp_path, contact="a@b.example", timestamp_url="http://tsa.example/")
+    spool = Spool(tmp_path / "spool", min_free_mb=0)
+    assignment = folder_assignment(["media=https://site.example/b.png"], max_depth=0, max_pages=1)
+    session = Session(settings, assignment, frontier, spool, crawler="me")
+    task, outcome = session.next_task(), Outcome()
+    assert task is not None
+    await session.keep(
+        task,
+        outcome,
+        media_url=task.url,
+        hops=[],
+        exchanges=[exchange(task.url, PICTURE)],
+        contents=[PICTURE],
+        content_type="image/png",
+        found_as="media",
+        robots=RobotsVerdict(),
+        engine=Engine(authorities[0].reply if works else lambda _: b"<html>away</html>"),
+    )
+    frontier.close()
+    assert outcome.header is not None
+    path = spool.path(outcome.header.capture_id)
+    checked = verify(path, authorities=[authorities[0].root], sha256=outcome.header.sha256.hex())
+    assert checked.findings == ()
+    assert bool(checked.stamped_at) is works
+    assert path.stat().st_size == outcome.header.byte_count
