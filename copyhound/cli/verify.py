@@ -16,8 +16,8 @@ def verify(
         list[Path] | None,
         typer.Option("--authority", metavar="FILE", help="Root certificate whose time stamps count, PEM."),
     ] = None,
-    sha256: Annotated[
-        str, typer.Option("--sha256", metavar="HEX", help="Digest of the file as the service keeps it.")
+    digest: Annotated[
+        str, typer.Option("--digest", metavar="HEX", help="SHA-256 of the file as the service keeps it.")
     ] = "",
     seal: Annotated[str, typer.Option("--seal", metavar="HEX", help="The seal as kept elsewhere.")] = "",
     as_json: AsJson = False,
@@ -25,13 +25,13 @@ def verify(
     """Check captures offline, and say what was altered."""
     from copyhound import evidence  # noqa: PLC0415  cryptography is slow to load
 
-    if (sha256 or seal) and len(captures) != 1:
-        raise typer.BadParameter("--sha256 and --seal are of one capture: name one")
+    if (digest or seal) and len(captures) != 1:
+        raise typer.BadParameter("--digest and --seal are of one capture: name one")
     roots = [_read(path) for path in authority or ()]
     intact = True
     for path in captures:
         try:
-            verified = evidence.verify(path, authorities=roots, sha256=sha256, seal=seal)
+            verified = evidence.verify(path, authorities=roots, sha256=digest, seal=seal)
         except evidence.NoCaptureError as error:
             intact = False
             if as_json:
