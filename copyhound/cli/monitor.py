@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from copyhound.cli.connection import (
     DEFAULT_SERVER,
@@ -418,7 +419,7 @@ def _crawl(client: Client, run: Run, command: list[str], environment: Mapping[st
                     try:
                         shown.update(_progress_line(client.get_run(run.name)))
                     except CopyhoundError as error:  # the crawler waits for the service too
-                        shown.update(str(error))
+                        shown.update(escape(str(error)))
         except BaseException:
             process.send_signal(signal.SIGTERM)
             raise

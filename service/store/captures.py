@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, Row, case, func, insert, literal, select, update
 from uuid_utils.compat import uuid7
 
 from indexers.fingerprint import Fingerprint, Scheme
@@ -440,13 +440,13 @@ class CaptureWriter(Captures):
             sightings.c.list_id == list_id,
             sightings.c.place == seen.place,
         )
-        last = sightings.c.last_seen_at
+        last, first = sightings.c.last_seen_at, sightings.c.capture_id
         known = execute(
             update(sightings)
             .where(*at_place)
             .values(
-                last_seen_at=case((last < seen.at, seen.at), else_=last),
-                capture_id=func.coalesce(sightings.c.capture_id, capture_id),
+                last_seen_at=case((last < seen.at, literal(seen.at, last.type)), else_=last),
+                capture_id=func.coalesce(first, literal(capture_id, first.type)),
             )
         )
         if known.rowcount:

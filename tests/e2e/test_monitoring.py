@@ -23,6 +23,7 @@ from service.domain import KeyRole
 from service.monitored import CustodyEvent as StoredEvent
 from service.monitored import digest_of_event
 from service.rpc.access import new_key
+from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.pictures import encoded, photograph
 
@@ -72,7 +73,7 @@ def hook() -> Iterator[Hook]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+async def service(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> AsyncIterator[Running]:
     """One server for all tests here: each works for an owner of its own."""
     settings = Settings(
         data=tmp_path_factory.mktemp("monitoring") / "hound",
@@ -83,7 +84,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.monitoring.webhooks._FIRST_PAUSE", timedelta(milliseconds=1))
-        async with running(settings) as started:
+        async with running(settings, forks=forks) as started:
             yield started
 
 

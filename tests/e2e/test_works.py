@@ -19,7 +19,7 @@ from indexers import registry
 from service.app import Running, running
 from service.matcher import Matcher
 from service.rpc.uploads import Spooler
-from service.rpc.works import _digest as works_digest
+from service.rpc.once import digest_of_request as works_digest
 from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.serving import reason_of, refused_stream
