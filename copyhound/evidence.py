@@ -6,14 +6,14 @@ A capture is one file in WARC 1.1 (ISO 28500:2017), uncompressed, named by its i
 2. ``request`` and ``response`` of the page on which the medium was found, where the capture has one.
 3. ``request`` and ``response`` of every exchange that led to the medium: redirects, playlists, segments. A
    body that was sent compressed is followed by a ``conversion`` record that holds it unpacked.
-4. ``metadata``, the manifest: JSON that names every record before it with its place, its length, its SHA-256 and
-   a chain: ``chain[i] = SHA-256(chain[i-1] + sha256[i])``, of the raw digests, starting from 32 zero bytes. It
-   also says where in the file the content lies: byte ranges whose concatenation is the medium.
+4. ``metadata``, the manifest: JSON that names every record before it with its place, its length, its SHA-256
+   and a chain: ``chain[i] = SHA-256(chain[i-1] + sha256[i])``, of the raw digests, starting from 32 zero
+   bytes. It also says where in the file the content lies: byte ranges whose concatenation is the medium.
 5. ``resource``, optional: an RFC 3161 time-stamp response over the seal.
 
-The seal is ``SHA-256(chain + SHA-256(the manifest record))``, with the last chain. Without a time stamp, or a copy
-of the seal in other hands, someone who can write the file can write another that is consistent in itself: the
-service keeps every capture's SHA-256 when it takes it.
+The seal is ``SHA-256(chain + SHA-256(the manifest record))``, with the last chain. Without a time stamp, or a
+copy of the seal in other hands, someone who can write the file can write another that is consistent in
+itself: the service keeps every capture's SHA-256 when it takes it.
 """
 
 import hashlib
@@ -63,7 +63,8 @@ class Verification:
     Attributes:
         capture: Its id; empty if there is no manifest that can be read.
         findings: What is wrong, a sentence each; empty: nothing was altered.
-        stamped_at: Time of a time stamp that was checked against the given authorities, RFC 3339; empty: none.
+        stamped_at: Time of a time stamp that was checked against the given authorities, RFC 3339; empty:
+            none.
         notes: What a reader should know besides, such as a time stamp that could not be checked.
         manifest: The manifest; empty if it cannot be read.
         sha256: Of the whole file, hexadecimal, as the service keeps it.
@@ -155,8 +156,8 @@ def verify(
 
     Args:
         path: The capture.
-        authorities: PEM files of root certificates whose time stamps count; empty: a time stamp is reported but
-            not checked against an authority.
+        authorities: PEM files of root certificates whose time stamps count; empty: a time stamp is reported
+            but not checked against an authority.
         sha256: The whole file's SHA-256 as kept elsewhere, hexadecimal; empty: not compared.
         seal: The seal as kept elsewhere, hexadecimal; empty: not compared.
 
@@ -174,13 +175,13 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
     findings: list[str] = []
     notes: list[str] = []
     records: list[Record] = []
+    if file.read(10) != b"WARC/1.1\r\n":
+        raise NoCaptureError("this is not a capture: it does not begin with a WARC 1.1 record")
     try:
-        records.extend(read_records(file))
+        for record in read_records(file):
+            records.append(record)  # noqa: PERF402  what came before the damage counts
     except NoCaptureError as error:
-        if not _begins_with_record(file):
-            raise NoCaptureError("this is not a capture: it does not begin with a WARC 1.1 record") from error
         findings.append(f"the file is damaged: {error}")
-        records = _records_before_damage(file)
     whole = digest_range(file, 0, file.seek(0, 2)).hex()
     if sha256 and sha256 != whole:
         findings.append(f"the file is another one: its SHA-256 is {whole}, not {sha256}")
@@ -209,26 +210,11 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
     stamped = _check_token(file, after, raw_seal, authorities, findings, notes)
     if not stamped:
         notes.append(
-            "nothing in other hands dates this capture: compare its SHA-256 with the one that the service keeps"
+            "nothing in other hands dates this capture: compare its SHA-256 with what the service keeps"
         )
     return Verification(
         str(manifest.get("capture", "")), tuple(findings), stamped, tuple(notes), manifest, whole
     )
-
-
-def _begins_with_record(file: BinaryIO) -> bool:
-    file.seek(0)
-    return file.read(10) == b"WARC/1.1\r\n"
-
-
-def _records_before_damage(file: BinaryIO) -> list[Record]:
-    found: list[Record] = []
-    try:
-        for record in read_records(file):
-            found.append(record)  # noqa: PERF402  what came before the damage counts
-    except NoCaptureError:
-        pass
-    return found
 
 
 def _read_manifest(file: BinaryIO, record: Record) -> dict[str, Any]:
@@ -303,7 +289,7 @@ def _check_content(file: BinaryIO, manifest: Mapping[str, Any], findings: list[s
         findings.append(f"the content was altered: its SHA-256 is {actual}, not {content['sha256']}")
 
 
-def _check_token(
+def _check_token(  # noqa: PLR0917  called in one place
     file: BinaryIO,
     after: Sequence[Record],
     seal: bytes,

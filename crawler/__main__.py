@@ -1,8 +1,6 @@
-"""``python -m crawler``: crawl what a service asks for, or some places into a folder. People use ``copyhound crawl``."""
+"""``python -m crawler``: crawl for a service, or into a folder. People use ``copyhound crawl``."""
 
-import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -10,15 +8,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from copyhound.crawler_client import AsyncCrawlerClient
+from copyhound.errors import CopyhoundError
+from copyhound.transport import Tls
 from crawler.addresses import read_networks
 from crawler.guard import install_guarded_reactor
 from crawler.handover import FolderHandover, Handover, again, folder_assignment
 from crawler.run import CrawlerProcess, CrawlError, install_signal_handlers
 from crawler.settings import CrawlerSettings
-
-from copyhound.crawler_client import AsyncCrawlerClient
-from copyhound.errors import CopyhoundError
-from copyhound.transport import Tls
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -31,7 +28,7 @@ _Allow = Annotated[
 
 
 @app.command("run")
-def run_command(
+def run_command(  # noqa: PLR0917  Typer reads parameters by name
     data: _Data,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of the service.")] = None,
     run: Annotated[str, typer.Option(help="Work on this run alone, then end.")] = "",
@@ -60,7 +57,7 @@ def run_command(
 
 
 @app.command("places")
-def places_command(
+def places_command(  # noqa: PLR0917  as above
     places: Annotated[
         list[str], typer.Argument(help="URLs, or KIND=URL: page, domain, sitemap, feed, search, media.")
     ],
@@ -159,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""Captures: evidence of a medium, as one WARC 1.1 file. `copyhound.evidence` says what it holds, and checks it."""
+"""Captures: evidence of a medium, as one WARC 1.1 file. `copyhound.evidence` describes and checks it."""
 
 import hashlib
 import io
@@ -33,8 +33,8 @@ class RobotsVerdict:
         status: Its HTTP status; 0: no answer.
         sha256: Of its body, hexadecimal; empty: none.
         fetched_at: UTC, RFC 3339; empty: not fetched.
-        verdict: ``allowed``, ``disallowed``, ``no rules`` (there is none), ``unreachable`` (which forbids), or
-            ``ignored`` (the setting `respect_robots` is off).
+        verdict: ``allowed``, ``disallowed``, ``no rules`` (there is none), ``unreachable`` (which forbids),
+            or ``ignored`` (the setting `respect_robots` is off).
     """
 
     url: str = ""
@@ -61,8 +61,8 @@ class Evidence:
         context: What the page says about it.
         hops: The exchanges before the medium's own: redirects and playlists.
         exchanges: Those that brought the medium, in order: one, or the pieces of a stream.
-        contents: The medium's bytes for each of `exchanges`, unpacked; the same object as its body if it was not
-            packed.
+        contents: The medium's bytes for each of `exchanges`, unpacked; the same object as its body if it was
+            not packed.
         content_type: As the server named it.
         robots: What robots.txt said of the medium's URL.
     """

@@ -37,8 +37,8 @@ LATER: Final = (
 class Delivery:
     """Carries one session's captures to the other side.
 
-    A capture leaves the outbox when the other side says that it is durable there. Killed in between, it is handed
-    over again, under the same id.
+    A capture leaves the outbox when the other side says that it is durable there. Killed in between, it is
+    handed over again, under the same id.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Delivery:
             where = self._spool.set_aside(header.capture_id)
             logger.error("a capture is refused: %s; it lies in %s", urls.shown(str(error)), where)  # noqa: TRY400
         self._frontier.handed_over(header.capture_id)
-        self._spool.remove(header.capture_id)
+        await asyncio.to_thread(self._spool.remove, header.capture_id)
 
     async def _sightings(self) -> bool:
         waiting = self._frontier.waiting_sightings(MAX_SIGHTINGS)

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from ssl import PEM_cert_to_DER_cert
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,8 +21,8 @@ EXCHANGE: Final = "copyhound_exchange"
 class Exchange:
     """One request and its answer.
 
-    The heads are put together from what was handed to the HTTP library and what it handed back: names of headers
-    are spelt its way, and repeated ones stand together. Bodies are as received, packed if they were.
+    The heads are put together from what was handed to the HTTP library and what it handed back: names of
+    headers are spelt its way, and repeated ones stand together. Bodies are as received, packed if they were.
 
     Attributes:
         url: What was asked for.
@@ -49,7 +50,7 @@ class Exchange:
 
 
 class ExchangeRecorder:
-    """Scrapy middleware, the nearest to the network: keeps what is sent and received, before it is unpacked."""
+    """Scrapy middleware, the nearest to the network: keeps what is sent and received, still packed."""
 
     def process_request(self, request: Request) -> None:
         """Note the request."""
@@ -89,7 +90,7 @@ class ExchangeRecorder:
         certificate: Any = response.certificate
         if certificate is not None:
             exchange.certificate = certificate.dumpPEM().decode("ascii")
-            exchange.fingerprint = hashlib.sha256(certificate.dumps()).hexdigest()
+            exchange.fingerprint = hashlib.sha256(PEM_cert_to_DER_cert(exchange.certificate)).hexdigest()
         return response
 
 

@@ -1,7 +1,7 @@
 """From a page's bytes to its links and media: pure functions, no network.
 
-HTML is read by lxml, which repairs what is broken, in the encoding that the response, the page or its bytes name.
-Nothing of a page is run.
+HTML is read by lxml, which repairs what is broken, in the encoding that the response, the page or its bytes
+name. Nothing of a page is run.
 """
 
 import json
@@ -25,17 +25,26 @@ _MAX_SCRIPT: Final = 2 * 1024 * 1024
 _MAX_JSON_DEPTH: Final = 32
 _MAX_NESTED: Final = 2
 
-IMAGES: Final = frozenset("jpg jpeg jpe jfif png gif webp avif heic heif tif tiff bmp".split())
-SOUNDS: Final = frozenset("mp3 m4a aac flac ogg oga opus wav wma aif aiff".split())
-FILMS: Final = frozenset("mp4 m4v webm mkv mov avi flv wmv mpg mpeg ts m2ts 3gp ogv".split())
-TEXTS: Final = frozenset("pdf epub docx txt".split())
+IMAGES: Final = frozenset((
+    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "avif", "heic", "heif", "tif", "tiff", "bmp",
+))  # fmt: skip
+SOUNDS: Final = frozenset((
+    "mp3", "m4a", "aac", "flac", "ogg", "oga", "opus", "wav", "wma", "aif", "aiff",
+))  # fmt: skip
+FILMS: Final = frozenset((
+    "mp4", "m4v", "webm", "mkv", "mov", "avi", "flv", "wmv", "mpg", "mpeg", "ts", "m2ts", "3gp", "ogv",
+))  # fmt: skip
+TEXTS: Final = frozenset((
+    "pdf", "epub", "docx", "txt",
+))  # fmt: skip
 PLAYLISTS: Final = frozenset(("m3u8", "mpd"))
 """Extensions of files, without the dot, that are media whatever links to them."""
 _MEDIA: Final = IMAGES | SOUNDS | FILMS | TEXTS | PLAYLISTS
-_NOT_PAGES: Final = frozenset(
-    "css js mjs json map ico svg woff woff2 ttf otf eot zip rar 7z gz tgz bz2 xz tar exe msi dmg apk iso swf wasm"
-    " doc xls xlsx ppt pptx".split()
-)
+_NOT_PAGES: Final = frozenset((
+    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "zip", "rar", "7z",
+    "gz", "tgz", "bz2", "xz", "tar", "exe", "msi", "dmg", "apk", "iso", "swf", "wasm", "doc", "xls", "xlsx",
+    "ppt", "pptx",
+))  # fmt: skip
 """Extensions that are neither pages nor media that the service reads."""
 
 
@@ -140,8 +149,11 @@ def kind_of_type(content_type: str, url: str) -> Kind:
 
 
 def decoded(body: bytes, content_type: str) -> str:
-    """Return a text's characters, in the encoding that header, byte order mark or page name, else UTF-8 or the
-    West European of Windows; never fails."""
+    """Return a text's characters; never fails.
+
+    The encoding is that which the header, the byte order mark or the page names, else UTF-8, else that of
+    Western Windows.
+    """
     return html_to_unicode(content_type or None, body, default_encoding="utf-8", auto_detect_fun=_guess)[1]
 
 
@@ -180,14 +192,16 @@ def _extract(text: str, url: str, *, nested: int) -> Page:
 
 
 _LAZY_SETS: Final = frozenset(("data-srcset", "data-lazy-srcset", "data-original-srcset", "data-src-set"))
-_LAZY: Final = frozenset(
-    "data-src data-original data-original-src data-lazy data-lazy-src data-lazyload data-lazy-original data-orig-file"
-    " data-large-file data-full data-full-src data-large data-large-image data-large_image data-image data-image-src"
-    " data-img data-img-src data-img-url data-hi-res-src data-highres data-zoom data-zoom-image data-zoom-src"
-    " data-echo data-url data-bg data-bg-src data-background data-background-image data-thumb data-thumbnail"
-    " data-poster data-video data-video-src data-src-mp4 data-mp4 data-webm data-audio data-mp3 data-file"
-    " data-hls data-stream data-manifest data-dash data-fallback-src data-actualsrc data-ks-lazyload".split()
-)
+_LAZY: Final = frozenset((
+    "data-src", "data-original", "data-original-src", "data-lazy", "data-lazy-src", "data-lazyload",
+    "data-lazy-original", "data-orig-file", "data-large-file", "data-full", "data-full-src", "data-large",
+    "data-large-image", "data-large_image", "data-image", "data-image-src", "data-img", "data-img-src",
+    "data-img-url", "data-hi-res-src", "data-highres", "data-zoom", "data-zoom-image", "data-zoom-src",
+    "data-echo", "data-url", "data-bg", "data-bg-src", "data-background", "data-background-image",
+    "data-thumb", "data-thumbnail", "data-poster", "data-video", "data-video-src", "data-src-mp4", "data-mp4",
+    "data-webm", "data-audio", "data-mp3", "data-file", "data-hls", "data-stream", "data-manifest",
+    "data-dash", "data-fallback-src", "data-actualsrc", "data-ks-lazyload",
+))  # fmt: skip
 """Where scripts of lazy loading keep a URL; only the first few are used for anything but media."""
 _PLAIN: Final = {
     "img": ("src", "lowsrc"),
@@ -232,7 +246,9 @@ _CSS_IMPORT: Final = re.compile(r"""@import\s+(?:url\(\s*)?["']?([^"')\s;]+)""",
 _CSS_COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
 _CSS_IMAGE_SET: Final = re.compile(r"""image-set\(([^;}]*)\)""", re.IGNORECASE)
 _CSS_QUOTED: Final = re.compile(r"""["']([^"']+)["']""")
-_NO_MEDIA_IN_CSS: Final = frozenset("woff woff2 ttf otf eot svg css".split())
+_NO_MEDIA_IN_CSS: Final = frozenset((
+    "woff", "woff2", "ttf", "otf", "eot", "svg", "css",
+))  # fmt: skip
 _REFRESH: Final = re.compile(r"""^\s*\d*\s*[;,]\s*url\s*=\s*["']?([^"'>]+)""", re.IGNORECASE)
 
 
@@ -259,21 +275,22 @@ class _Collector:
             if value := attributes.get(name):
                 where = tag if name in ("src", "href") else f"{tag}[{name}]"
                 self.medium(value, where, _context(element))
-        if not attributes:
-            return
         for name, value in attributes.items():
-            if name == "style":
-                self.style(value, f"{tag}[style]")
-            elif name in ("srcset", "imagesrcset") or name in _LAZY_SETS:
-                if best := largest_of_srcset(value):
-                    where = tag if name == "srcset" else f"{tag}[{name}]"
-                    self.medium(best, f"{where}[srcset]" if name == "srcset" else where, _context(element))
-            elif name in _LAZY:
-                self._lazy(tag, name, value, element)
-            elif name == "itemprop" and value.lower() in _ITEMPROPS and tag not in ("img", "source"):
-                reference = attributes.get("content") or attributes.get("href")
-                if reference:
-                    self.medium(reference, f"itemprop:{value.lower()}", "")
+            self._attribute(element, tag, name, value)
+
+    def _attribute(self, element: Any, tag: str, name: str, value: str) -> None:
+        """Collect what an attribute names that any element may have."""
+        if name == "style":
+            self.style(value, f"{tag}[style]")
+        elif name in ("srcset", "imagesrcset") or name in _LAZY_SETS:
+            if best := largest_of_srcset(value):
+                self.medium(best, f"{tag}[{name}]", _context(element))
+        elif name in _LAZY:
+            self._lazy(tag, name, value, element)
+        elif name == "itemprop" and value.lower() in _ITEMPROPS and tag not in ("img", "source"):
+            reference = element.get("content") or element.get("href")
+            if reference:
+                self.medium(reference, f"itemprop:{value.lower()}", "")
 
     # What handlers call
 
@@ -497,7 +514,7 @@ def _size(descriptor: str) -> float:
 
 
 def css_references(text: str) -> tuple[list[str], list[str]]:
-    """Return the media and the other sheets that a style sheet names, as it writes them; fonts are left out."""
+    """Return the media and the other sheets that a style sheet names, as it writes them, without fonts."""
     text = _CSS_COMMENT.sub("", text[:_MAX_SCRIPT])
     sheets = [match[1] for match in _CSS_IMPORT.finditer(text)]
     found = [next((part for part in match.groups() if part), "") for match in _CSS_URL.finditer(text)]
@@ -520,7 +537,7 @@ def style_media(body: bytes, url: str, content_type: str = "text/css") -> list[M
 
 
 def json_ld_references(text: str) -> list[tuple[str, str]]:
-    """Return (property in lower case, reference) of the media and players that JSON-LD names; [] if it is broken."""
+    """Return (property in lower case, reference) of the media and players in JSON-LD; [] if it is broken."""
     try:
         data = json.loads(text.strip().removeprefix("<!--").removesuffix("-->"), strict=False)
     except (ValueError, RecursionError):

@@ -1,11 +1,11 @@
 """What was seen and what waits, in one SQLite file, so that a crawl survives being killed at any moment.
 
-A URL's row is `WAITING` until everything that its answer led to is in the database, in one transaction: the rows
-of what it links to, its capture in the outbox, its counts. Whatever was under way when the process died is waiting
-again. Only batches of rows are in memory, whatever the size of the crawl.
+A URL's row is `WAITING` until everything that its answer led to is in the database, in one transaction: the
+rows of what it links to, its capture in the outbox, its counts. Whatever was under way when the process died
+is waiting again. Only batches of rows are in memory, whatever the size of the crawl.
 
-The file is in WAL mode with ``synchronous=NORMAL``: a killed process loses nothing, a machine that loses power may
-lose the last moments, which are then fetched again.
+The file is in WAL mode with ``synchronous=NORMAL``: a killed process loses nothing, a machine that loses
+power may lose the last moments, which are then fetched again.
 """
 
 import json
@@ -38,8 +38,9 @@ CREATE TABLE run (
 );
 CREATE TABLE url (
   id INTEGER PRIMARY KEY, list TEXT NOT NULL, key BLOB NOT NULL, url TEXT NOT NULL, host TEXT NOT NULL,
-  kind TEXT NOT NULL, state INTEGER NOT NULL, run INTEGER NOT NULL, depth INTEGER NOT NULL, rank INTEGER NOT NULL,
-  follow INTEGER NOT NULL, place INTEGER NOT NULL, parent INTEGER, page_url TEXT NOT NULL, page_title TEXT NOT NULL,
+  kind TEXT NOT NULL, state INTEGER NOT NULL, run INTEGER NOT NULL, depth INTEGER NOT NULL,
+  rank INTEGER NOT NULL, follow INTEGER NOT NULL, place INTEGER NOT NULL, parent INTEGER,
+  page_url TEXT NOT NULL, page_title TEXT NOT NULL,
   found_as TEXT NOT NULL, context TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
   due REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', etag TEXT NOT NULL DEFAULT '',
   modified TEXT NOT NULL DEFAULT '', sha256 BLOB, seen INTEGER NOT NULL DEFAULT 0, UNIQUE (list, key)
@@ -51,8 +52,8 @@ CREATE TABLE link (
   page INTEGER NOT NULL, target INTEGER NOT NULL, found_as TEXT NOT NULL, PRIMARY KEY (page, target)
 ) WITHOUT ROWID;
 CREATE TABLE host (
-  run INTEGER NOT NULL, host TEXT NOT NULL, first REAL NOT NULL, pages INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  PRIMARY KEY (run, host)
+  run INTEGER NOT NULL, host TEXT NOT NULL, first REAL NOT NULL, pages INTEGER NOT NULL,
+  bytes INTEGER NOT NULL, PRIMARY KEY (run, host)
 ) WITHOUT ROWID;
 CREATE TABLE shape (
   run INTEGER NOT NULL, shape TEXT NOT NULL, barren INTEGER NOT NULL, PRIMARY KEY (run, shape)
@@ -62,7 +63,8 @@ CREATE TABLE content (
   PRIMARY KEY (list, sha256, kind)
 ) WITHOUT ROWID;
 CREATE TABLE outbox (
-  id INTEGER PRIMARY KEY, run TEXT NOT NULL, capture TEXT NOT NULL UNIQUE, header TEXT NOT NULL, bytes INTEGER NOT NULL
+  id INTEGER PRIMARY KEY, run TEXT NOT NULL, capture TEXT NOT NULL UNIQUE, header TEXT NOT NULL,
+  bytes INTEGER NOT NULL
 );
 CREATE TABLE exchange (page INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE sighting (id INTEGER PRIMARY KEY, run TEXT NOT NULL, seen TEXT NOT NULL);
@@ -381,29 +383,22 @@ class RunFrontier:
                 "INSERT INTO url (list, key, url, host, kind, state, run, depth, rank, follow, place, parent,"
                 " page_url, page_title, found_as, context) VALUES (?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?)",
                 (
-                    self.list,
-                    key,
-                    found.url,
-                    host,
-                    found.kind,
-                    self._run,
-                    found.depth,
-                    rank,
-                    found.follow,
-                    place,
-                )
-                + (parent, page_url, title, found.found_as, found.context),
+                    *(self.list, key, found.url, host, found.kind, self._run, found.depth, rank),
+                    *(found.follow, place, parent, page_url, title, found.found_as, found.context),
+                ),
             )
             number = cursor.lastrowid
         elif row[1] != self._run:
             number = row[0]
             # What did not change keeps its URL, and with it the validators that belong to it.
             self._db.execute(
-                "UPDATE url SET state = 0, run = ?, kind = ?, depth = ?, rank = ?, follow = ?, place = ?, parent = ?,"
-                " page_url = ?, page_title = ?, found_as = ?, context = ?, attempts = 0, due = 0, reason = '', seen = 0"
-                " WHERE id = ?",
-                (self._run, found.kind, found.depth, rank, found.follow, place, parent, page_url, title)
-                + (found.found_as, found.context, number),
+                "UPDATE url SET state = 0, run = ?, kind = ?, depth = ?, rank = ?, follow = ?, place = ?,"
+                " parent = ?, page_url = ?, page_title = ?, found_as = ?, context = ?, attempts = 0, due = 0,"
+                " reason = '', seen = 0 WHERE id = ?",
+                (
+                    *(self._run, found.kind, found.depth, rank, found.follow, place, parent, page_url),
+                    *(title, found.found_as, found.context, number),
+                ),
             )
             host = urls.host_of(row[3])
         else:
@@ -467,13 +462,15 @@ class RunFrontier:
 
     def _fill(self, name: str, host: _Host, now: float) -> None:
         rows = self._db.execute(
-            "SELECT id, url, host, kind, depth, follow, place, parent, page_url, page_title, found_as, context,"
-            " attempts, etag, modified, sha256 FROM url WHERE list = ? AND host = ? AND state = 0 AND run = ? AND due <= ?"
-            " ORDER BY rank, id LIMIT ?",
+            "SELECT id, url, host, kind, depth, follow, place, parent, page_url, page_title, found_as,"
+            " context, attempts, etag, modified, sha256 FROM url WHERE list = ? AND host = ? AND state = 0"
+            " AND run = ? AND due <= ? ORDER BY rank, id LIMIT ?",
             (self.list, name, self._run, now, _BATCH + host.active),
         ).fetchall()
         fresh = [row for row in rows if row[0] not in self._active]
-        host.batch.extend(Task(*row[:3], Kind(row[3]), row[4], bool(row[5]), *row[6:]) for row in fresh)
+        for row in fresh:
+            fields: Any = (*row[:3], Kind(row[3]), row[4], bool(row[5]), *row[6:])
+            host.batch.append(Task(*fields))
         if not fresh:
             (delayed,) = self._db.execute(
                 "SELECT count(*) FROM url WHERE list = ? AND host = ? AND state = 0 AND run = ? AND due > ?",
@@ -484,12 +481,11 @@ class RunFrontier:
     def _close_host(self, name: str, host: _Host) -> None:
         """Leave out everything that waits for a host whose budget is spent."""
         with self._frontier.transaction() as db:
-            busy = [task for task in self._active.values() if task.host == name]
-            marks = ",".join("?" * len(busy))
+            busy = [task.id for task in self._active.values() if task.host == name]
             cursor = db.execute(
                 "UPDATE url SET state = ?, reason = ? WHERE list = ? AND host = ? AND state = 0 AND run = ?"
-                f" AND id NOT IN ({marks})",  # noqa: S608  question marks alone
-                (State.LEFT_OUT, host.closed, self.list, name, self._run, *(task.id for task in busy)),
+                " AND id NOT IN (SELECT value FROM json_each(?))",
+                (State.LEFT_OUT, host.closed, self.list, name, self._run, json.dumps(busy)),
             )
             db.execute("UPDATE run SET refused = refused + ? WHERE id = ?", (cursor.rowcount, self._run))
         self._waiting -= cursor.rowcount
@@ -549,8 +545,8 @@ class RunFrontier:
             return
         with self._frontier.transaction() as db:
             cursor = db.execute(
-                "UPDATE url SET state = ?, reason = 'the budget of pages is used up' WHERE list = ? AND state = 0"
-                " AND run = ? AND kind IN (?, ?)",
+                "UPDATE url SET state = ?, reason = 'the budget of pages is used up'"
+                " WHERE list = ? AND state = 0 AND run = ? AND kind IN (?, ?)",
                 (State.LEFT_OUT, self.list, self._run, *_PAGES),
             )
             db.execute("UPDATE run SET refused = refused + ? WHERE id = ?", (cursor.rowcount, self._run))
@@ -600,15 +596,17 @@ class RunFrontier:
             self._see(task.id, 0, outcome.seen)
         self._see_elsewhere(task, outcome)
         db.execute(
-            "INSERT INTO host VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET pages = pages + excluded.pages,"
-            " bytes = bytes + excluded.bytes",
+            "INSERT INTO host VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " pages = pages + excluded.pages, bytes = bytes + excluded.bytes",
             (self._run, task.host, host.first or time.time(), outcome.page, outcome.received),
         )
         db.execute(
             "UPDATE run SET pages = pages + ?, media = media + ?, captures = captures + ?, bytes = bytes + ?,"
             " errors = errors + ?, refused = refused + ? WHERE id = ?",
-            (outcome.page, new, outcome.header is not None, outcome.received, outcome.state is State.FAILED)
-            + (outcome.state is State.LEFT_OUT, self._run),
+            (
+                *(outcome.page, new, outcome.header is not None, outcome.received),
+                *(outcome.state is State.FAILED, outcome.state is State.LEFT_OUT, self._run),
+            ),
         )
 
     def _revisit_links(self, db: sqlite3.Connection, task: Task) -> None:
@@ -656,8 +654,8 @@ class RunFrontier:
             return
         sha256 = about.content_sha256 if isinstance(about, CaptureHeader) else about.sha256
         rows = self._db.execute(
-            "SELECT u.url, l.found_as FROM link l JOIN url u ON u.id = l.page WHERE l.target = ? AND u.url <> ?"
-            " AND u.run = ? LIMIT ?",
+            "SELECT u.url, l.found_as FROM link l JOIN url u ON u.id = l.page WHERE l.target = ?"
+            " AND u.url <> ? AND u.run = ? LIMIT ?",
             (task.id, task.page_url, self._run, _MAX_SEEN),
         ).fetchall()
         for count, (page_url, found_as) in enumerate(rows):

@@ -1,8 +1,8 @@
 """The one place where connections begin: only to addresses that may be connected to.
 
-Names are resolved first and the resolved address is what `connectTCP` gets, so there is no moment between looking
-and connecting in which a name could change its mind (DNS rebinding), and no way of writing an address that is not
-seen here. It holds for every request, redirects and robots.txt among them.
+Names are resolved first and the resolved address is what `connectTCP` gets, so there is no moment between
+looking and connecting in which a name could change its mind (DNS rebinding), and no way of writing an address
+that is not seen here. It holds for every request, redirects and robots.txt among them.
 """
 
 import asyncio
@@ -16,6 +16,13 @@ from crawler.addresses import Network, refusal
 
 class RefusedAddressError(Exception):
     """A name resolved to an address that must not be connected to."""
+
+
+def refusal_in(error: BaseException | None) -> RefusedAddressError | None:
+    """Return the refusal that led to an error; None: it was something else."""
+    while error is not None and not isinstance(error, RefusedAddressError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class GuardedReactor(AsyncioSelectorReactor):
@@ -49,5 +56,6 @@ def install_guarded_reactor(allowed: tuple[Network, ...]) -> asyncio.AbstractEve
     """Make the guarded reactor the process's own; returns its event loop. Once in a process."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    installReactor(GuardedReactor(loop, allowed))
+    install: Any = installReactor
+    install(GuardedReactor(loop, allowed))
     return loop

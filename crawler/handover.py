@@ -28,9 +28,9 @@ MAX_SIGHTINGS: Final = 1_000
 
 
 class Handover(Protocol):
-    """What a crawler asks of the other side. `copyhound.AsyncCrawlerClient` is one, and says what each method does.
+    """What a crawler asks of the other side. `copyhound.AsyncCrawlerClient` is one.
 
-    Every method can be repeated safely, and raises a subclass of `copyhound.CopyhoundError`.
+    Its methods say more. All can be repeated safely, and raise subclasses of `copyhound.CopyhoundError`.
     """
 
     async def lease_run(self, run: str = "") -> Assignment | None:
@@ -59,8 +59,8 @@ class Handover(Protocol):
 class FolderHandover:
     """Hands captures over to a folder: a crawl without a service.
 
-    ``captures/{uuid}.warc`` are the captures, ``captures.jsonl`` and ``sightings.jsonl`` say a line about each,
-    ``run.json`` how far the crawl is.
+    ``captures/{uuid}.warc`` are the captures, ``captures.jsonl`` and ``sightings.jsonl`` say a line about
+    each, ``run.json`` how far the crawl is.
     """
 
     def __init__(self, folder: Path, assignment: Assignment) -> None:

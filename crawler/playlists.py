@@ -1,7 +1,7 @@
 """HLS and DASH: from a manifest to the pieces whose concatenation can be played.
 
-One variant is enough to find a copy: the cheapest whose picture is at least 240 lines high. What is encrypted is
-left alone.
+One variant is enough to find a copy: the cheapest whose picture is at least 240 lines high. What is encrypted
+is left alone.
 
 HLS is RFC 8216, DASH is ISO/IEC 23009-1.
 """
@@ -9,6 +9,7 @@ HLS is RFC 8216, DASH is ISO/IEC 23009-1.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from lxml import etree
@@ -103,7 +104,7 @@ def _nothing() -> tuple[Piece, ...]:
 
 def _hls_master(lines: list[str], url: str) -> Plan:
     variants = []
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in pairwise(lines):
         target = urls.absolute(following, url) if line.startswith("#EXT-X-STREAM-INF") else None
         if target and not following.startswith("#"):
             attributes = _attributes(line)
@@ -242,9 +243,9 @@ def _templated(
         "Bandwidth": representation.get("bandwidth") or "0",
     }
     number = int(_number(attributes.get("startNumber"), 1.0))
-    if header := attributes.get("initialization"):
-        if target := urls.absolute(_filled(header, values), base):
-            yield Piece(target)
+    header = attributes.get("initialization")
+    if header and (target := urls.absolute(_filled(header, values), base)):
+        yield Piece(target)
     media = attributes.get("media")
     if not media:
         return
@@ -259,9 +260,9 @@ def _times(
 ) -> Iterator[tuple[int, float]]:
     """Yield start and length of each segment in units of the timescale."""
     if timeline is not None:
-        time, count = 0, 0
+        count, time = 0, 0
         for part in _children(timeline, "S"):
-            time = int(_number(part.get("t"), time))
+            time = int(_number(part.get("t"), float(time)))
             length = int(_number(part.get("d")))
             for _ in range(min(MAX_PIECES, max(0, int(_number(part.get("r")))) + 1)):
                 yield time, length
@@ -270,13 +271,13 @@ def _times(
                 if count >= MAX_PIECES:
                     return
         return
-    length = _number(attributes.get("duration"))
-    if length <= 0:
+    span = _number(attributes.get("duration"))
+    if span <= 0:
         return
     # A live stream does not say how long it is: its first pieces are asked for until one is missing.
-    count = min(MAX_PIECES, int(-(-(total * scale) // length)) if total else MAX_PIECES)
+    count = min(MAX_PIECES, int(-(-(total * scale) // span)) if total else MAX_PIECES)
     for index in range(count):
-        yield int(index * length), length
+        yield int(index * span), span
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -17,6 +18,9 @@ from scrapy.http import Response
 
 from crawler import urls
 from crawler.capture import RobotsVerdict
+from crawler.guard import RefusedAddressError, refusal_in
+
+logger = logging.getLogger(__name__)
 
 EXEMPT: Final = "copyhound_exempt"
 """Key of a request's `meta`: it is no part of the crawl, such as robots.txt itself."""
@@ -50,6 +54,7 @@ class _Rules:
     parsed: Any
     verdict: RobotsVerdict
     until: float
+    refused: str = ""
 
 
 class RobotsMiddleware:
@@ -87,6 +92,7 @@ class RobotsMiddleware:
         Raises:
             DisallowedError: If robots.txt forbids it.
             RobotsUnreachableError: If robots.txt cannot be read.
+            RefusedAddressError: If its host must not be connected to.
         """
         if request.meta.get(EXEMPT):
             return
@@ -95,6 +101,8 @@ class RobotsMiddleware:
             return
         rules = await self._of(request.url)
         verdict = rules.verdict
+        if rules.refused:
+            raise RefusedAddressError(rules.refused)
         if verdict.verdict == "unreachable":
             raise RobotsUnreachableError(f"robots.txt cannot be read (status {verdict.status})")
         if rules.parsed is not None:
@@ -136,7 +144,12 @@ class RobotsMiddleware:
         asked = datetime.now(UTC).isoformat()
         try:
             response = await self._fetch(url)
-        except Exception:  # noqa: BLE001  whatever keeps it from being read forbids everything, for a while
+        except Exception as error:  # noqa: BLE001  whatever keeps it from being read forbids everything, for a while
+            if (refused := refusal_in(error)) is not None:
+                return _Rules(None, RobotsVerdict(url), now + _UNREACHABLE_SECONDS, str(refused))
+            logger.info(
+                "%s cannot be read: %s %s", urls.shown(url), type(error).__name__, urls.shown(str(error))
+            )
             return _Rules(None, RobotsVerdict(url, 0, "", asked, "unreachable"), now + _UNREACHABLE_SECONDS)
         status = response.status
         if status == 429 or status >= 500:

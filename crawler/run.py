@@ -79,6 +79,7 @@ def scrapy_settings(settings: CrawlerSettings) -> ScrapySettings:
             "CONCURRENT_REQUESTS_PER_DOMAIN": settings.host_concurrency,
             "COOKIES_ENABLED": False,
             "TELNETCONSOLE_ENABLED": False,
+            "CONCURRENT_ITEMS": 1,  # callbacks yield nothing; by default, 100 tasks wait for what one yields
             "STATS_DUMP": False,
             "LOG_ENABLED": False,
             "WARN_ON_GENERATOR_RETURN_VALUE": False,
@@ -219,7 +220,9 @@ class CrawlerProcess:
             stopped.cancel()
 
     async def _report(self, delivery: Delivery) -> None:
-        while await delivery.report(RunState.RUNNING):
+        while True:
+            if not await delivery.report(RunState.RUNNING):
+                return
             await asyncio.sleep(self._settings.report_seconds)
 
 

@@ -19,11 +19,11 @@ _KINDS: Final = {
     PlaceKind.MEDIA: Kind.MEDIA,
 }
 _LEADS_ANYWHERE: Final = frozenset((PlaceKind.FEED, PlaceKind.SEARCH, PlaceKind.SITEMAP))
-"""Places whose purpose is to name pages of other sites; those pages are read, their links are not followed."""
+"""Places that are there to name pages of other sites; those are read, their links are not followed."""
 
 
 class LeaveAlone:
-    """Sites and accounts of licensees. A lookup costs as much as a host's name has parts, however many there are."""
+    """Sites and accounts of licensees; however many there are, a lookup only looks at those of the host."""
 
     def __init__(self, places: Iterable[str]) -> None:
         """Sort hosts and beginnings of URLs by host."""

@@ -201,7 +201,7 @@ class Session:
         )
 
     async def _write(self, evidence: Evidence, engine: Any) -> tuple[Written, int]:
-        """Write a capture into the spool, with a time stamp if an authority is set; returns it and its size."""
+        """Write a capture into the spool, with a time stamp if there is an authority; return its size too."""
         capture = evidence.capture_id
 
         def draft() -> Written:

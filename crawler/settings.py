@@ -21,7 +21,7 @@ class CrawlerSettings(BaseSettings):
     contact: Annotated[str, MinLen(3)]
     """Who answers for the crawl, an address or URL; it is part of the User-Agent."""
     name: str = ""
-    """Name of this crawler, unique among those of a service. Empty: drawn once, and kept in the data folder."""
+    """Name of this crawler, unique for its service. Empty: drawn once, and kept in the data folder."""
     server: str = "localhost:50051"
     """The service that gives runs and takes captures, HOST:PORT."""
     api_key: SecretStr | None = None

@@ -5,10 +5,11 @@ import errno
 import hashlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 from scrapy import Request, Spider
@@ -24,7 +25,7 @@ from crawler.exchanges import Exchange, exchange_of, packed
 from crawler.extract import Kind, Medium, decoded, extract, kind_of_type, style_media
 from crawler.feeds import FeedError, read_feed
 from crawler.frontier import Found, Outcome, State, Task
-from crawler.guard import RefusedAddressError
+from crawler.guard import refusal_in
 from crawler.playlists import Piece, Plan, PlaylistError, read_playlist
 from crawler.robots import SITEMAPS, VERDICT, DisallowedError, RobotsUnreachableError
 from crawler.session import Session
@@ -132,7 +133,8 @@ class CrawlSpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """Yield nothing: the scheduler has everything."""
-        for request in ():
+        nothing: tuple[Request, ...] = ()
+        for request in nothing:
             yield request
 
     def next_request(self) -> Request | None:
@@ -141,7 +143,7 @@ class CrawlSpider(Spider):
             while (task := self.session.next_task()) is not None:
                 reason = self._not_worth_it(task)
                 if not reason:
-                    return self._request(task, task.url, first=True)
+                    return self._request(task, task.url)
                 self.session.run.finish(task, Outcome(state=State.LEFT_OUT, reason=reason))
         except sqlite3.Error as error:
             self._broken(error)
@@ -153,11 +155,12 @@ class CrawlSpider(Spider):
             return "pages of its shape bring nothing new"
         return ""
 
-    def _request(self, task: Task, url: str, *, first: bool = False, piece: Piece | None = None) -> Request:
+    def _request(self, task: Task, url: str, *, piece: Piece | None = None) -> Request:
         headers = {}
-        if first and task.etag:
+        # After redirects too: validators are those of the last answer.
+        if piece is None and task.etag:
             headers["If-None-Match"] = task.etag
-        if first and task.modified:
+        if piece is None and task.modified:
             headers["If-Modified-Since"] = task.modified
         if task.page_url and urls.host_of(task.page_url) == urls.host_of(url):
             headers["Referer"] = task.page_url
@@ -215,6 +218,14 @@ class CrawlSpider(Spider):
         except sqlite3.Error as error:
             self._broken(error)
             self.session.run.release(task)
+        if outcome.state is State.WAITING:
+            asyncio.get_running_loop().call_later(max(0.0, outcome.due - time.time()) + 0.01, self._wake)
+
+    def _wake(self) -> None:
+        """Let Scrapy ask for requests now; by itself it does when an answer comes, and every five seconds."""
+        slot = getattr(self.crawler.engine, "_slot", None)
+        if slot is not None:
+            slot.nextcall.schedule()
 
     def _broken(self, error: Exception) -> None:
         """Stop: what the crawl writes to does not work."""
@@ -228,9 +239,7 @@ class CrawlSpider(Spider):
 
     def _explain(self, task: Task, outcome: Outcome, error: Exception) -> None:
         """Turn an error into an outcome."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, RefusedAddressError):
-            cause = cause.__cause__ or cause.__context__
+        cause = refusal_in(error)
         outcome.state = State.LEFT_OUT
         outcome.reason = urls.shown(str(error)) or type(error).__name__
         if cause is not None:
@@ -295,7 +304,7 @@ class CrawlSpider(Spider):
         if task.kind in (Kind.FEED, Kind.SITEMAP):
             return Kind.PAGE if is_html and task.kind is Kind.FEED else task.kind
         if task.kind is Kind.MEDIA:
-            if is_html or declared is Kind.PAGE and arrived.content_type.startswith("text/html"):
+            if is_html or (declared is Kind.PAGE and arrived.content_type.startswith("text/html")):
                 return Kind.PAGE if not task.page_url else None
             return declared if declared is Kind.PLAYLIST else Kind.MEDIA
         if is_html and declared is not Kind.FEED:
@@ -446,23 +455,7 @@ class CrawlSpider(Spider):
         hops = [*arrived.hops]
         media_url = arrived.response.url
         try:
-            for _ in range(_MAX_PLAYLISTS):
-                text = decoded(arrived.response.body, arrived.content_type)
-                plan = read_playlist(text, arrived.response.url)
-                if plan.playlist is None:
-                    break
-                if reason := self.session.scope.refusal(plan.playlist):
-                    raise PlaylistError(reason)
-                hops.append(arrived.exchange)
-                arrived = await self._after_redirects(
-                    task, await self._fetch(self._request(task, plan.playlist))
-                )
-                hops.extend(arrived.hops)
-                outcome.received += arrived.received
-                if arrived.response.status != 200:
-                    raise PlaylistError(f"a variant answers HTTP {arrived.response.status}")
-            else:
-                raise PlaylistError("playlists lead to playlists")
+            arrived, plan = await self._plan(task, arrived, outcome, hops)
         except PlaylistError as error:
             outcome.state, outcome.reason = State.LEFT_OUT, f"a stream that cannot be read: {error}"
             return
@@ -471,7 +464,8 @@ class CrawlSpider(Spider):
         if not exchanges:
             outcome.state, outcome.reason = State.FAILED, "no piece of the stream could be fetched"
             return
-        # Of a stream, what identifies it is its content: validators of the manifest say nothing of the pieces.
+        if arrived.response.url != media_url:
+            outcome.etag = outcome.modified = ""  # of a playlist of playlists: they say nothing of the pieces
         await self.session.keep(
             task,
             outcome,
@@ -484,6 +478,25 @@ class CrawlSpider(Spider):
             robots=arrived.robots,
             engine=self.crawler.engine,
         )
+
+    async def _plan(
+        self, task: Task, arrived: _Arrived, outcome: Outcome, hops: list[Exchange]
+    ) -> tuple[_Arrived, Plan]:
+        """Read playlists until one names pieces; returns it, and notes the way there in `hops`."""
+        for _ in range(_MAX_PLAYLISTS):
+            plan = read_playlist(decoded(arrived.response.body, arrived.content_type), arrived.response.url)
+            if plan.playlist is None:
+                return arrived, plan
+            if reason := self.session.scope.refusal(plan.playlist):
+                raise PlaylistError(reason)
+            hops.append(arrived.exchange)
+            request = self._request(task, plan.playlist)
+            arrived = await self._after_redirects(task, await self._fetch(request))
+            hops.extend(arrived.hops)
+            outcome.received += arrived.received
+            if arrived.response.status != 200:
+                raise PlaylistError(f"a variant answers HTTP {arrived.response.status}")
+        raise PlaylistError("playlists lead to playlists")
 
     async def _pieces(
         self, task: Task, plan: Plan, outcome: Outcome

@@ -43,8 +43,8 @@ class Spool:
         free = shutil.disk_usage(self._folder).free
         if free < self._min_free:
             raise DiskFullError(
-                f"only {free // _MIB} MiB are free in {self._folder}: make room, or lower COPYHOUND_CRAWLER_MIN_FREE_MB,"
-                " and start the crawler again; it goes on where it was"
+                f"only {free // _MIB} MiB are free in {self._folder}: make room, or lower"
+                " COPYHOUND_CRAWLER_MIN_FREE_MB, and start the crawler again; it goes on where it was"
             )
 
     def draft(self, capture: UUID, write: Callable[[BinaryIO], T]) -> T:

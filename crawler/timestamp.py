@@ -23,7 +23,7 @@ class TimestampAuthority:
         self._url = url
 
     async def stamp(self, seal: bytes, engine: Any) -> bytes | None:
-        """Return the authority's answer over a seal, as DER; None: it gave none. A capture stands without, too.
+        """Return the authority's answer over a seal, as DER; None: it gave none.
 
         Args:
             seal: 32 bytes.

@@ -37,8 +37,8 @@ def absolute(reference: str, base: str = "") -> str | None:
     """Return the URL that a page means by a reference, ready to be fetched; None: nothing to fetch.
 
     Only http and https count. The fragment goes, spaces and line breaks around and control characters inside
-    too; names in other scripts are written in Punycode, other characters percent-encoded as UTF-8. A URL with a
-    user's name in it is none of ours.
+    too; names in other scripts are written in Punycode, other characters percent-encoded as UTF-8. A URL with
+    a user's name in it is none of ours.
     """
     text = reference.strip().replace("\t", "").replace("\n", "").replace("\r", "")
     if not text or text.startswith("#"):
@@ -163,7 +163,7 @@ def within(url: str, place: str) -> bool:
 
 
 def shown(url: str, limit: int = 300) -> str:
-    """Return a hostile URL or name as it may stand in a log or on a terminal: ASCII, no control characters."""
+    """Return a hostile URL or name as it may stand in a log or on a terminal: printable ASCII."""
     text = url.encode("ascii", "backslashreplace").decode()
     text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}" if match[0] != " " else " ", text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -3,11 +3,11 @@
     python -m benchmarks.speed.bench_crawl --json crawl.json
     python -m benchmarks.speed.bench_crawl --smoke
 
-A site on loopback has pages that link to each other, each with pictures of its own. The bare spider is the one
-of Scrapy's tutorial: it follows all links with LinkExtractor and yields the pictures' bytes to nobody. The crawler
-does what it always does: robots.txt, frontier in its database, media found wherever they are, a capture of
-each picture as WARC, handed over to a folder. Both run without pauses and with the same number of requests at a
-time. Rates are requests by CPU second of the crawling process, of runs that take turns.
+A site on loopback has pages that link to each other, each with pictures of its own. The bare spider is the
+one of Scrapy's tutorial: it follows all links with LinkExtractor and yields the pictures' bytes to nobody.
+The crawler does what it always does: robots.txt, frontier in its database, media found wherever they are, a
+capture of each picture as WARC, handed over to a folder. Both run without pauses and with the same number of
+requests at a time. Rates are requests by CPU second of the crawling process, of runs that take turns.
 
 Memory is that of the crawler's process at a tenth of a large site and at its end. The second run visits the
 same site when one page in a hundred has changed, with its pictures.
@@ -55,8 +55,10 @@ class Bare(Spider):
         for source in response.css("img::attr(src)").getall():
             yield response.follow(source)
 
-process = AsyncCrawlerProcess({"LOG_LEVEL": "ERROR", "ROBOTSTXT_OBEY": True, "CONCURRENT_REQUESTS": int(sys.argv[2]),
-    "CONCURRENT_REQUESTS_PER_DOMAIN": int(sys.argv[2]), "DOWNLOAD_DELAY": 0, "TELNETCONSOLE_ENABLED": False,
+process = AsyncCrawlerProcess({"LOG_LEVEL": "ERROR", "ROBOTSTXT_OBEY": True,
+    "CONCURRENT_REQUESTS": int(sys.argv[2]),
+    "CONCURRENT_REQUESTS_PER_DOMAIN": int(sys.argv[2]),
+    "DOWNLOAD_DELAY": 0, "TELNETCONSOLE_ENABLED": False,
     "DEPTH_LIMIT": 0})
 process.crawl(Bare)
 process.start()
@@ -97,16 +99,14 @@ class Shape:
         return " anew" if self.changed and page % self.changed == 1 else ""
 
     def _page(self, index: int) -> Answer:
-        links = "".join(
-            f'<a href="/page/{child}">{child}</a> '
-            for child in range(10 * index + 1, 10 * index + 11)
-            if child < self.pages
-        )
+        children = range(10 * index + 1, min(10 * index + 11, self.pages))
+        links = "".join(f'<a href="/page/{child}">{child}</a> ' for child in children)
         first = index * self.pictures
         if self._edition(index):
             first += self.pages * self.pictures
         pictures = "".join(f'<img src="/i/{first + k}.png" alt="{k}">' for k in range(self.pictures))
-        text = f"<html><head><title>Page {index}</title></head><body>{links}{pictures}{_FILLER}</body></html>"
+        head = f"<html><head><title>Page {index}</title></head>"
+        text = f"{head}<body>{links}{pictures}{_FILLER}</body></html>"
         return Answer(text.encode())
 
     def _picture(self, index: int) -> Answer:
@@ -125,7 +125,7 @@ def _serve(shape: Shape, pipe: Connection, port: int) -> None:
 
 @contextmanager
 def site(shape: Shape, port: int = 0) -> Iterator[tuple[str, Any]]:
-    """Serve a site in a process of its own; yields its address and a function that counts requests and bodies."""
+    """Serve a site in a process of its own; yields its address, and what counts requests and bodies."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_serve, args=(shape, there, port))
     process.start()
@@ -280,15 +280,17 @@ def memory(pages: int) -> dict[str, float]:
 
 def main() -> int:
     """Run what the command line asks for."""
-    options: argparse.Namespace = harness.options_parser(__doc__).parse_args()
+    parser = harness.options_parser(__doc__)
+    parser.add_argument("--pages", type=int, default=600, help="pages of the site that rates are taken on")
+    parser.add_argument("--rounds", type=int, default=3, help="crawls of each kind, in turns")
+    parser.add_argument("--urls", type=int, default=100_000, help="pages of the site that memory is taken on")
+    options: argparse.Namespace = parser.parse_args()
     if options.smoke:
-        small = Shape(12, 2, 500)
-        figures: dict[str, Any] = {"rate": rates(small, 1), "second_run": revisits(small, 6)}
-        return harness.finish(options, figures, [])
-    figures = {
-        "rate": rates(Shape(600, 2, 20_000), 3),
+        return harness.finish(options, {"rate": rates(Shape(12, 2, 500), 1)}, [])
+    figures: dict[str, Any] = {
+        "rate": rates(Shape(options.pages, 2, 20_000), options.rounds),
         "second_run": revisits(Shape(400, 2, 2_000), 100),
-        "memory": memory(100_000),
+        "memory": memory(options.urls),
     }
     bounds = [
         Bound.at_least(0.7, "requests by CPU second, crawler to bare spider", figures["rate"]["ratio"]),
@@ -298,7 +300,7 @@ def main() -> int:
             figures["second_run"]["bodies_part"],
         ),
         Bound.at_most(
-            40, "growth of memory from a tenth of 100,000 URLs to all, MiB", figures["memory"]["growth"]
+            40, "growth of memory from a tenth of the URLs to all, MiB", figures["memory"]["growth"]
         ),
     ]
     return harness.finish(options, figures, bounds)
