@@ -242,7 +242,8 @@ def test_what_cannot_be_read_is_kept_with_its_reason(store: Store) -> None:
         content = view.captures.content(CONTENT)
         assert content is not None
         assert (content.state, content.reason) == ("unreadable", "MEDIA_DAMAGED: cut off")
-        assert view.captures.pending_contents(9) == view.captures.ready_watches(9) == []
+        assert view.captures.pending_contents(9) == []
+        assert view.captures.ready_watches(9) == []
         assert view.lists.run(run.id).unreadable == 1
 
 

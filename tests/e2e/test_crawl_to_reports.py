@@ -100,6 +100,20 @@ def test_from_a_list_to_reports(
         return capsys.readouterr().out.splitlines()
 
     command("register", str(works), "--owner", "studio")
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(f"kind,value\npage,{site.url}/\npage,httpx://x\nwork,nobody\npages,x\n")
+    for options in ((), ("--dry-run",)):
+        assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", *options]) == 1
+        said = capsys.readouterr().err
+        assert "line 3: place.url: “httpx://x” is no address" in said
+        assert "line 4: work: “nobody” is no work of studio" in said
+        assert "line 5: kind must be one of page," in said
+        assert "0 " in said.splitlines()[-1]
+    assert command("monitor", "list", "--json") == []
+    assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", "--partial"]) == 1
+    (partial,) = capsys.readouterr().out.splitlines()
+    assert f"page         {site.url}/" in command("monitor", "show", partial)
+    command("monitor", "delete", partial)
     (name,) = command("monitor", "import", str(rows))
     data = str(tmp_path / "crawler")
     run = json.loads(

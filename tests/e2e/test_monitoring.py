@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,6 +23,7 @@ from service.app import Running, running
 from service.domain import KeyRole
 from service.monitored import CustodyEvent as StoredEvent
 from service.monitored import digest_of_event
+from service.monitoring import Suspects
 from service.rpc.access import new_key
 from service.sandbox import ForkServer
 from service.settings import Settings
@@ -497,3 +499,38 @@ async def test_owners_see_their_own_alone_and_platforms_nothing(
         with pytest.raises(copyhound.ForbiddenError):
             await crawler.match(b"GIF89a")
     assert (await client.cancel_run(run.name)).ended
+
+
+async def test_what_was_acknowledged_is_matched_after_a_restart(
+    tmp_path: Path, forks: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data=tmp_path / "hound", listen="127.0.0.1:0", workers=1, allow_anonymous=True)
+    photo = photograph("flower")
+    with monkeypatch.context() as cut_off:  # as if it had been killed before it read anything
+        cut_off.setattr(Suspects, "start", lambda _: None)
+        async with (
+            running(settings, forks=forks) as before,
+            crawler_of(before) as crawler,
+            copyhound.AsyncClient(f"127.0.0.1:{before.port}") as client,
+        ):
+            await client.register(encoded(photo), owner="studio", external_id="F")
+            _, job = await leased(client, crawler, copyhound.NewMonitoringList("studio", places=(PAGE,)))
+            await crawler.ingest_capture(*capture_of(encoded(photo.resize((320, 213))), job.run))
+    async with (
+        running(settings, forks=forks) as after,
+        crawler_of(after) as crawler,
+        copyhound.AsyncClient(f"127.0.0.1:{after.port}") as client,
+    ):
+        run = await settled(client, job.run)
+        assert (run.state, run.reports) == (copyhound.RunState.RUNNING, 1)
+        again = await crawler.lease_run()  # the same crawler goes on with its run
+        assert again is not None
+        assert again.run == job.run
+        await client.register(encoded(photo, 50), owner="studio", external_id="F2")
+        watch = client.watch_reports()
+        told = [await anext(watch), await anext(watch)]
+        await watch.aclose()
+    assert [(event.report.match.external_id, event.report.on_registration) for event in told] == [
+        ("F", False),
+        ("F2", True),
+    ]
