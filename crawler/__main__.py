@@ -19,6 +19,9 @@ from crawler.settings import CrawlerSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+_CALL_SECONDS = 600.0
+"""Longest call: a large capture over a slow line."""
+
 _Data = Annotated[Path, typer.Option("--data", help="Folder of the crawler's state.")]
 _Contact = Annotated[str | None, typer.Option(help="Who answers for the crawl: an address or URL.")]
 _Allow = Annotated[
@@ -46,7 +49,7 @@ def run_command(  # noqa: PLR0917  Typer reads parameters by name
     async def work(process: CrawlerProcess) -> bool:
         key = settings.api_key.get_secret_value() if settings.api_key else None
         async with AsyncCrawlerClient(
-            settings.server, crawler=process.name, api_key=key, tls=encrypted
+            settings.server, crawler=process.name, api_key=key, tls=encrypted, timeout=_CALL_SECONDS
         ) as client:
             if run:
                 return await process.run_one(client, run)

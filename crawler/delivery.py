@@ -33,6 +33,9 @@ LATER: Final = (
 )
 """Errors that pass: the same call is made again, with longer and longer pauses."""
 
+REFUSED: Final = (errors.ForbiddenError, errors.UnauthenticatedError)
+"""Errors that a person has to put right: the crawler's key was revoked, or has another role."""
+
 
 class Delivery:
     """Carries one session's captures to the other side.
@@ -67,6 +70,8 @@ class Delivery:
             ended = self.crawled.is_set()
             carried = await self._captures()
             carried |= await self._sightings()
+            if self._session.failure:
+                return
             if carried:
                 continue
             if ended:
@@ -84,7 +89,11 @@ class Delivery:
             )
             return not lease.cancelled
 
-        wanted = await self._patiently(send, "progress")
+        try:
+            wanted = await self._patiently(send, "progress")
+        except REFUSED as error:
+            self._session.fail(str(error))
+            return False
         if not wanted and state is RunState.RUNNING:
             self.unwanted()
         return bool(wanted)
@@ -111,6 +120,9 @@ class Delivery:
 
         try:
             await self._patiently(send, "a capture")
+        except REFUSED as error:
+            self._session.fail(str(error))
+            return
         except (errors.CopyhoundError, FileNotFoundError) as error:
             where = self._spool.set_aside(header.capture_id)
             logger.error("a capture is refused: %s; it lies in %s", urls.shown(str(error)), where)  # noqa: TRY400
@@ -124,7 +136,11 @@ class Delivery:
         run = waiting[0][1]
         rows = [row for row, of, _ in waiting if of == run]
         seen = [sighting for _, of, sighting in waiting if of == run]
-        unknown = await self._patiently(lambda: self._handover.report_sightings(run, seen), "sightings")
+        try:
+            unknown = await self._patiently(lambda: self._handover.report_sightings(run, seen), "sightings")
+        except REFUSED as error:
+            self._session.fail(str(error))
+            return False
         for sighting in unknown or ():
             self._frontier.capture_again(self._session.run.list, sighting.sha256)
         self._frontier.told(rows)

@@ -300,6 +300,8 @@ class Frontier:
                 (name, list_name, time.time()),
             )
             (number,) = db.execute("SELECT id FROM run WHERE name = ?", (name,)).fetchone()
+            # The time in which the crawler was stopped is no host's.
+            db.execute("UPDATE host SET first = ? WHERE run = ?", (time.time(), number))
         return RunFrontier(self, self._db, number, name, list_name, max_pages)
 
     def transaction(self) -> Any:
@@ -560,7 +562,7 @@ class RunFrontier:
         page_url = task.page_url if task.kind is Kind.STYLE else task.url
         if outcome.unchanged:
             self._revisit_links(db, task)
-        elif outcome.found:
+        elif outcome.sha256 is not None or outcome.found:
             db.execute("DELETE FROM link WHERE page = ?", (task.id,))
             for found in outcome.found:
                 inserted = self._insert(found, task.place, task.id, page_url, outcome.title)

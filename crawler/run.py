@@ -5,9 +5,9 @@ import contextlib
 import fcntl
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from scrapy.crawler import AsyncCrawlerRunner
 from scrapy.settings import Settings as ScrapySettings
@@ -28,6 +28,8 @@ from crawler.spool import DiskFullError, Spool
 logger = logging.getLogger(__name__)
 
 _MIB: Final = 1024 * 1024
+
+T = TypeVar("T")
 
 
 class CrawlError(Exception):
@@ -99,18 +101,17 @@ class CrawlerProcess:
         """
         self._settings = settings
         self._stopping = ""
+        self._stop_event = asyncio.Event()
         self._session: Session | None = None
-        try:
+        with _explained(settings.data):
             settings.data.mkdir(parents=True, exist_ok=True)
             self._lock = (settings.data / "lock").open("w")
+        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError as error:
+            self._lock.close()
             raise CrawlError(
                 f"another crawler works in {settings.data}: give this one a folder of its own"
-            ) from error
-        except OSError as error:
-            raise CrawlError(
-                f"{settings.data}: {error.strerror}; name a folder that can be written"
             ) from error
         with _explained(settings.data):
             self.name = settings.name or _kept_name(settings.data / "name")
@@ -121,6 +122,7 @@ class CrawlerProcess:
     def stop(self, reason: str = "stopped") -> None:
         """Stop soon: what is under way is fetched again on the next start."""
         self._stopping = reason
+        self._stop_event.set()
         if self._session is not None:
             self._session.stop(reason)
 
@@ -136,9 +138,9 @@ class CrawlerProcess:
             CrawlError: If something has to be put right first.
             CopyhoundError: If the run cannot be had.
         """
-        assignment = await handover.lease_run(run)
+        assignment = await self._unless_stopped(handover.lease_run(run))
         if assignment is None:
-            return False
+            return bool(self._stopping)
         await self._work(handover, assignment)
         return True
 
@@ -158,7 +160,20 @@ class CrawlerProcess:
             except errors.LeaseLostError as error:
                 logger.warning("the run went to another crawler: %s", urls.shown(str(error)))
             if not worked and not self._stopping:
-                await asyncio.sleep(self._settings.poll_seconds)
+                await self._unless_stopped(asyncio.sleep(self._settings.poll_seconds))
+
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
+        """Return what a coroutine returns; None, at once, when the crawler is told to stop."""
+        working = asyncio.ensure_future(coroutine)
+        stopping = asyncio.ensure_future(self._stop_event.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, errors.CopyhoundError):
+                await working
 
     async def _work(self, handover: Handover, assignment: Assignment) -> None:
         settings = self._settings

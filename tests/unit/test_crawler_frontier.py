@@ -27,6 +27,7 @@ from crawler.delivery import Delivery
 from crawler.extract import Kind, Link
 from crawler.frontier import Found, Frontier, HostBudget, Outcome, RunFrontier, State, Task
 from crawler.handover import folder_assignment
+from crawler.run import CrawlerProcess, CrawlError
 from crawler.scope import Scope
 from crawler.session import Session
 from crawler.settings import CrawlerSettings
@@ -402,6 +403,40 @@ async def test_what_will_never_be_taken_is_set_aside(deliver: Deliver, tmp_path:
     assert not path.exists()
     assert (tmp_path / "refused" / path.name).read_bytes() == b"capture"
     assert not session.stopped
+
+
+async def test_a_revoked_key_stops_the_crawl_and_keeps_everything(
+    deliver: Deliver, frontier: Frontier
+) -> None:
+    delivery, session, path = deliver(Service(errors.ForbiddenError("the key was revoked")))
+    await delivery.run()
+    assert session.failure == "the key was revoked"
+    assert path.exists()
+    assert len(frontier.waiting_captures()) == 1
+
+
+class Away(Service):
+    """A service that never answers."""
+
+    async def lease_run(self, run: str = "") -> Assignment | None:
+        await asyncio.Event().wait()
+        return await super().lease_run(run)
+
+
+async def test_a_crawler_that_waits_for_runs_stops_at_once(tmp_path: Path) -> None:
+    settings = CrawlerSettings(data=tmp_path, contact="a@b.example")
+    process = CrawlerProcess(settings)
+    with pytest.raises(CrawlError, match="another crawler works in"):
+        CrawlerProcess(settings)
+    waiting = asyncio.create_task(process.run_forever(Away()))
+    await asyncio.sleep(0)
+    process.stop()
+    await waiting
+    name = process.name
+    process.close()
+    again = CrawlerProcess(settings)
+    assert again.name == name
+    again.close()
 
 
 async def test_a_lost_lease_ends_the_run(deliver: Deliver, frontier: Frontier) -> None:
