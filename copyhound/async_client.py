@@ -5,9 +5,8 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from itertools import chain
 from types import TracebackType
-from typing import Final, Self, TypeAlias, TypeVar, Unpack
+from typing import Final, Self, TypeAlias, Unpack
 
-import grpc
 from google.longrunning import operations_pb2_grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -30,6 +29,7 @@ from copyhound.errors import (
 )
 from copyhound.imports import AsyncImport
 from copyhound.media import LocalMedia
+from copyhound.monitoring import MonitoringCalls
 from copyhound.transport import Tls, Transport, stream
 from copyhound.types import (
     Answer,
@@ -47,15 +47,12 @@ from copyhound.types import (
 )
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-
 _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{36}")
 
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
 
 
-class AsyncClient:
+class AsyncClient(MonitoringCalls):
     """Registers works and asks for copies. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. What the server refuses because it is busy, and
@@ -81,6 +78,7 @@ class AsyncClient:
         self._works = work_pb2_grpc.WorkServiceStub(self._transport.channel)
         self._matches = match_pb2_grpc.MatchServiceStub(self._transport.channel)
         self._operations = operations_pb2_grpc.OperationsStub(self._transport.channel)
+        self._use(self._transport)
         self._max_inline_bytes: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -375,16 +373,6 @@ class AsyncClient:
         return convert.index_state_from_message(await self._unary(self._matches.GetIndexState, request))
 
     # How it is done
-
-    async def _unary(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
-    ) -> Response:
-        """Send one message, get one message."""
-
-        async def send(seconds: float) -> Response:
-            return await method(request, timeout=seconds, metadata=self._transport.metadata)
-
-        return await self._transport.call(send)
 
     async def _inline_limit(self) -> int:
         """Most media bytes in one message; the server is asked once."""

@@ -106,6 +106,21 @@ class Client:
     match_sha256 = _waits(AsyncClient.match_sha256)
     compare = _waits(AsyncClient.compare)
     index_state = _waits(AsyncClient.index_state)
+    create_list = _waits(AsyncClient.create_list)
+    get_list = _waits(AsyncClient.get_list)
+    lists = _iterates(AsyncClient.lists)
+    update_list = _waits(AsyncClient.update_list)
+    delete_list = _waits(AsyncClient.delete_list)
+    import_items = _waits(AsyncClient.import_items)
+    check_items = _waits(AsyncClient.check_items)
+    run_list = _waits(AsyncClient.run_list)
+    get_run = _waits(AsyncClient.get_run)
+    runs = _iterates(AsyncClient.runs)
+    cancel_run = _waits(AsyncClient.cancel_run)
+    get_report = _waits(AsyncClient.get_report)
+    reports = _iterates(AsyncClient.reports)
+    watch_reports = _iterates(AsyncClient.watch_reports)
+    get_capture = _waits(AsyncClient.get_capture)
 
     def import_works(self, rows: Iterable[ImportRow]) -> Import:
         """Start an import of files that lie below the server's import folder, at most 100,000."""

@@ -11,6 +11,7 @@
     ├── AlreadyExistsError         another work of the owner has this external id
     ├── RequestIdReusedError       the request id was used for another request
     ├── StaleError                 the work changed meanwhile, or the index has not caught up
+    ├── LeaseLostError             the run has ended, or belongs to another crawler
     ├── UnreadableMediaError       the server cannot read the media; `reason` says why
     ├── MediaTooLargeError         more bytes than the server takes
     ├── BusyError                  the server is starting, stopping or overloaded; see `retry_after`
@@ -117,6 +118,12 @@ class StaleError(CopyhoundError):
     """The work changed meanwhile, or the index has not caught up in time."""
 
     default_reason = "STALE"
+
+
+class LeaseLostError(CopyhoundError):
+    """The run has ended, or belongs to another crawler: stop working on it."""
+
+    default_reason = "LEASE_LOST"
 
 
 class UnreadableMediaError(CopyhoundError):

@@ -23,6 +23,7 @@ _BY_REASON: Final[Mapping[str, type[errors.CopyhoundError]]] = {
     "ALREADY_EXISTS": errors.AlreadyExistsError,
     "REQUEST_ID_REUSED": errors.RequestIdReusedError,
     "STALE": errors.StaleError,
+    "LEASE_LOST": errors.LeaseLostError,
     "MEDIA_UNSUPPORTED": errors.UnreadableMediaError,
     "MEDIA_DAMAGED": errors.UnreadableMediaError,
     "MEDIA_LIMIT": errors.UnreadableMediaError,

@@ -99,6 +99,22 @@ class Transport:
                     raise error from failure
             await asyncio.sleep(pause)
 
+    async def pause(self, error: CopyhoundError, attempt: int, cause: Exception) -> None:
+        """Wait before a stream that broke is asked for again.
+
+        Args:
+            error: What it ended with.
+            attempt: How often it ended so without an answer in between, from 1.
+            cause: The failed call.
+
+        Raises:
+            CopyhoundError: `error`, if that is no reason to ask again, or was too often.
+        """
+        seconds = _pause(error, attempt)
+        if seconds is None:
+            raise error from cause
+        await asyncio.sleep(seconds)
+
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
         await self.channel.close()

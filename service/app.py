@@ -13,10 +13,12 @@ from pathlib import Path
 
 import structlog
 
+from crawler.addresses import read_networks
 from indexers import registry
 from indexers.errors import ModelError, SnapshotError
 from indexers.image import ImageModality
 from indexers.networks import UserNetwork
+from service.blobs import FolderBlobs
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
 from service.imports import Importer
@@ -25,11 +27,15 @@ from service.matcher import Matcher
 from service.matching.decide import Thresholds
 from service.matching.score import Scorer
 from service.metrics import Metrics
+from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
 from service.rpc.access import Gate
+from service.rpc.captures import CaptureService
 from service.rpc.guard import Guard
 from service.rpc.matches import MatchService
 from service.rpc.media import MediaReader
+from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
+from service.rpc.reports import ReportService
 from service.rpc.server import Server, credentials, is_loopback
 from service.rpc.state import StateReader
 from service.rpc.uploads import Spooler
@@ -172,14 +178,18 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         await importer.start()
         stack.push_async_callback(importer.close)
+        monitoring = await stack.enter_async_context(
+            _monitoring(settings, catalogue, matcher, answering, metrics)
+        )
         stack.push_async_callback(server.stop, settings.drain_seconds)
+        stack.callback(monitoring.service.stop_watching)
         metrics_port = None
         if settings.metrics:
             host, _, number = settings.metrics.rpartition(":")
             with _explaining(f"serve metrics on {settings.metrics}"):
                 metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        await _serve(server, settings, catalogue, matcher, importer)
+        await _serve(server, settings, catalogue, matcher, importer, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
         yield Running(host, port, metrics_port, catalogue)
@@ -248,8 +258,63 @@ def _check(settings: Settings) -> None:
         )
 
 
-async def _serve(
-    server: Server, settings: Settings, catalogue: Catalogue, matcher: Matcher, importer: Importer
+@dataclass(frozen=True, slots=True)
+class _Monitoring:
+    """The parts of monitoring that calls reach."""
+
+    service: MonitorService
+    captures: CaptureService
+    reports: ReportService
+
+
+@asynccontextmanager
+async def _monitoring(
+    settings: Settings, catalogue: Catalogue, matcher: Matcher, answering: Answering, metrics: Metrics
+) -> AsyncIterator[_Monitoring]:
+    """Run what goes on by itself around monitoring lists."""
+    folder, scratch = settings.data / "captures", settings.data / "uploads"
+    try:
+        allowed = read_networks(settings.webhook_networks.split(","))
+    except ValueError as error:
+        raise StartupError(f"webhook_networks: {error}") from error
+    with _explaining(f"use the folder {folder}"):
+        blobs = FolderBlobs(folder)
+    _make_folder(scratch)
+    suspects = Suspects(
+        catalogue=catalogue,
+        matcher=matcher,
+        answering=answering,
+        blobs=blobs,
+        scratch=scratch,
+        parallel=_parallel(settings),
+        metrics=metrics,
+    )
+    scheduler = Scheduler(catalogue, metrics)
+    webhooks = Webhooks(catalogue, HttpPost(allowed), metrics)
+    captures = CaptureService(
+        catalogue=catalogue,
+        spooler=Spooler(scratch, settings.max_media_bytes),
+        blobs=blobs,
+        lease_seconds=settings.lease_seconds,
+        captured=suspects.wake,
+        metrics=metrics,
+    )
+    for part in (suspects, scheduler, webhooks):
+        part.start()
+    try:
+        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store))
+    finally:
+        for part in (webhooks, scheduler, suspects):
+            await part.close()
+
+
+async def _serve(  # noqa: PLR0917 - the parts, by name
+    server: Server,
+    settings: Settings,
+    catalogue: Catalogue,
+    matcher: Matcher,
+    importer: Importer,
+    monitoring: _Monitoring,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
@@ -281,4 +346,7 @@ async def _serve(
             parallel=_parallel(settings),
         ),
         operations=OperationsService(catalogue=catalogue, importer=importer),
+        monitoring=monitoring.service,
+        captures=monitoring.captures,
+        reports=monitoring.reports,
     )

@@ -345,6 +345,8 @@ class KeyRole(StrEnum):
     """Matches against all works."""
     INVESTIGATOR = "investigator"
     """Reads all works and matches against them."""
+    CRAWLER = "crawler"
+    """Takes runs of monitoring lists, and hands captures over."""
     ADMIN = "admin"
     """Everything."""
 

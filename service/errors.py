@@ -11,6 +11,7 @@
     ├── AlreadyExistsError         another work has this external id
     ├── RequestIdReusedError       the request id was used for another request
     ├── StaleError                 the work changed meanwhile, or the index has not caught up
+    ├── LeaseLostError             the run has ended, or belongs to another crawler
     ├── UnreadableMediaError       the media cannot be read; `reason` says why
     ├── MediaTooLargeError         more bytes than the server takes
     ├── BusyError                  the server is starting, stopping or overloaded: try again
@@ -112,6 +113,12 @@ class StaleError(ServiceError):
     """The work changed meanwhile, or the index has not caught up in time."""
 
     reason = "STALE"
+
+
+class LeaseLostError(ServiceError):
+    """The run has ended, or belongs to another crawler: nothing more is taken for it."""
+
+    reason = "LEASE_LOST"
 
 
 class UnreadableMediaError(ServiceError):

@@ -5,18 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
+
+import numpy.typing as npt
 
 from indexers import registry
 from indexers.fingerprint import Fingerprint, joined
-from indexers.modality import Alignment, Modality
+from indexers.index import Hits
+from indexers.modality import Alignment, Channel, Modality
 from service.catalogue import Catalogue
 from service.domain import Match, MatchReport, Reference, Work
 from service.matching import decide, report, retrieve, verify
 from service.matching.score import IDENTICAL_FILE, Scorer
 from service.metrics import Metrics
-from service.store import View
+from service.store import Store, View
 
 _SURE = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
@@ -58,11 +61,34 @@ class Options:
     fast: bool = False
 
 
+class Searched(Protocol):
+    """The registered works as a query sees them, as `Catalogue` does."""
+
+    @property
+    def sequence(self) -> int:
+        """The last change that searches see."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Where works and fingerprints are."""
+        ...
+
+    def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        """Search a channel's index within its radius."""
+        ...
+
+    def largest_index(self, modality: str) -> int:
+        """Descriptors in the largest of the indexes for a kind of media."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answering:
     """What every query is answered with.
 
     Attributes:
+        catalogue: Where it is looked for.
         thresholds: From which probability on something is asked for.
         max_candidates: Most references that a stage verifies.
     """
@@ -78,7 +104,12 @@ class Inquiry:
     """A query under way. For one thread at a time; blocking."""
 
     def __init__(
-        self, answering: Answering, options: Options, sha256: bytes | None, last_moment: float
+        self,
+        answering: Answering,
+        options: Options,
+        sha256: bytes | None,
+        last_moment: float,
+        searched: Searched | None = None,
     ) -> None:
         """Begin.
 
@@ -88,8 +119,10 @@ class Inquiry:
             sha256: Digest of the query's file, where known.
             last_moment: When verification has to end so that the answer arrives in time, on the monotonic
                 clock.
+            searched: Where it is looked for; None: in the catalogue that `answering` names.
         """
         self._with = answering
+        self._searched_in: Searched = searched or answering.catalogue
         self._options = options
         self._sha256 = sha256
         self._last_moment = last_moment
@@ -119,7 +152,7 @@ class Inquiry:
             fingerprints: What the stage added.
             more: Whether there is another stage.
         """
-        catalogue = self._with.catalogue
+        catalogue = self._searched_in
         sequence = catalogue.sequence
         # All of the answer has seen what its first look saw.
         self._sequence = sequence if self._sequence is None else self._sequence
@@ -154,7 +187,7 @@ class Inquiry:
             found = retrieve.retrieve(
                 fingerprints,
                 modality.channels,
-                self._with.catalogue.search,
+                self._searched_in.search,
                 partial(view.descriptor_owners, owner=self._options.owner),
                 self._with.max_candidates,
                 in_time=self._in_time,
@@ -310,7 +343,7 @@ class Inquiry:
             return self._with.scorer.probability("", signals, 1)
         if alone:
             signals = {name: one for name, one in signals.items() if name not in modality.accompanying}
-        registered = self._with.catalogue.largest_index(modality.name)
+        registered = self._searched_in.largest_index(modality.name)
         return self._with.scorer.probability(modality.name, signals, registered)
 
     def _leave_out(self, what: str) -> None:

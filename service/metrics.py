@@ -25,6 +25,13 @@ class Metrics:
         unfolded: Delta and tombstones by scheme: what the next snapshot folds in.
         sequence: Last change that queries see.
         lag: Committed changes that queries do not see yet.
+        runs: Runs of monitoring lists that have not ended, by state.
+        crawled: What crawlers reported of runs, by what: pages, media, captures, errors, refused.
+        captures: Captures that were handed over, by whether they were there before.
+        contents: Captured contents, by whether they could be read.
+        suspects_waiting: Contents that wait to be read or matched.
+        reports: Match reports, by what led to them: a capture or a registration.
+        webhooks: Attempts to tell a webhook, by how they ended.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -74,6 +81,34 @@ class Metrics:
         )
         self.lag = Gauge(
             "copyhound_index_lag", "Committed changes that queries do not see yet", registry=self.registry
+        )
+
+        self.runs = Gauge(
+            "copyhound_runs",
+            "Runs of monitoring lists that have not ended",
+            ("state",),
+            registry=self.registry,
+        )
+        self.crawled = Counter(
+            "copyhound_crawled", "What crawlers reported of runs", ("what",), registry=self.registry
+        )
+        self.captures = Counter(
+            "copyhound_captures", "Captures that were handed over", ("result",), registry=self.registry
+        )
+        self.contents = Counter(
+            "copyhound_contents", "Captured contents that were read", ("result",), registry=self.registry
+        )
+        self.suspects_waiting = Gauge(
+            "copyhound_suspects_waiting",
+            "Captured contents that wait to be read or matched",
+            ("stage",),
+            registry=self.registry,
+        )
+        self.reports = Counter(
+            "copyhound_reports", "Match reports that were made", ("cause",), registry=self.registry
+        )
+        self.webhooks = Counter(
+            "copyhound_webhook_attempts", "Attempts to tell a webhook", ("result",), registry=self.registry
         )
 
     def span(self, name: str) -> AbstractContextManager[Any]:

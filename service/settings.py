@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     max_candidates: Annotated[int, Ge(1)] = 200
     """Most references that one query is verified against."""
 
+    lease_seconds: Annotated[float, Ge(5)] = 60.0
+    """How long a crawler keeps a run without reporting; then another may take it."""
+    webhook_networks: str = ""
+    """Networks that webhooks may be in although they are not public, such as 10.0.0.0/8, with commas."""
+
     fold_after_changes: Annotated[int, Ge(1)] = 50_000
     """Descriptors in the delta from which a new snapshot is written."""
     fold_after_seconds: Annotated[float, Gt(0)] = 300.0

@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 
 import copyhound
+from copyhound.cli.crawl import crawl
 from copyhound.cli.demo import demo
 from copyhound.cli.match import compare, match
+from copyhound.cli.monitor import monitor
 from copyhound.cli.output import FAILED, print_error, print_line
 from copyhound.cli.register import register
+from copyhound.cli.reports import reports
 from copyhound.cli.server import keys, serve
 from copyhound.cli.status import status
+from copyhound.cli.verify import verify
 from copyhound.errors import CopyhoundError, UnauthenticatedError
 
 _INTERRUPTED = 130
@@ -28,7 +32,11 @@ app.command()(match)
 app.command()(compare)
 app.command()(status)
 app.command()(demo)
+app.command()(crawl)
+app.command()(verify)
 app.add_typer(keys, name="keys")
+app.add_typer(monitor, name="monitor")
+app.add_typer(reports, name="reports")
 
 
 def _version(wanted: bool) -> None:

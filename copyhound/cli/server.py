@@ -66,7 +66,7 @@ def create(
     *,
     data: Data,
     role: Annotated[
-        str, typer.Option("--role", metavar="ROLE", help="owner, platform, investigator or admin.")
+        str, typer.Option("--role", metavar="ROLE", help="owner, platform, investigator, crawler or admin.")
     ],
     owner: Annotated[
         str | None, typer.Option("--owner", metavar="NAME", help="For role owner: whose works.")

@@ -20,7 +20,8 @@ _CACHE_KEYS = 10_000
 
 _READERS = frozenset({KeyRole.OWNER, KeyRole.INVESTIGATOR, KeyRole.ADMIN})
 _WRITERS = frozenset({KeyRole.OWNER, KeyRole.ADMIN})
-_EVERYBODY = frozenset(KeyRole)
+_CRAWLERS = frozenset({KeyRole.CRAWLER, KeyRole.ADMIN})
+_EVERYBODY = frozenset(KeyRole) - {KeyRole.CRAWLER}
 
 PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.WorkService/CreateWork": _WRITERS,
@@ -36,6 +37,24 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.MatchService/BatchMatch": _EVERYBODY,
     "/copyhound.v1.MatchService/CompareMedia": _EVERYBODY,
     "/copyhound.v1.MatchService/GetIndexState": _EVERYBODY,
+    "/copyhound.v1.MonitorService/CreateMonitoringList": _WRITERS,
+    "/copyhound.v1.MonitorService/GetMonitoringList": _READERS,
+    "/copyhound.v1.MonitorService/ListMonitoringLists": _READERS,
+    "/copyhound.v1.MonitorService/UpdateMonitoringList": _WRITERS,
+    "/copyhound.v1.MonitorService/DeleteMonitoringList": _WRITERS,
+    "/copyhound.v1.MonitorService/ImportItems": _WRITERS,
+    "/copyhound.v1.MonitorService/RunList": _WRITERS,
+    "/copyhound.v1.MonitorService/GetRun": _READERS,
+    "/copyhound.v1.MonitorService/ListRuns": _READERS,
+    "/copyhound.v1.MonitorService/CancelRun": _WRITERS,
+    "/copyhound.v1.MonitorService/WatchReports": _READERS,
+    "/copyhound.v1.CaptureService/LeaseRun": _CRAWLERS,
+    "/copyhound.v1.CaptureService/ReportProgress": _CRAWLERS,
+    "/copyhound.v1.CaptureService/ReportSightings": _CRAWLERS,
+    "/copyhound.v1.CaptureService/IngestCapture": _CRAWLERS,
+    "/copyhound.v1.CaptureService/GetCapture": _READERS,
+    "/copyhound.v1.ReportService/GetMatchReport": _READERS,
+    "/copyhound.v1.ReportService/ListMatchReports": _READERS,
     "/google.longrunning.Operations/GetOperation": _WRITERS,
     "/google.longrunning.Operations/ListOperations": _WRITERS,
     "/google.longrunning.Operations/WaitOperation": _WRITERS,

@@ -123,12 +123,12 @@ def operation_name(operation_id: UUID) -> str:
 
 def read_work_name(name: str, field: str) -> UUID:
     """Id in `works/{uuid}`."""
-    return _read_id(name, _WORK, field, "works/{uuid}")
+    return read_id(name, _WORK, field, "works/{uuid}")
 
 
 def read_operation_name(name: str, field: str) -> UUID:
     """Id in `operations/{uuid}`."""
-    return _read_id(name, _OPERATION, field, "operations/{uuid}")
+    return read_id(name, _OPERATION, field, "operations/{uuid}")
 
 
 def read_reference_name(name: str, field: str) -> tuple[UUID, UUID]:
@@ -136,11 +136,12 @@ def read_reference_name(name: str, field: str) -> tuple[UUID, UUID]:
     form = "works/{uuid}/references/{uuid}"
     work, separator, reference = name.partition(_REFERENCE)
     if not separator:
-        raise InvalidRequestError(field, f"must have the form {form}, not “{_shown(name)}”")
-    return _read_id(work, _WORK, field, form), _read_id(reference, "", field, form)
+        raise InvalidRequestError(field, f"must have the form {form}, not “{shown(name)}”")
+    return read_id(work, _WORK, field, form), read_id(reference, "", field, form)
 
 
-def _read_id(name: str, prefix: str, field: str, form: str) -> UUID:
+def read_id(name: str, prefix: str, field: str, form: str) -> UUID:
+    """The id in a resource name that is a prefix and an id."""
     text = name.removeprefix(prefix)
     if name.startswith(prefix):
         try:
@@ -150,10 +151,10 @@ def _read_id(name: str, prefix: str, field: str, form: str) -> UUID:
         else:
             if str(found) == text:  # each resource has one name, in lower case and with hyphens
                 return found
-    raise InvalidRequestError(field, f"must have the form {form}, not “{_shown(name)}”")
+    raise InvalidRequestError(field, f"must have the form {form}, not “{shown(name)}”")
 
 
-def _shown(value: str) -> str:
+def shown(value: str) -> str:
     """What of a wrong value an error repeats."""
     return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
 
@@ -196,7 +197,7 @@ def read_territories(codes: Sequence[str], field: str) -> tuple[str, ...]:
     for i, code in enumerate(codes):
         if len(code) != 2 or not code.isascii() or not code.isalpha() or not code.isupper():
             raise InvalidRequestError(
-                f"{field}[{i}]", f"“{_shown(code)}” is no ISO 3166-1 alpha-2 code, such as FR"
+                f"{field}[{i}]", f"“{shown(code)}” is no ISO 3166-1 alpha-2 code, such as FR"
             )
         found.append(code)
     return tuple(dict.fromkeys(found))
@@ -237,7 +238,7 @@ def read_work_change(message: work_pb2.Work, paths: Sequence[str]) -> WorkChange
     unknown = [path for path in paths if path not in _CHANGES]
     if unknown:
         raise InvalidRequestError(
-            "update_mask", f"“{_shown(unknown[0])}” cannot change; these can: {', '.join(_CHANGES)}"
+            "update_mask", f"“{shown(unknown[0])}” cannot change; these can: {', '.join(_CHANGES)}"
         )
     values: dict[str, object] = {}
     for path in dict.fromkeys(paths or _CHANGES):
@@ -347,7 +348,7 @@ def read_fingerprint(message: fingerprint_pb2.Fingerprint, field: str, role: Rol
     known = registry.schemes()
     if message.scheme not in known:
         raise InvalidRequestError(
-            f"{field}.scheme", f"“{_shown(message.scheme)}” is not known; use one of {', '.join(known)}"
+            f"{field}.scheme", f"“{shown(message.scheme)}” is not known; use one of {', '.join(known)}"
         )
     channel = registry.channel(message.scheme)
     scheme, views = channel.scheme, channel.views_of(role)
@@ -479,9 +480,9 @@ def _match_message(match: Match) -> match_pb2.Match:
         external_id=match.work.external_id or "",
         title=match.work.title,
         probability=match.probability,
-        signals=_signal_messages(match.signals),
-        segments=[_segment_message(segment) for segment in match.segments],
-        regions=[_region_message(region) for region in match.regions],
+        signals=signal_messages(match.signals),
+        segments=[segment_message(segment) for segment in match.segments],
+        regions=[region_message(region) for region in match.regions],
         query_coverage=match.query_coverage,
         work_coverage=match.work_coverage,
         action=action_code(match.action),
@@ -509,8 +510,8 @@ def _part_message(work_id: UUID, part: PartMatch) -> match_pb2.PartMatch:
         probability=part.probability,
         query_coverage=part.query_coverage,
         work_coverage=part.work_coverage,
-        segments=[_segment_message(segment) for segment in part.segments],
-        regions=[_region_message(region) for region in part.regions],
+        segments=[segment_message(segment) for segment in part.segments],
+        regions=[region_message(region) for region in part.regions],
     )
 
 
@@ -521,23 +522,25 @@ def comparison_message(comparison: Comparison, explanation: Iterable[str]) -> ma
         return match_pb2.CompareMediaResponse(explanation=explanation)
     return match_pb2.CompareMediaResponse(
         probability=comparison.probability,
-        signals=_signal_messages(alignment.signals),
-        segments=[_segment_message(segment) for segment in alignment.segments],
-        regions=[_region_message(region) for region in alignment.regions],
+        signals=signal_messages(alignment.signals),
+        segments=[segment_message(segment) for segment in alignment.segments],
+        regions=[region_message(region) for region in alignment.regions],
         query_coverage=alignment.query_coverage,
         work_coverage=alignment.work_coverage,
         explanation=explanation,
     )
 
 
-def _signal_messages(signals: Mapping[str, float]) -> list[match_pb2.Signal]:
+def signal_messages(signals: Mapping[str, float]) -> list[match_pb2.Signal]:
+    """Signals with their units."""
     units = {name: unit for one in registry.modalities() for name, unit in one.signal_units.items()}
     return [
         match_pb2.Signal(name=name, value=value, unit=units.get(name, "")) for name, value in signals.items()
     ]
 
 
-def _segment_message(segment: AlignedSegment) -> match_pb2.Segment:
+def segment_message(segment: AlignedSegment) -> match_pb2.Segment:
+    """A segment."""
     return match_pb2.Segment(
         query_start=segment.query[0],
         query_end=segment.query[1],
@@ -551,7 +554,8 @@ def _segment_message(segment: AlignedSegment) -> match_pb2.Segment:
     )
 
 
-def _region_message(region: AlignedRegion) -> match_pb2.RegionPair:
+def region_message(region: AlignedRegion) -> match_pb2.RegionPair:
+    """A pair of regions."""
     return match_pb2.RegionPair(
         query=_box_message(region.query), work=_box_message(region.work), transform=region.transform
     )

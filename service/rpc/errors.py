@@ -30,6 +30,7 @@ _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     errors.RequestIdReusedError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.StaleError: grpc.StatusCode.ABORTED,
+    errors.LeaseLostError: grpc.StatusCode.ABORTED,
     errors.MediaTooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.BusyError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -77,6 +78,12 @@ class Guard(grpc.aio.ServerInterceptor):
                 deserializer,
                 handler.response_serializer,
             )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._wrap(method, caller, partial(_written, handler.unary_stream), _decoded),
+                deserializer,
+                handler.response_serializer,
+            )
         return grpc.unary_unary_rpc_method_handler(
             self._wrap(method, caller, handler.unary_unary, _decoded),
             deserializer,
@@ -133,6 +140,12 @@ class Guard(grpc.aio.ServerInterceptor):
         caller = await self._gate.admit(method, authorization)
         caller.charge(requests=1)
         return caller
+
+
+async def _written(behaviour: Any, request: Any, context: Context) -> None:
+    """Send what a method yields."""
+    async for response in behaviour(request, context):
+        await context.write(response)
 
 
 def _lenient(deserializer: Any) -> Callable[[bytes], Any]:

@@ -12,12 +12,26 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from copyhound.v1 import match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
+from copyhound.v1 import (
+    capture_pb2,
+    capture_pb2_grpc,
+    match_pb2,
+    match_pb2_grpc,
+    monitor_pb2,
+    monitor_pb2_grpc,
+    report_pb2,
+    report_pb2_grpc,
+    work_pb2,
+    work_pb2_grpc,
+)
 from service.errors import StartupError
+from service.rpc.captures import CaptureService
 from service.rpc.convert import MAX_CHUNK_BYTES
 from service.rpc.guard import Guard
 from service.rpc.matches import MatchService
+from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
+from service.rpc.reports import ReportService
 from service.rpc.works import WorkService
 
 _MESSAGE_SLACK = 2 * MAX_CHUNK_BYTES
@@ -58,6 +72,9 @@ class Server:
         self._services = (
             work_pb2.DESCRIPTOR.services_by_name["WorkService"].full_name,
             match_pb2.DESCRIPTOR.services_by_name["MatchService"].full_name,
+            monitor_pb2.DESCRIPTOR.services_by_name["MonitorService"].full_name,
+            capture_pb2.DESCRIPTOR.services_by_name["CaptureService"].full_name,
+            report_pb2.DESCRIPTOR.services_by_name["ReportService"].full_name,
             operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
         )
         names = (
@@ -85,13 +102,23 @@ class Server:
         return port
 
     async def serve(
-        self, *, works: WorkService, matches: MatchService, operations: OperationsService
+        self,
+        *,
+        works: WorkService,
+        matches: MatchService,
+        operations: OperationsService,
+        monitoring: MonitorService,
+        captures: CaptureService,
+        reports: ReportService,
     ) -> None:
         """Take calls, and say SERVING."""
         methods: Any = self._methods  # a server, as far as these functions need one
         work_pb2_grpc.add_WorkServiceServicer_to_server(works, methods)
         match_pb2_grpc.add_MatchServiceServicer_to_server(matches, methods)
         operations_pb2_grpc.add_OperationsServicer_to_server(operations, methods)
+        monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitoring, methods)
+        capture_pb2_grpc.add_CaptureServiceServicer_to_server(captures, methods)
+        report_pb2_grpc.add_ReportServiceServicer_to_server(reports, methods)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, seconds: float) -> None:

@@ -2,15 +2,12 @@
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 from google.longrunning import operations_pb2
-from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from copyhound.v1 import fingerprint_pb2, work_pb2, work_pb2_grpc
@@ -19,11 +16,10 @@ from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import Role
 from service.catalogue import Catalogue
 from service.containers import new_reference
-from service.domain import ImportRow, NewReference, NewWork, RowState, StoredResponse, Work
+from service.domain import ImportRow, NewReference, NewWork, RowState, Work
 from service.errors import (
     InvalidRequestError,
     NotFoundError,
-    RequestIdReusedError,
     ServiceError,
     UnreadableMediaError,
 )
@@ -33,12 +29,11 @@ from service.rpc import batches, convert, pages
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
 from service.rpc.media import MediaReader, unblocked
+from service.rpc.once import Once, digest_of_request
 from service.rpc.operations import operation_message
 from service.rpc.uploads import Spooler, first_message
 from service.sandbox import ReadMedia
 from service.store import Transaction
-
-M = TypeVar("M", bound=Message)
 
 _MAX_INLINE_REFERENCES = 16
 _MAX_IMPORT_ROWS = 100_000
@@ -64,6 +59,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         self._spooler = spooler
         self._importer = importer
         self._parallel = parallel
+        self._once = Once(catalogue)
 
     async def CreateWork(self, request: work_pb2.CreateWorkRequest, context: Context) -> work_pb2.Work:
         """Create a work with the references that came along."""
@@ -134,7 +130,9 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             _visible(transaction.get_work, work_id, caller)
             return convert.work_message(transaction.update_work(work_id, change, revision=revision))
 
-        return await self._write_once(caller, request.request_id, _digest(request), work_pb2.Work, update)
+        return await self._once.write(
+            caller, request.request_id, digest_of_request(request), work_pb2.Work, update
+        )
 
     async def DeleteWork(
         self, request: work_pb2.DeleteWorkRequest, context: Context
@@ -149,8 +147,8 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             _visible(transaction.get_work, work_id, caller)
             return work_pb2.DeleteWorkResponse(sequence=transaction.delete_work(work_id, revision=revision))
 
-        return await self._write_once(
-            caller, request.request_id, _digest(request), work_pb2.DeleteWorkResponse, delete
+        return await self._once.write(
+            caller, request.request_id, digest_of_request(request), work_pb2.DeleteWorkResponse, delete
         )
 
     async def UploadReference(
@@ -165,7 +163,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         modality = convert.read_modality(header.modality, "header.modality")
         request_id = convert.read_request_id(header.request_id)
         work_id, add = _target(header, caller)
-        if work_id is not None and await self._kept(caller, request_id) is None:
+        if work_id is not None and await self._once.kept(caller, request_id) is None:
             await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
         upload = await self._spooler.receive(request_iterator, caller, partial(check_head, modality))
         with upload.media:
@@ -173,14 +171,14 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 raise InvalidRequestError(
                     "header.sha256", "does not fit what arrived: the file changed on its way; send it again"
                 )
-            digest = _digest(header, upload.sha256)
+            digest = digest_of_request(header, upload.sha256)
             kind = work_pb2.UploadReferenceResponse
-            answer = await self._first_answer(caller, request_id, digest, kind)
+            answer = await self._once.first_answer(caller, request_id, digest, kind)
             if answer is not None:
                 return answer
             read = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE, modality))
         reference = new_reference(filename, read)
-        return await self._write_once(
+        return await self._once.write(
             caller, request_id, digest, kind, lambda transaction: add(transaction, reference)
         )
 
@@ -199,10 +197,10 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         rows = [_import_row(i, item, caller) for i, item in enumerate(request.items)]
         failed = [row for row in rows if row.state is RowState.FAILED]
         key_id = None if caller.key is None else caller.key.id
-        operation = await self._write_once(
+        operation = await self._once.write(
             caller,
             request.request_id,
-            _digest(request),
+            digest_of_request(request),
             operations_pb2.Operation,
             lambda transaction: operation_message(transaction.create_import(key_id, rows), failed),
         )
@@ -220,8 +218,10 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 f"send at most {_MAX_INLINE_REFERENCES} references; add more by UploadReference",
             )
         request_id = convert.read_request_id(request.request_id)
-        digest = await unblocked(request.ByteSize(), lambda: _digest(request)) if request_id else b""
-        answer = await self._first_answer(caller, request_id, digest, work_pb2.Work)
+        digest = (
+            await unblocked(request.ByteSize(), lambda: digest_of_request(request)) if request_id else b""
+        )
+        answer = await self._once.first_answer(caller, request_id, digest, work_pb2.Work)
         if answer is not None:
             return answer
         given = [
@@ -229,7 +229,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             for i, message in enumerate(request.fingerprints)
         ]
         references = [*await self._read_all(request.media, caller, slots), *given]
-        return await self._write_once(
+        return await self._once.write(
             caller,
             request_id,
             digest,
@@ -251,53 +251,6 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
 
         reads = await asyncio.gather(*(read(i, item) for i, item in enumerate(media)))
         return [new_reference(name, read) for name, read in zip(names, reads, strict=True)]
-
-    async def _kept(self, caller: Caller, request_id: str) -> StoredResponse | None:
-        """What a request id was answered with."""
-        if not request_id:
-            return None
-        return await asyncio.to_thread(self._catalogue.store.find_response, caller.id, request_id)
-
-    async def _first_answer(self, caller: Caller, request_id: str, digest: bytes, kind: type[M]) -> M | None:
-        """The answer that a repeated request got at first, so that its media are not read again."""
-        kept = await self._kept(caller, request_id)
-        if kept is None:
-            return None
-        await self._catalogue.write(lambda _: None)  # when this is through, what was answered is searchable
-        return _repeated(kept, digest, kind)
-
-    async def _write_once(
-        self,
-        caller: Caller,
-        request_id: str,
-        digest: bytes,
-        kind: type[M],
-        operation: Callable[[Transaction], M],
-    ) -> M:
-        """Commit an operation; where a request id is given, at most once."""
-        request_id = convert.read_request_id(request_id)
-        if not request_id:
-            return await self._catalogue.write(operation)
-
-        def once(transaction: Transaction) -> M:
-            kept = transaction.find_response(caller.id, request_id)
-            if kept is None:
-                response = operation(transaction)
-                stored = StoredResponse(digest, response.SerializeToString())
-                transaction.keep_response(caller.id, request_id, stored)
-                return response
-            return _repeated(kept, digest, kind)
-
-        return await self._catalogue.write(once)
-
-
-def _repeated(kept: StoredResponse, digest: bytes, kind: type[M]) -> M:
-    """The answer that is kept, if it was given to the same request."""
-    if kept.request_sha256 != digest:
-        raise RequestIdReusedError(
-            "request_id: was used for another request; make a new one for each request"
-        )
-    return kind.FromString(kept.response)
 
 
 def check_head(modality: str | None, head: bytes) -> None:
@@ -375,12 +328,3 @@ def _import_row(number: int, item: work_pb2.ImportItem, caller: Caller) -> Impor
 def _printable(text: str) -> str:
     """A text as an error may show it, and any database store it."""
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def _digest(request: Message, *more: bytes) -> bytes:
-    """What a request id stands for: a request's content, and its kind, which tells the method."""
-    digest = hashlib.sha256(f"{request.DESCRIPTOR.full_name}\0".encode())
-    digest.update(request.SerializeToString(deterministic=True))
-    for part in more:
-        digest.update(part)
-    return digest.digest()

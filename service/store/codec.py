@@ -140,6 +140,11 @@ def dump_regions(regions: npt.NDArray[np.float32] | None) -> bytes | None:
     return None if regions is None else _dump_array(regions, _FLOAT32)
 
 
+def dump_views(views: npt.NDArray[np.uint8]) -> bytes | None:
+    """The views; None where each is 0."""
+    return None if (views == 0).all() else views.tobytes()
+
+
 def load_fingerprint(
     scheme: Scheme,
     count: int,
@@ -148,8 +153,9 @@ def load_fingerprint(
     spans: bytes | None,
     quality: bytes | None,
     regions: bytes | None,
+    views: bytes | None = None,
 ) -> Fingerprint:
-    """A reference's fingerprint from the columns of its row.
+    """A fingerprint from the columns of its row; those of references have view 0 alone.
 
     Raises:
         FingerprintError: If the bytes do not fit: the scheme changed without a new version.
@@ -159,7 +165,7 @@ def load_fingerprint(
         descriptors=load_descriptors(scheme, count, descriptors),
         spans=np.tile(_STILL, (count, 1)) if spans is None else unpack(spans, count),
         quality=np.ones(count, np.float32) if quality is None else _load_array(quality, np.float32, (count,)),
-        views=np.zeros(count, np.uint8),
+        views=np.zeros(count, np.uint8) if views is None else _load_array(views, np.uint8, (count,)),
         regions=None if regions is None else _load_array(regions, np.float32, (count, 4)),
     )
 

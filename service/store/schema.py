@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Dialect,
+    Double,
     Float,
     ForeignKey,
     Index,
@@ -233,3 +234,200 @@ import_rows = Table(
     sqlite_with_rowid=False,
 )
 """Pending and failed rows alone: of the others, the counts in `imports` remain."""
+
+monitoring_lists = Table(
+    "monitoring_lists",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", String(128), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("place_count", Integer, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("next_run_at", UtcTime),
+    Column("latest_run", Id),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Index("ix_monitoring_lists_owner", "owner", "id"),
+    Index("ix_monitoring_lists_next_run_at", "next_run_at"),
+)
+"""`settings` and `items` are JSON: small values, and works, places and exceptions."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("list_id", ForeignKey("monitoring_lists.id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("scheduled", Integer, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("crawler", String(128), nullable=False),
+    Column("lease_expires_at", UtcTime),
+    Column("message", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("updated_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Index("ix_runs_list_id", "list_id", "id"),
+    Index("ix_runs_state", "state", "id"),
+)
+
+captures = Table(
+    "captures",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", Id, nullable=False),
+    Column("list_id", Id, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("header", Text, nullable=False),
+    Column("captured_at", UtcTime, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+"""What was handed over; it stays when its list is deleted. `header` is JSON."""
+
+custody_events = Table(
+    "custody_events",
+    metadata,
+    Column("capture_id", ForeignKey("captures.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    PrimaryKeyConstraint("capture_id", "number"),
+)
+"""Rows are added and never changed; each digest covers the one before."""
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("modality", String(32)),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("capture_id", Id, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_contents_state", "state", "created_at"),
+)
+
+suspect_fingerprints = Table(
+    "suspect_fingerprints",
+    metadata,
+    Column("scheme_id", ForeignKey("schemes.id"), nullable=False),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("descriptor_count", Integer, nullable=False),
+    Column("descriptors", LargeBinary, nullable=False),
+    Column("spans", LargeBinary),
+    Column("quality", LargeBinary),
+    Column("views", LargeBinary),
+    Column("regions", LargeBinary),
+    PrimaryKeyConstraint("scheme_id", "content_sha256"),
+    Index("ix_suspect_fingerprints_content_sha256", "content_sha256", "scheme_id"),
+    sqlite_with_rowid=False,
+)
+"""As `fingerprints`, of captured contents; NULL `views`: view 0 alone."""
+
+watches = Table(
+    "watches",
+    metadata,
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("list_id", ForeignKey("monitoring_lists.id"), nullable=False),
+    Column("run_id", Id, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("reports", Integer, nullable=False),
+    PrimaryKeyConstraint("content_sha256", "list_id"),
+    Index("ix_watches_state", "state", "sequence"),
+    Index("ix_watches_list_id", "list_id", "content_sha256"),
+    Index("ix_watches_run_id", "run_id", "state"),
+    sqlite_with_rowid=False,
+)
+"""Which lists saw a content: `waiting` until it was read, `ready` to be matched, `matched`, `unreadable`."""
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("list_id", Id, nullable=False),
+    Column("place", LargeBinary(16), nullable=False),
+    Column("run_id", Id, nullable=False),
+    Column("capture_id", Id),
+    Column("page_url", Text, nullable=False),
+    Column("page_title", Text, nullable=False),
+    Column("media_url", Text, nullable=False),
+    Column("found_as", String(64), nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+    Index("ux_sightings_place", "content_sha256", "list_id", "place", unique=True),
+    Index("ix_sightings_content_sha256", "content_sha256", "id"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("work_id", Id, nullable=False),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("match", Text, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("sighting_count", Integer, nullable=False),
+    Column("policy_revision", String(128), nullable=False),
+    Column("index_sequence", BigInteger, nullable=False),
+    Column("on_registration", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ux_reports_content_sha256", "content_sha256", "work_id", unique=True),
+    Index("ix_reports_owner", "owner", "id"),
+    Index("ix_reports_work_id", "work_id", "id"),
+    Index("ix_reports_sequence", "sequence"),
+)
+"""One row for a work and a content; it stays when the work is deleted. `match` is JSON and holds no
+fingerprints."""
+
+report_lists = Table(
+    "report_lists",
+    metadata,
+    Column("list_id", Id, nullable=False),
+    Column("report_id", ForeignKey("reports.id"), nullable=False),
+    PrimaryKeyConstraint("list_id", "report_id"),
+    Index("ix_report_lists_report_id", "report_id", "list_id"),
+    sqlite_with_rowid=False,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("list_id", ForeignKey("monitoring_lists.id"), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", UtcTime, nullable=False),
+    Index("ix_deliveries_next_at", "next_at"),
+    Index("ix_deliveries_list_id", "list_id"),
+)
+"""Events that are still to be posted: delivered ones, and those given up, are dropped."""
+
+registration_marks = Table(
+    "registration_marks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("asked", BigInteger, nullable=False),
+    Column("asking", BigInteger, nullable=False),
+)
+"""One row. Works registered up to change `asked` were looked for among all suspects; those up to `asking` are
+being looked for: a match of a suspect that has not seen that change is made again."""

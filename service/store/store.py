@@ -94,7 +94,7 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """Start a write transaction, after those of others; commit it unless an error leaves it."""
         with self._writing() as connection:
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self._known, self._scheme_ids)
             yield transaction
             transaction.finish()
 

@@ -1,7 +1,7 @@
 """Writing: what may change in one step, and what that means for the indexes."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from indexers.fingerprint import Fingerprint
+from indexers.fingerprint import Fingerprint, Scheme
 from service.domain import (
     Import,
     ImportRow,
@@ -34,8 +34,11 @@ from service.errors import (
     StorageFullError,
 )
 from service.store import importing, queries, writing
+from service.store.captures import CaptureWriter
 from service.store.codec import dump_labels, dump_policy
 from service.store.database import DISK_WAS_FULL
+from service.store.lists import ListWriter
+from service.store.reports import ReportWriter
 from service.store.writing import PlacedFingerprint
 
 MAX_REFERENCES = 10_000
@@ -55,11 +58,15 @@ class _Tally:
 class Transaction:
     """One write transaction; `Store.transaction` makes them. For one thread at a time."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, known: Mapping[str, Scheme], scheme_ids: Mapping[str, int]
+    ) -> None:
         """Take the write lock.
 
         Args:
             connection: In a transaction of its own, that the caller commits after `finish`.
+            known: The schemes that this version knows, by id.
+            scheme_ids: Their rows.
         """
         self._connection = connection
         connection.info.pop(DISK_WAS_FULL, None)
@@ -68,6 +75,12 @@ class Transaction:
         """The last sequence number before this transaction."""
         self._schemes = writing.scheme_rows(connection)
         self._changes: list[IndexChange] = []
+        self.lists = ListWriter(connection)
+        """Monitoring lists and runs."""
+        self.captures = CaptureWriter(connection, known, scheme_ids, self._next_sequence)
+        """Captures and suspects."""
+        self.reports = ReportWriter(connection, self._next_sequence)
+        """Match reports."""
 
     @property
     def changes(self) -> Sequence[IndexChange]:
@@ -284,6 +297,11 @@ class Transaction:
             NotFoundError: If there is no such import.
         """
         importing.set_state(self._connection, import_id, state)
+
+    def _next_sequence(self) -> int:
+        """The number of another change, one that no index follows."""
+        self._tally = replace(self._tally, sequence=self._tally.sequence + 1)
+        return self._tally.sequence
 
     def _check_usable(self) -> None:
         if self._connection.invalidated:

@@ -10,6 +10,9 @@ from sqlalchemy import Connection
 from indexers.fingerprint import Fingerprint, Scheme
 from service.domain import DescriptorOwner, Holding, Reference, Work
 from service.store import queries
+from service.store.captures import Captures
+from service.store.lists import Lists
+from service.store.reports import Reports
 
 
 class View:
@@ -22,10 +25,24 @@ class View:
         self._connection = connection
         self._known = known
         self._scheme_ids = scheme_ids
+        self.lists = Lists(connection)
+        """Monitoring lists and runs."""
+        self.captures = Captures(connection, known, scheme_ids)
+        """Captures and suspects."""
+        self.reports = Reports(connection)
+        """Match reports."""
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""
         return queries.works_by_id(self._connection, ids)
+
+    def list_works(self, *, owner: str, limit: int) -> list[Work]:
+        """The first works of an owner, without their references, oldest first."""
+        return queries.list_works(self._connection, owner=owner, external_id=None, after=None, limit=limit)
+
+    def find_work(self, owner: str, external_id: str) -> Work | None:
+        """An owner's work without its references."""
+        return queries.work_by_external_id(self._connection, owner, external_id)
 
     def get_references(self, ids: Collection[UUID]) -> dict[UUID, Reference]:
         """References; missing ones are absent."""

@@ -18,7 +18,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
+from copyhound.v1 import (
+    capture_pb2,
+    fingerprint_pb2,
+    match_pb2,
+    match_pb2_grpc,
+    monitor_pb2,
+    report_pb2,
+    work_pb2,
+    work_pb2_grpc,
+)
 from service.app import Running, running
 from service.domain import KeyRole
 from service.errors import StartupError
@@ -79,7 +88,7 @@ async def test_health_and_reflection_need_no_key(channel: grpc.aio.Channel) -> N
 
 
 def test_every_method_has_its_roles() -> None:
-    for module in (work_pb2, match_pb2):
+    for module in (work_pb2, match_pb2, monitor_pb2, capture_pb2, report_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 assert PERMISSIONS[f"/{service.full_name}/{method.name}"]

@@ -18,8 +18,8 @@ from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, w
 from indexers import registry
 from service.app import Running, running
 from service.matcher import Matcher
+from service.rpc.once import digest_of_request as works_digest
 from service.rpc.uploads import Spooler
-from service.rpc.works import _digest as works_digest
 from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.serving import reason_of, refused_stream

@@ -19,19 +19,22 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from copyhound.v1 import fingerprint_pb2, match_pb2, work_pb2
+from copyhound.v1 import capture_pb2, fingerprint_pb2, match_pb2, monitor_pb2, report_pb2, work_pb2
 from service.app import running
 from service.rpc.access import PERMISSIONS
 from service.sandbox import ForkServer
 from service.settings import Settings
 
-WORKS, MATCHES, OPERATIONS = (
+WORKS, MATCHES, MONITOR, CAPTURES, REPORTS, OPERATIONS = (
     "/copyhound.v1.WorkService/",
     "/copyhound.v1.MatchService/",
+    "/copyhound.v1.MonitorService/",
+    "/copyhound.v1.CaptureService/",
+    "/copyhound.v1.ReportService/",
     "/google.longrunning.Operations/",
 )
 METHODS: dict[str, type[Message]] = {
@@ -48,12 +51,32 @@ METHODS: dict[str, type[Message]] = {
     MATCHES + "BatchMatch": match_pb2.BatchMatchRequest,
     MATCHES + "CompareMedia": match_pb2.CompareMediaRequest,
     MATCHES + "GetIndexState": match_pb2.GetIndexStateRequest,
+    MONITOR + "CreateMonitoringList": monitor_pb2.CreateMonitoringListRequest,
+    MONITOR + "GetMonitoringList": monitor_pb2.GetMonitoringListRequest,
+    MONITOR + "ListMonitoringLists": monitor_pb2.ListMonitoringListsRequest,
+    MONITOR + "UpdateMonitoringList": monitor_pb2.UpdateMonitoringListRequest,
+    MONITOR + "DeleteMonitoringList": monitor_pb2.DeleteMonitoringListRequest,
+    MONITOR + "ImportItems": monitor_pb2.ImportItemsRequest,
+    MONITOR + "RunList": monitor_pb2.RunListRequest,
+    MONITOR + "GetRun": monitor_pb2.GetRunRequest,
+    MONITOR + "ListRuns": monitor_pb2.ListRunsRequest,
+    MONITOR + "CancelRun": monitor_pb2.CancelRunRequest,
+    MONITOR + "WatchReports": monitor_pb2.WatchReportsRequest,
+    CAPTURES + "LeaseRun": capture_pb2.LeaseRunRequest,
+    CAPTURES + "ReportProgress": capture_pb2.ReportProgressRequest,
+    CAPTURES + "ReportSightings": capture_pb2.ReportSightingsRequest,
+    CAPTURES + "IngestCapture": capture_pb2.IngestCaptureRequest,
+    CAPTURES + "GetCapture": capture_pb2.GetCaptureRequest,
+    REPORTS + "GetMatchReport": report_pb2.GetMatchReportRequest,
+    REPORTS + "ListMatchReports": report_pb2.ListMatchReportsRequest,
     OPERATIONS + "GetOperation": operations_pb2.GetOperationRequest,
     OPERATIONS + "ListOperations": operations_pb2.ListOperationsRequest,
     OPERATIONS + "WaitOperation": operations_pb2.WaitOperationRequest,
     OPERATIONS + "CancelOperation": operations_pb2.CancelOperationRequest,
 }
-STREAMS = {WORKS + "UploadReference", MATCHES + "MatchStream"}
+STREAMS = {WORKS + "UploadReference", MATCHES + "MatchStream", CAPTURES + "IngestCapture"}
+WATCHING = MONITOR + "WatchReports"
+"""Answers without end."""
 ENDS = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -81,10 +104,22 @@ class Service:
         channel: Any = self._channel  # the stubs know no methods of bytes
         if method in STREAMS:
             call = channel.stream_unary(method)(iter(sent), timeout=60)
+        elif method == WATCHING:
+            return await self._watch(channel.unary_stream(method)(sent[0]))
         else:
             call = channel.unary_unary(method)(sent[0], timeout=60)
         details = any(name == "grpc-status-details-bin" for name, _ in await call.trailing_metadata())
         return await call.code(), await call.details(), details
+
+    async def _watch(self, call: Any) -> tuple[grpc.StatusCode, str, bool]:
+        """How a stream ended, or that it goes on: there are no reports here that could come."""
+        try:
+            async with asyncio.timeout(0.02):
+                details = any(name == "grpc-status-details-bin" for name, _ in await call.trailing_metadata())
+                return await call.code(), await call.details(), details
+        except TimeoutError:
+            call.cancel()
+            return grpc.StatusCode.OK, "", False
 
     def check(self, method: str, *sent: bytes) -> None:
         """Send raw messages; check that they are answered or refused, and that a good query still is."""
@@ -173,9 +208,27 @@ names = st.sampled_from(
         f"works/{NOWHERE}",
         f"works/{NOWHERE}/references/{NOWHERE}",
         f"operations/{NOWHERE}",
+        f"lists/{NOWHERE}",
+        f"lists/{NOWHERE}/runs/{NOWHERE}",
+        f"reports/{NOWHERE}",
         "works/{00000000-0000-0000-0000-000000000001}",
         "works/../etc",
     ]
+)
+addresses = st.one_of(
+    texts,
+    st.sampled_from(
+        [
+            "https://x.example/?q={keywords}",
+            "https://[::1/",
+            "http://x.example:99999/",
+            "http://x.example:٣/",
+            "http://u:p@x.example/",
+            "x.example",
+            "x..example:80",
+            "https://x.example/" + "a" * 3000,
+        ]
+    ),
 )
 numbers = st.one_of(
     st.floats(0, 1), st.sampled_from([math.nan, math.inf, -math.inf, -0.0, 1e-320, 1.8e308 / 2, -1.0])
@@ -222,6 +275,17 @@ SPECIAL: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
     "copyhound.v1.MatchOptions.min_sequence": lambda: st.sampled_from([0, -1, -(2**63), 1]),  # others wait
     "copyhound.v1.Licence.territories": lambda: st.sampled_from(["FR", "fr", "FRA", ""]),
     "copyhound.v1.Work.owner": lambda: st.one_of(st.just("studio"), texts),
+    "copyhound.v1.MonitoringList.owner": lambda: st.one_of(st.just("studio"), texts),
+    "copyhound.v1.ImportItemsRequest.owner": lambda: st.one_of(st.just("studio"), texts),
+    "copyhound.v1.MonitoringList.works": lambda: st.one_of(names, texts),
+    "copyhound.v1.Place.kind": lambda: integers(4, signed=True),
+    "copyhound.v1.Place.url": lambda: addresses,
+    "copyhound.v1.MonitoringList.leave_alone": lambda: addresses,
+    "copyhound.v1.CaptureHeader.media_url": lambda: addresses,
+    "copyhound.v1.CaptureHeader.run": lambda: names,
+    "copyhound.v1.UpdateMonitoringListRequest.update_mask": lambda: st.builds(
+        FieldMask, paths=st.lists(st.sampled_from(["title", "works", "webhook", "owner", ""]), max_size=3)
+    ),
     "copyhound.v1.UpdateWorkRequest.update_mask": lambda: st.builds(
         FieldMask,
         paths=st.lists(
@@ -329,6 +393,9 @@ def test_any_bytes(service: Service, method: str, sent: list[bytes]) -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_any_message(service: Service, method: str) -> None:
+    usual = settings().max_examples
+
+    @settings(max_examples=usual // 5 if method.startswith((MONITOR, CAPTURES, REPORTS)) else usual)
     @given(sent=st.lists(messages(METHODS[method].DESCRIPTOR), min_size=1, max_size=3))
     def check(sent: list[Message]) -> None:
         service.check(method, *(message.SerializeToString() for message in sent))

@@ -15,6 +15,8 @@ PLANTS = [
     ("service/store/planted.py", "import faiss", "only the two FAISS backends import faiss"),
     ("indexers/image/planted.py", "import torch", "only indexers.training imports PyTorch"),
     ("service/store/planted.py", "from copyhound.v1 import work_pb2", "import the stubs"),
+    ("indexers/planted.py", "import copyhound", "fingerprints need no client"),
+    ("copyhound/planted.py", "import scrapy", "only the crawler imports Scrapy"),
     ("indexers/planted.py", "import sqlalchemy", "no database and no network"),
     ("service/matching/planted.py", "", "the stages of matching"),
     ("service/matching/decide.py", "import service.matching.score", "the stages of matching"),

@@ -52,7 +52,12 @@ def test_variables_statuses_and_manifest_fields_are_documented() -> None:
     variables = {
         parameter.envvar for command in COMMANDS.values() for parameter in command.params if parameter.envvar
     }
-    assert variables == {"COPYHOUND_SERVER", "COPYHOUND_API_KEY"}
+    assert variables == {
+        "COPYHOUND_SERVER",
+        "COPYHOUND_API_KEY",
+        "COPYHOUND_CRAWLER_API_KEY",
+        "COPYHOUND_CRAWLER_CONTACT",
+    }
     for name in variables:
         assert f"`{name}`" in GUIDE
     for status in (0, 1, 2, 130):

@@ -28,7 +28,7 @@ def test_every_method_is_documented_with_its_parameters(name: str) -> None:
 
 
 def test_both_clients_have_the_same_methods() -> None:
-    asynchronous = [name for name in vars(copyhound.AsyncClient) if not name.startswith("_")]
+    asynchronous = [name for name in dir(copyhound.AsyncClient) if not name.startswith("_")]
     assert sorted(asynchronous) == sorted(METHODS)
 
 

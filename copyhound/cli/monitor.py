@@ -1,0 +1,512 @@
+"""``copyhound monitor``: lists of what to watch, and their runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from copyhound.cli.connection import (
+    DEFAULT_SERVER,
+    DEFAULT_TIMEOUT,
+    ApiKey,
+    AsJson,
+    Server,
+    Timeout,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    UseTls,
+    connect,
+)
+from copyhound.cli.items import ItemRow, ListFile, read_interval, read_list_file, read_moment
+from copyhound.cli.manifest import ManifestError, RowError
+from copyhound.cli.output import FAILED, print_error, print_json, print_line, print_table
+from copyhound.client import Client
+from copyhound.errors import CopyhoundError
+from copyhound.monitor_types import (
+    ItemsImported,
+    MonitoringItem,
+    MonitoringList,
+    NewMonitoringList,
+    Run,
+    RunState,
+    Schedule,
+    Webhook,
+)
+from copyhound.service_process import service_environment
+
+monitor = typer.Typer(help="Monitoring lists: which places are watched for copies of which works.")
+
+_LOOK_SECONDS = 1.0
+_SECRET_VARIABLE = "COPYHOUND_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
+
+ListName = Annotated[str, typer.Argument(metavar="LIST", help="lists/… as `monitor list` shows it.")]
+
+
+@monitor.command("import")
+def import_list(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows in CSV, JSON Lines (.jsonl) or YAML.")],
+    *,
+    list_name: Annotated[
+        str, typer.Option("--list", metavar="LIST", help="Add to this list; left out: make a new one.")
+    ] = "",
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose works; for a new list.")] = "",
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="For people.")] = "",
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=0, max=100, help="Links away from a place; 2.")
+    ] = None,
+    max_pages: Annotated[
+        int | None, typer.Option("--max-pages", min=1, help="Pages of a run; 1,000.")
+    ] = None,
+    every: Annotated[
+        str, typer.Option("--every", metavar="TIME", help="Run so often, such as 30m, 6h or 1d.")
+    ] = "",
+    daily: Annotated[str, typer.Option("--daily", metavar="HH:MM", help="Run once a day, UTC.")] = "",
+    expires: Annotated[str, typer.Option("--expires", metavar="DATE", help="When the list ends.")] = "",
+    webhook: Annotated[
+        str,
+        typer.Option(
+            "--webhook", metavar="URL", help=f"Whom to tell; the key of signatures is in {_SECRET_VARIABLE}."
+        ),
+    ] = "",
+    min_probability: Annotated[
+        float | None, typer.Option("--min-probability", min=0.0, max=1.0, help="Least one of a report.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would become of it.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Import the good rows although others are wrong.")
+    ] = False,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Make a monitoring list of a file's rows, or add them to a list. Doing it again adds nothing twice."""
+    try:
+        read = read_list_file(file)
+        given = {
+            "owner": owner,
+            "title": title,
+            "depth": depth,
+            "max_pages": max_pages,
+            "every": every,
+            "daily": daily,
+            "expires": expires,
+            "webhook": webhook,
+            "min_probability": min_probability,
+        }
+        chosen = {
+            **read.settings,
+            **{name: str(value) for name, value in given.items() if value not in ("", None)},
+        }
+        new = _new_list(chosen)
+    except (ManifestError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    if not list_name and not new.owner:
+        raise typer.BadParameter("whose works are they? give --owner NAME")
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        target = _Target(list_name, dry_run=dry_run, partial=partial)
+        failed = _import(client, read, new, target, as_json=as_json)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where rows go: into a list, or (empty name) into a new one."""
+
+    list_name: str
+    _: KW_ONLY
+    dry_run: bool
+    partial: bool
+
+
+def _new_list(chosen: Mapping[str, str]) -> NewMonitoringList:
+    """The list that settings describe, without its rows.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+    schedule = None
+    if chosen.get("every") or chosen.get("daily"):
+        interval = read_interval(chosen["every"]) if chosen.get("every") else None
+        schedule = Schedule(interval, chosen.get("daily", ""))
+    webhook = None
+    if chosen.get("webhook"):
+        webhook = Webhook(chosen["webhook"], os.environ.get(_SECRET_VARIABLE, ""))
+    expires = chosen.get("expires")
+    return NewMonitoringList(
+        owner=chosen.get("owner", ""),
+        title=chosen.get("title", ""),
+        max_depth=int(chosen.get("depth", "2")),
+        max_pages=int(chosen.get("max_pages", "1000")),
+        schedule=schedule,
+        expires_at=read_moment(expires) if expires else None,
+        webhook=webhook,
+        min_probability=float(chosen.get("min_probability", "0")),
+    )
+
+
+def _import(
+    client: Client, read: ListFile, new: NewMonitoringList, target: _Target, *, as_json: bool
+) -> bool:
+    """Do it; tell what became of it; return whether something failed."""
+    rows = [row for row in read.rows if isinstance(row, ItemRow)]
+    wrong = [row for row in read.rows if isinstance(row, RowError)]
+    kept_out = bool(wrong) and not target.partial
+    name = target.list_name
+    if name:
+        trial = target.dry_run or kept_out
+        outcome = _sent(client, rows, name, partial=target.partial, trial=trial)
+    else:
+        client.create_list(new, validate_only=True)
+        outcome = _sent(client, rows, "", owner=new.owner)
+        if not target.dry_run and not kept_out and (target.partial or not outcome.errors):
+            refused = {one.row for one in outcome.errors}
+            good = [row.item for i, row in enumerate(rows) if i not in refused]
+            name = client.create_list(_filled(new, good)).name
+    wrong += [RowError(rows[one.row].line, one.field, str(one.error)) for one in outcome.errors]
+    added = 0 if wrong and not target.partial else outcome.added
+    for error in sorted(wrong, key=lambda error: error.row):
+        if as_json:
+            values = {"line": error.row, "field": error.field, "message": error.message}
+            print_json({"status": "failed", **values})
+        else:
+            named = (
+                error.message if error.message.startswith(error.field) else f"{error.field} {error.message}"
+            )
+            print_error(f"line {error.row}: {named}")
+    if as_json:
+        values = {"list": name or None, "added": added, "present": outcome.present, "failed": len(wrong)}
+        print_json({"status": "tried" if target.dry_run else "imported", **values})
+    else:
+        if name:
+            print_line(name)
+        word = "would be added" if target.dry_run else "added"
+        print_error(f"{added} {word}, {outcome.present} already there, {len(wrong)} failed")
+    return bool(wrong)
+
+
+def _sent(
+    client: Client,
+    rows: list[ItemRow],
+    name: str,
+    *,
+    owner: str = "",
+    partial: bool = False,
+    trial: bool = False,
+) -> ItemsImported:
+    """What became, or would become, of rows: in a list, or in one of an owner that is not there yet."""
+    items = [row.item for row in rows]
+    if not items:
+        return ItemsImported(0, 0, ())
+    if not name:
+        return client.check_items(owner, items)
+    return client.import_items(name, items, allow_partial=partial, validate_only=trial)
+
+
+def _filled(new: NewMonitoringList, items: list[MonitoringItem]) -> NewMonitoringList:
+    """The list with its rows."""
+    return replace(
+        new,
+        works=tuple(item.work for item in items if item.work is not None),
+        places=tuple(item.place for item in items if item.place is not None),
+        leave_alone=tuple(item.leave_alone for item in items if item.leave_alone is not None),
+    )
+
+
+@monitor.command("list")
+def list_lists(
+    *,
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Only lists of this owner.")] = "",
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Show the monitoring lists."""
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        found = list(client.lists(owner=owner))
+    if as_json:
+        for one in found:
+            print_json(_list_values(one))
+        return
+    rows = [(one.name, one.owner, one.title, f"{one.place_count:,}", _when(one.next_run_at)) for one in found]
+    print_table(("list", "owner", "title", "places", "next run"), rows)
+
+
+@monitor.command("show")
+def show(
+    name: ListName,
+    *,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Show one list with its places, and how far its runs are."""
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        found, runs = client.get_list(name), list(client.runs(name))
+    if as_json:
+        print_json({**_list_values(found), "runs": [_run_values(run) for run in runs]})
+        return
+    print_line(f"list         {found.name}")
+    print_line(f"owner        {found.owner}")
+    print_line(f"title        {found.title}")
+    print_line(f"works        {', '.join(found.works) or 'all of the owner'}")
+    print_line(f"limits       {found.max_depth} links deep, {found.max_pages:,} pages a run")
+    print_line(f"next run     {_when(found.next_run_at)}")
+    print_line(f"expires      {_when(found.expires_at)}")
+    print_line(f"webhook      {found.webhook.url if found.webhook else '-'}")
+    for host in found.leave_alone:
+        print_line(f"leave alone  {host}")
+    for place in found.places:
+        print_line(f"{place.kind:<12} {place.url} {'; '.join(place.keywords)}".rstrip())
+    _print_runs(runs)
+
+
+@monitor.command("delete")
+def delete(
+    name: ListName,
+    *,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Delete a list: it runs no more. Captures and reports stay."""
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        client.delete_list(name)
+    print_line(f"deleted  {name}")
+
+
+@monitor.command("run")
+def run_list(
+    name: ListName,
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave the run to a crawler that waits for work; do not wait.")
+    ] = False,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Folder of the crawler's state: ./hound-crawler.")
+    ] = Path("hound-crawler"),
+    contact: Annotated[
+        str | None,
+        typer.Option(
+            "--contact",
+            metavar="TEXT",
+            envvar="COPYHOUND_CRAWLER_CONTACT",
+            help="Who answers for the crawl: an address or URL that sites are shown.",
+        ),
+    ] = None,
+    crawler_key: Annotated[
+        str | None,
+        typer.Option(
+            "--crawler-key",
+            metavar="KEY",
+            envvar="COPYHOUND_CRAWLER_API_KEY",
+            help="Key of role crawler; left out: --api-key.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Run a list now: start a crawler for it, and wait until all that it captured is matched."""
+    if not detach and not contact:
+        raise typer.BadParameter("who answers for the crawl? give --contact, or --detach")
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        run = client.run_list(name)
+        status = 0
+        if not detach:
+            given = {
+                "--contact": contact,
+                "--tls-ca": tls_ca,
+                "--tls-certificate": tls_certificate,
+                "--tls-key": tls_key,
+            }
+            command = [sys.executable, "-P", "-m", "crawler", "run", "--data", str(data), "--server", server]
+            command += ["--run", run.name, *(["--tls"] if use_tls else [])]
+            command += [part for option, value in given.items() if value for part in (option, str(value))]
+            key = crawler_key or api_key
+            environment = {**service_environment(), **({"COPYHOUND_CRAWLER_API_KEY": key} if key else {})}
+            status = _crawl(client, run, command, environment)
+            run = _matched(client, run.name)
+    if as_json:
+        print_json(_run_values(run))
+    else:
+        print_line(_progress_line(run))
+    if status or run.state is RunState.FAILED:
+        raise typer.Exit(FAILED)
+
+
+def _crawl(client: Client, run: Run, command: list[str], environment: Mapping[str, str]) -> int:
+    """Run the crawler, showing how far it is; return its exit status."""
+    console = Console(stderr=True)
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own crawler
+        try:
+            with console.status(_progress_line(run)) as shown:
+                while (status := _waited(process)) is None:
+                    try:
+                        shown.update(_progress_line(client.get_run(run.name)))
+                    except CopyhoundError as error:  # the crawler waits for the service too
+                        shown.update(escape(str(error)))
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            raise
+    return status
+
+
+def _waited(process: "subprocess.Popen[bytes]") -> int | None:
+    try:
+        return process.wait(_LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _matched(client: Client, name: str) -> Run:
+    """The run, once all that it captured was matched."""
+    while (run := client.get_run(name)).pending_contents:
+        time.sleep(_LOOK_SECONDS / 5)
+    return run
+
+
+def _print_runs(runs: list[Run]) -> None:
+    print_table(
+        ("run", "state", "started", "pages", "media", "captures", "waiting", "reports", "message"),
+        [
+            (
+                run.name,
+                run.state,
+                _when(run.started_at),
+                f"{run.progress.pages:,}",
+                f"{run.progress.media:,}",
+                f"{run.progress.captures:,}",
+                f"{run.pending_contents:,}",
+                f"{run.reports:,}",
+                run.message,
+            )
+            for run in runs
+        ],
+    )
+
+
+def _progress_line(run: Run) -> str:
+    progress = run.progress
+    return (
+        f"{run.name}  {run.state}  {progress.pages:,} pages, {progress.media:,} media, "
+        f"{progress.captures:,} captures, {run.reports:,} reports"
+    )
+
+
+def _list_values(found: MonitoringList) -> dict[str, Any]:
+    schedule = found.schedule
+    interval = None if schedule is None or schedule.interval is None else schedule.interval.total_seconds()
+    return {
+        "name": found.name,
+        "owner": found.owner,
+        "title": found.title,
+        "works": found.works,
+        "places": [
+            {"kind": place.kind, "url": place.url, "keywords": place.keywords} for place in found.places
+        ],
+        "leave_alone": found.leave_alone,
+        "max_depth": found.max_depth,
+        "max_pages": found.max_pages,
+        "interval_seconds": interval,
+        "daily_time": schedule.daily_time if schedule else "",
+        "expires_at": found.expires_at,
+        "webhook": found.webhook.url if found.webhook else None,
+        "min_probability": found.min_probability,
+        "place_count": found.place_count,
+        "next_run_at": found.next_run_at,
+        "latest_run": found.latest_run,
+    }
+
+
+def _run_values(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "state": run.state,
+        "scheduled": run.scheduled,
+        "progress": run.progress,
+        "pending_contents": run.pending_contents,
+        "unreadable_contents": run.unreadable_contents,
+        "reports": run.reports,
+        "message": run.message,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+    }
+
+
+def _when(moment: Any) -> str:
+    return "-" if moment is None else moment.strftime("%Y-%m-%d %H:%M")

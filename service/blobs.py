@@ -1,0 +1,122 @@
+"""Files that evidence consists of: kept whole, named by their SHA-256, behind one small interface."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from service.errors import NotFoundError, StorageFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_COPY_BYTES = 1024 * 1024
+
+
+class Blobs(Protocol):
+    """Keeps files. For many threads at a time; blocking."""
+
+    def put(self, sha256: bytes, file: BinaryIO) -> None:
+        """Keep a file, from its beginning; when this returns, it survives a loss of power.
+
+        Keeping the same file again changes nothing.
+
+        Args:
+            sha256: Digest of the file, which the caller has checked.
+            file: What is kept.
+
+        Raises:
+            StorageFullError: If there is no room: nothing was kept.
+        """
+        ...
+
+    def open(self, sha256: bytes) -> BinaryIO:
+        """Open a file for reading; the caller closes it.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        ...
+
+
+class FolderBlobs:
+    """Blobs in a folder: each written aside, synced, then renamed to where it is found."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use a folder, which is made if it is missing; what was cut off is cleared away.
+
+        Raises:
+            OSError: If it cannot be made.
+        """
+        self._folder = folder
+        self._aside = folder / "aside"
+        self._aside.mkdir(parents=True, exist_ok=True)
+        for left in self._aside.iterdir():
+            left.unlink()
+
+    def put(self, sha256: bytes, file: BinaryIO) -> None:
+        """See `Blobs.put`."""
+        target = self._path(sha256)
+        if target.exists():
+            return
+        name: str | None = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._aside, delete=False) as copy:
+                name = copy.name
+                file.seek(0)
+                shutil.copyfileobj(file, copy, _COPY_BYTES)
+                copy.flush()
+                os.fsync(copy.fileno())
+            Path(name).rename(target)
+            name = None
+            for folder in (target.parent, target.parent.parent, self._folder):
+                _sync(folder)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StorageFullError(
+                    "the server's disk is full, the file was not kept; tell its operator, then try again"
+                ) from error
+            raise
+        finally:
+            if name is not None:
+                with suppress(OSError):
+                    Path(name).unlink()
+
+    def open(self, sha256: bytes) -> BinaryIO:
+        """See `Blobs.open`."""
+        try:
+            return self._path(sha256).open("rb")
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no file {sha256.hex()}", sha256=sha256.hex()) from error
+
+    def _path(self, sha256: bytes) -> Path:
+        name = sha256.hex()
+        return self._folder / name[:2] / name[2:4] / name
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def pieces(file: BinaryIO, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield the parts of a file, in order, in small pieces.
+
+    Raises:
+        NotFoundError: If the file ends before they do.
+    """
+    for offset, length in ranges:
+        file.seek(offset)
+        left = length
+        while left:
+            piece = file.read(min(left, _COPY_BYTES))
+            if not piece:
+                raise NotFoundError("the capture's file ends before its content does")
+            left -= len(piece)
+            yield piece

@@ -1,0 +1,161 @@
+"""Match on registration: works that were registered are looked for in all that was captured before.
+
+Each stored suspect goes through the very stages that a query goes through, against an index that holds the
+new references alone. So what is found does not depend on which of both was there first, except that the works
+registered before cannot crowd out the new ones. What the suspects are asked about stands in the database as
+two sequence numbers (`registration_marks`), so nothing is missed when the server is killed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers import registry
+from indexers.index import Hits
+from indexers.index.faiss import FaissIndex
+from indexers.modality import Channel
+from service.catalogue import Catalogue
+from service.inquiry import Answering, Inquiry, Options
+from service.matching.report import Selection
+from service.monitored import Finding, Suspect, Watch
+from service.store import Store
+
+_BLOCK = 2000
+"""References that are looked for at a time."""
+_PAGE = 64
+"""Suspects whose fingerprints are in memory at a time."""
+_MOST_MATCHES = 1000
+_FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """References that were registered after one change and up to another.
+
+    Attributes:
+        after: The change before the first.
+        until: The change of the last.
+        target: The last change of those that are still to be looked for.
+        references: Their ids.
+    """
+
+    after: int
+    until: int
+    target: int
+    references: frozenset[UUID]
+
+
+class NewReferences:
+    """The catalogue as a query sees it, with some references alone in its indexes."""
+
+    def __init__(self, catalogue: Catalogue, block: Block) -> None:
+        """Build the indexes. Blocking."""
+        self._catalogue = catalogue
+        self.store: Store = catalogue.store
+        self.sequence = block.until
+        self.indexes: dict[str, FaissIndex] = {}
+        for scheme_id, scheme in registry.searched().items():
+            index = FaissIndex(scheme)
+            with self.store.view() as view:
+                rows = view.captures.descriptors_between(scheme_id, block.after, block.until)
+            if rows:
+                ids = [np.arange(first, first + len(some), dtype=np.int64) for first, some in rows]
+                index.add(np.concatenate(ids), np.concatenate([some for _, some in rows]))
+                self.indexes[scheme_id] = index
+
+    def search(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        """As `Catalogue.search`."""
+        index = self.indexes.get(channel.scheme.id)
+        if channel.search is None or index is None:
+            none = np.zeros(len(queries) + 1, np.int64)
+            return Hits(none, np.empty(0, np.int64), np.empty(0, np.float32))
+        return index.search(queries, radius=channel.search.radius, limit=limit)
+
+    def largest_index(self, modality: str) -> int:
+        """As `Catalogue.largest_index`: probabilities are those of a query against all."""
+        return self._catalogue.largest_index(modality)
+
+
+class Registrations:
+    """Looks for new works among the suspects."""
+
+    def __init__(self, catalogue: Catalogue, answering: Answering) -> None:
+        """Ask about the works of `catalogue` as `answering` does."""
+        self._catalogue = catalogue
+        self._answering = answering
+
+    def next_block(self) -> Block | None:
+        """What is to be looked for next; None: nothing. Blocking."""
+        target = self._catalogue.sequence
+        with self._catalogue.store.view() as view:
+            oldest = view.captures.oldest_match()
+            if oldest is None:
+                return None
+            after = max(view.captures.registration_marks()[0], oldest)
+            if after >= target:
+                return None
+            found = view.captures.new_references(after, target, _BLOCK)
+        if not found:
+            return None
+        until = found[-1][1]
+        return Block(after, until, max(target, until), frozenset(one for one, _ in found))
+
+    async def ask(self, block: Block) -> AsyncIterator[tuple[Suspect, Watch, Finding]]:
+        """Yield which suspects hold the works of a block, for each list that saw them."""
+        catalogue = await asyncio.to_thread(NewReferences, self._catalogue, block)
+        near = await asyncio.to_thread(self._near, catalogue, block)
+        for sha256 in sorted(near):
+            for found in await asyncio.to_thread(self._findings, catalogue, block, sha256):
+                yield found
+
+    def _near(self, catalogue: NewReferences, block: Block) -> set[bytes]:
+        """Suspects with a descriptor near one of the references, or with the very file of one."""
+        with self._catalogue.store.view() as view:
+            near = view.captures.contents_with(view.captures.digests_of(block.references))
+        for scheme_id, index in catalogue.indexes.items():
+            search = registry.channel(scheme_id).search
+            if search is None:
+                raise AssertionError("only searched schemes have indexes")
+            for page in self._pages(scheme_id):
+                rows = np.concatenate([fingerprint.descriptors for _, fingerprint in page])
+                owner = np.repeat(np.arange(len(page)), [len(fingerprint) for _, fingerprint in page])
+                hits = index.search(rows, radius=search.radius, limit=1)
+                near |= {page[i][0] for i in np.unique(owner[np.diff(hits.offsets) > 0])}
+        return near
+
+    def _pages(self, scheme_id: str) -> Iterator[list[tuple[bytes, Any]]]:
+        after = b""
+        while True:
+            with self._catalogue.store.view() as view:
+                page = view.captures.suspects_of_scheme(scheme_id, after=after, limit=_PAGE)
+            if not page:
+                return
+            yield page
+            after = page[-1][0]
+
+    def _findings(
+        self, catalogue: NewReferences, block: Block, sha256: bytes
+    ) -> list[tuple[Suspect, Watch, Finding]]:
+        with self._catalogue.store.view() as view:
+            suspect = view.captures.suspect(sha256)
+            watches = view.captures.matched_watches(sha256)
+        if suspect is None:
+            return []
+        findings: dict[str, Finding] = {}
+        for owner in {watch.owner for watch in watches}:
+            options = Options(selection=Selection(0.0, 0.0, 0.0, _MOST_MATCHES), owner=owner)
+            inquiry = Inquiry(self._answering, options, sha256, _FOREVER, catalogue)
+            inquiry.look(suspect.modality, suspect.fingerprints, more=False)
+            answer = inquiry.answer
+            if answer is None:
+                raise AssertionError("the last stage answers")
+            matches = tuple(match for match in answer.matches if match.reference.id in block.references)
+            findings[owner] = Finding(
+                matches, answer.verdict.policy_revision, block.until, on_registration=True
+            )
+        return [(suspect, watch, findings[watch.owner]) for watch in watches]

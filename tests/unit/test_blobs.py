@@ -1,0 +1,57 @@
+"""Blobs in a folder: whole or not there."""
+
+import errno
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from service.blobs import FolderBlobs, pieces
+from service.errors import NotFoundError, StorageFullError
+
+CONTENT = b"0123456789"
+DIGEST = hashlib.sha256(CONTENT).digest()
+
+
+def test_a_blob_is_kept_once_under_its_digest(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path / "blobs")
+    with pytest.raises(NotFoundError):
+        blobs.open(DIGEST)
+    for _ in range(2):
+        file = io.BytesIO(CONTENT)
+        file.seek(5)
+        blobs.put(DIGEST, file)
+    with blobs.open(DIGEST) as kept:
+        assert kept.read() == CONTENT
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = FolderBlobs(tmp_path / "blobs")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFullError):
+        blobs.put(DIGEST, io.BytesIO(CONTENT))
+    monkeypatch.undo()
+    with pytest.raises(NotFoundError):
+        blobs.open(DIGEST)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_was_cut_off_is_cleared_away(tmp_path: Path) -> None:
+    left = tmp_path / "blobs/aside/left"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(CONTENT)
+    FolderBlobs(tmp_path / "blobs")
+    assert not left.exists()
+
+
+def test_pieces_are_the_ranges_in_order() -> None:
+    assert b"".join(pieces(io.BytesIO(CONTENT), [(5, 2), (0, 3)])) == b"56012"
+    with pytest.raises(NotFoundError):
+        list(pieces(io.BytesIO(CONTENT), [(8, 3)]))
