@@ -33,6 +33,14 @@ SETTINGS: Final = (
     "min_probability",
 )
 KINDS: Final = (*PlaceKind, "work", "leave_alone")
+_MOST_DEPTH: Final = 8
+_OPENING: Final = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING: Final = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
@@ -146,10 +154,7 @@ def _yaml_rows(path: Path) -> tuple[Mapping[str, str], list[tuple[int, Mapping[s
     """Settings and rows. Every scalar is a text: YAML would take 03:30 for a number."""
     text = path.read_text(encoding="utf-8-sig")
     try:
-        for token in yaml.scan(text, Loader=yaml.BaseLoader):
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):  # which can make a little text huge
-                line = token.start_mark.line + 1
-                raise ManifestError(f"{path}: line {line}: anchors and aliases are not read; write it out")
+        _check_tokens(path, text)
         loader = yaml.BaseLoader(text)
         settings, items = _yaml_parts(path, loader.get_single_node())
         return settings, [
@@ -157,8 +162,20 @@ def _yaml_rows(path: Path) -> tuple[Mapping[str, str], list[tuple[int, Mapping[s
         ]
     except yaml.YAMLError as error:
         raise ManifestError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise ManifestError(f"{path}: is nested too deep") from error
+
+
+def _check_tokens(path: Path, text: str) -> None:
+    """Refuse what no list needs, and what makes a little text dear: anchors, and deep nesting."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.BaseLoader):
+        line = token.start_mark.line + 1
+        if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
+            raise ManifestError(f"{path}: line {line}: anchors and aliases are not read; write it out")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _MOST_DEPTH:
+            raise ManifestError(
+                f"{path}: line {line}: is nested too deep; a row holds texts, and a list of them"
+            )
 
 
 def _yaml_parts(path: Path, root: yaml.Node | None) -> tuple[Mapping[str, str], list[yaml.Node]]:
