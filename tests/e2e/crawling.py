@@ -17,7 +17,7 @@ QUICK: Mapping[str, str] = {
     "THROTTLE": "false",
     "DELAY": "0",
     "HOST_CONCURRENCY": "8",
-    "TIMEOUT": "3",
+    "TIMEOUT": "10",
     "ATTEMPTS": "2",
     "RETRY_SECONDS": "0.1",
     "BARREN_PAGES": "10",

@@ -222,11 +222,34 @@ class Authority:
         )
         (folder / "serial").write_text("01\n")
         self._openssl(
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem"),
+            *(
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                "ca.key",
+                "-out",
+                "ca.pem",
+            ),
             *("-subj", "/CN=Root", "-extensions", "ca", "-config", "ts.cnf", "-days", "30"),
         )
         self._openssl(
-            *("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "tsa.key", "-out", "tsa.csr"),
+            *(
+                "req",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                "tsa.key",
+                "-out",
+                "tsa.csr",
+            ),
             *("-subj", "/CN=Stamps", "-config", "ts.cnf"),
         )
         self._openssl(
