@@ -312,6 +312,8 @@ def _segments(messages: Iterable[match_pb2.Segment]) -> tuple[types.Segment, ...
             speed=segment.speed,
             unit=segment.unit,
             pitch_cents=segment.pitch_cents,
+            region=_box(segment.region) if segment.HasField("region") else None,
+            content=segment.content,
         )
         for segment in messages
     )

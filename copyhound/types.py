@@ -252,6 +252,9 @@ class Segment:
         speed: Speed of the query relative to the reference: 2 is twice as fast, -1 is backwards.
         unit: Unit of the four bounds: ``frame``, ``second`` or ``character``.
         pitch_cents: How much higher the query sounds than the reference, in hundredths of a semitone.
+        region: Where in the picture of the query; None: all of it, or there is no picture.
+        content: Of films, what corresponds: ``picture``, ``sound`` or ``picture and sound``; empty for other
+            media.
     """
 
     query_start: float
@@ -261,6 +264,8 @@ class Segment:
     speed: float
     unit: str
     pitch_cents: float = 0.0
+    region: Box | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

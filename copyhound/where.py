@@ -54,6 +54,10 @@ def _segment(segment: Segment) -> str:
     query = _interval(segment.query_start, segment.query_end, segment.unit)
     work = _interval(segment.work_start, segment.work_end, segment.unit)
     phrase = f"{query} is {work} of the work"
+    if segment.content:
+        phrase += f" ({segment.content})"
+    if segment.region is not None and (place := _box(segment.region)):
+        phrase += f", at {place}"
     if segment.speed < 0:
         phrase += ", backwards"
     if abs(abs(segment.speed) - 1) >= 0.01:

@@ -52,25 +52,6 @@ class Segment(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class AlignedSegment:
-    """A part of the query that corresponds to a part of the work.
-
-    Attributes:
-        query: Half-open interval in the query.
-        work: Half-open interval in the reference.
-        speed: Speed of the query relative to the reference; negative: backwards.
-        unit: What the intervals count.
-        pitch_cents: How much higher the query sounds than the reference, in hundredths of a semitone.
-    """
-
-    query: tuple[float, float]
-    work: tuple[float, float]
-    speed: float
-    unit: SpanUnit
-    pitch_cents: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in fractions of width and height from the top left, 0 ≤ left < right ≤ 1."""
 
@@ -82,6 +63,29 @@ class Box:
 
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 """The whole picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedSegment:
+    """A part of the query that corresponds to a part of the work.
+
+    Attributes:
+        query: Half-open interval in the query.
+        work: Half-open interval in the reference.
+        speed: Speed of the query relative to the reference; negative: backwards.
+        unit: What the intervals count.
+        pitch_cents: How much higher the query sounds than the reference, in hundredths of a semitone.
+        region: Where in the picture of the query; None: all of it, or there is no picture.
+        content: What of it corresponds, such as ``sound``; empty: all that such media have.
+    """
+
+    query: tuple[float, float]
+    work: tuple[float, float]
+    speed: float
+    unit: SpanUnit
+    pitch_cents: float = 0.0
+    region: Box | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class Search:
     least_votes: float = 0.0
     common: int | None = None
     step: float = 0.0
+    most: int = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,8 @@ class Modality(Protocol[T]):
     """How many of them a caller in a hurry asks for: of several the last only where a candidate is likely."""
     signal_units: Mapping[str, str]
     """Unit of each signal that `align` may give; empty for plain numbers."""
+    accompanying: frozenset[str]
+    """Signals of what only accompanies a work, as sound does a film: by these alone it is no copy of it."""
 
     def prepare(self) -> None:
         """Load what describing needs, before this process gives up opening files.

@@ -1,6 +1,6 @@
 """The modalities and schemes that this version knows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,14 @@ from indexers.fingerprint import Scheme
 from indexers.image import ImageModality
 from indexers.modality import Channel, Modality
 from indexers.text import TextModality
+from indexers.video import VideoModality
 
-MODALITIES: tuple[Modality[Any], ...] = (ImageModality(), AudioModality(), TextModality())
+MODALITIES: tuple[Modality[Any], ...] = (
+    ImageModality(),
+    AudioModality(),
+    VideoModality(),
+    TextModality(),
+)
 """In the order in which they are asked whether they recognise a file; text last: much looks like it."""
 
 
@@ -21,9 +27,10 @@ class _Known:
     def __init__(self, modalities: Sequence[Modality[Any]]) -> None:
         self.modalities = tuple(modalities)
         self.by_name = {modality.name: modality for modality in modalities}
-        self.of_scheme = {
-            channel.scheme.id: (channel, modality) for modality in modalities for channel in modality.channels
-        }
+        self.of_scheme: dict[str, tuple[Channel, Modality[Any]]] = {}
+        for modality in modalities:  # what several share, such as sound, belongs to the first
+            for channel in modality.channels:
+                self.of_scheme.setdefault(channel.scheme.id, (channel, modality))
 
 
 _known = _Known(MODALITIES)
@@ -99,12 +106,30 @@ def channel(scheme_id: str) -> Channel:
 
 
 def modality_of(scheme_id: str) -> Modality[Any]:
-    """Return the modality that a scheme describes.
+    """Return the modality that a scheme describes; the first of several.
 
     Raises:
         FingerprintError: If there is no such scheme.
     """
     return _of_scheme(scheme_id)[1]
+
+
+def of_schemes(scheme_ids: Collection[str]) -> Modality[Any] | None:
+    """The kind of media that is described by all of these schemes, the first if several are; None: none is.
+
+    Raises:
+        FingerprintError: If a scheme is not known.
+    """
+    wanted = {_of_scheme(scheme_id)[0].scheme.id for scheme_id in scheme_ids}
+    return next(
+        (one for one in modalities() if wanted <= {channel.scheme.id for channel in one.channels}), None
+    )
+
+
+def sharing(scheme_ids: Iterable[str]) -> list[Modality[Any]]:
+    """The kinds of media that any of these schemes describes."""
+    wanted = set(scheme_ids)
+    return [one for one in modalities() if any(channel.scheme.id in wanted for channel in one.channels)]
 
 
 def _of_scheme(scheme_id: str) -> tuple[Channel, Modality[Any]]:

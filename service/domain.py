@@ -194,6 +194,7 @@ class Match:
         signals: Name to value.
         query_coverage: 0..1.
         work_coverage: 0..1.
+        accompanying: Whether only what accompanies the work corresponds, such as a film's sound.
         action: What the work's policy asks for; ALLOW until it was decided.
         licence: The licence that allows this use.
     """
@@ -206,6 +207,7 @@ class Match:
     regions: tuple[AlignedRegion, ...]
     query_coverage: float
     work_coverage: float
+    accompanying: bool = False
     action: Action = Action.ALLOW
     licence: Licence | None = None
 

@@ -99,6 +99,7 @@ class Inquiry:
         self._stage = 0
         self._sequence: int | None = None
         self._closeness: dict[UUID, float] = {}
+        self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
         self._left_out: dict[str, None] = {}
@@ -130,7 +131,8 @@ class Inquiry:
                 searched = {one.scheme for one in self._searched(self._modality)}
                 if any(one.scheme not in searched for one in fingerprints):
                     self._compared.clear()
-                self._verify(view, self._modality, [one for one in candidates if one not in self._compared])
+                left = [one for one in candidates if one not in self._compared]
+                self._verify(view, left, self._searched(self._modality))
                 self._verify_closely(view, self._modality, candidates)
             if self._stage == 1:
                 self._add_identical(view)
@@ -167,21 +169,28 @@ class Inquiry:
             if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
-        if any(channel.search and channel.search.step for channel in modality.channels):
+        asked = {fingerprint.scheme.id for fingerprint in fingerprints}
+        if any(one.scheme.id in asked and one.search and one.search.step for one in modality.channels):
             # Votes of one stage say nothing against those of another: all are compared by what is known now.
             return sorted(self._closeness, key=self._closeness.__getitem__)
         return nearer
 
-    def _verify(
-        self, view: View, modality: Modality[Any], candidates: Sequence[UUID], *, closely: bool = False
-    ) -> None:
-        """Align with candidates: by what is searched, or closely, by all that is known."""
-        query = self._query if closely else self._searched(modality)
+    def _verify(self, view: View, candidates: Sequence[UUID], query: Sequence[Fingerprint]) -> None:
+        """Align with candidates, each as the kind of media that it is, by some of what is known."""
+        self._modalities |= self._kinds(view, [one for one in candidates if one not in self._modalities])
+        known = [one for one in candidates if one in self._modalities]
         with self._with.metrics.stage("verify"):
-            verified = verify.verify(query, candidates, modality, view.fingerprints, self._in_time)
+            verified = verify.verify(query, known, self._modalities, view.fingerprints, self._in_time)
         self._alignments.update(verified.alignments)
         if verified.left_out:
             self._leave_out("DEADLINE: not all candidates were verified in time")
+
+    def _kinds(self, view: View, candidates: Sequence[UUID]) -> dict[UUID, Modality[Any]]:
+        """What kind of media each candidate is: asked for only where several share schemes with the query."""
+        if self._modality is not None and len(registry.sharing(one.scheme.id for one in self._query)) == 1:
+            return dict.fromkeys(candidates, self._modality)
+        found = view.get_references(candidates).values()
+        return {one.id: registry.by_name(one.modality) for one in found}
 
     def _searched(self, modality: Modality[Any]) -> tuple[Fingerprint, ...]:
         """The query's fingerprints that are looked up in indexes."""
@@ -197,7 +206,7 @@ class Inquiry:
 
         Args:
             view: Where their fingerprints are.
-            modality: Aligns.
+            modality: Of the query.
             candidates: What the stage brought nearer.
         """
         if len(self._searched(modality)) == len(self._query):
@@ -205,13 +214,9 @@ class Inquiry:
         again = [
             one
             for one in candidates
-            if one in self._compared and self._probability(modality.name, self._alignments[one]) >= _PLAUSIBLE
+            if one in self._compared and self._probability(one) >= _PLAUSIBLE
         ]
-        left = {
-            one: self._probability(modality.name, alignment)
-            for one, alignment in self._alignments.items()
-            if one not in self._compared
-        }
+        left = {one: self._probability(one) for one in self._alignments if one not in self._compared}
         plausible = {one: p if p >= _PLAUSIBLE else 0.0 for one, p in left.items()}
         probable = sorted(left, key=lambda one: (-plausible[one], self._closeness.get(one, 0.0), one))
         most = max(channel.compared for channel in modality.channels if channel.search is None)
@@ -221,7 +226,7 @@ class Inquiry:
             if rank < most // _ALWAYS_ONE_IN or plausible[one] > 0.0
         ]
         self._compared.update(chosen)
-        self._verify(view, modality, [*again, *chosen], closely=True)
+        self._verify(view, [*again, *chosen], self._query)
 
     def _add_identical(self, view: View) -> None:
         """Count references whose file is the query's own as copies for certain."""
@@ -230,7 +235,7 @@ class Inquiry:
         identical = [r.id for r in view.references_by_sha256(self._sha256, owner=self._options.owner)]
         unverified = [one for one in identical if one not in self._alignments]
         if self._modality is not None and unverified:
-            self._verify(view, self._modality, unverified)
+            self._verify(view, unverified, self._searched(self._modality))
         for reference_id in identical:
             found = self._alignments.get(reference_id, Alignment({}))
             signals = {**found.signals, IDENTICAL_FILE: 1.0}
@@ -241,7 +246,7 @@ class Inquiry:
     def _goes_on(self) -> bool:
         """Whether another stage is worth its time, and has time."""
         modality = self._modality
-        if modality is None or self._cancelled or self._settled(modality.name):
+        if modality is None or self._cancelled or self._settled(modality):
             return False
         if self._options.fast and not self._goes_on_fast(modality):
             return False
@@ -255,18 +260,33 @@ class Inquiry:
         if self._stage < modality.fast_stages - 1:
             return True
         return self._stage < modality.fast_stages and any(
-            self._probability(modality.name, alignment) >= _LIKELY for alignment in self._alignments.values()
+            self._probability(one) >= _LIKELY for one in self._alignments
         )
 
-    def _settled(self, modality: str) -> bool:
+    def _settled(self, modality: Modality[Any]) -> bool:
+        """Whether a reference of the query's own kind is all of it for certain."""
         return any(
-            alignment.query_coverage >= _WHOLE and self._probability(modality, alignment) >= _SURE
-            for alignment in self._alignments.values()
+            alignment.query_coverage >= _WHOLE
+            and self._modalities.get(one, modality) is modality
+            and self._probability(one, alone=True) >= _SURE
+            for one, alignment in self._alignments.items()
         )
 
-    def _probability(self, modality: str, alignment: Alignment) -> float:
-        registered = self._with.catalogue.largest_index(modality)
-        return self._with.scorer.probability(modality, alignment.signals, registered)
+    def _probability(self, reference_id: UUID, *, alone: bool = False) -> float:
+        """How sure it is that the query holds a copy of a reference.
+
+        Args:
+            reference_id: One that was aligned.
+            alone: Leave out what only accompanies it (`Modality.accompanying`).
+        """
+        signals = self._alignments[reference_id].signals
+        modality = self._modalities.get(reference_id)
+        if modality is None:  # known by its digest alone
+            return self._with.scorer.probability("", signals, 1)
+        if alone:
+            signals = {name: one for name, one in signals.items() if name not in modality.accompanying}
+        registered = self._with.catalogue.largest_index(modality.name)
+        return self._with.scorer.probability(modality.name, signals, registered)
 
     def _leave_out(self, what: str) -> None:
         self._left_out[what] = None
@@ -295,10 +315,13 @@ class Inquiry:
 
     def _match_of(self, work: Work, reference: Reference) -> Match:
         alignment = self._alignments[reference.id]
+        probability = self._probability(reference.id)
+        review = self._with.thresholds.review
         return Match(
             work=work,
             reference=reference,
-            probability=self._probability(reference.modality, alignment),
+            probability=probability,
+            accompanying=probability >= review > self._probability(reference.id, alone=True),
             signals=alignment.signals,
             segments=alignment.segments,
             regions=alignment.regions,

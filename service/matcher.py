@@ -169,7 +169,7 @@ class Matcher:
 
     def _compare(self, a: Query, b: Query) -> Comparison:
         notes = []
-        modality: Modality[Any] = registry.by_name(a.modality or b.modality or "")
+        modality: Modality[Any] = registry.by_name(b.modality or a.modality or "")
         if any(channel.views > 1 for channel in modality.channels) and not _has_views(a.fingerprints):
             notes.append("Flips and turns were not looked for, since the suspect was not given as a file.")
         alignment = modality.align(a.fingerprints, b.fingerprints)

@@ -31,6 +31,8 @@ class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.Val
     """Still and animated pictures."""
     MODALITY_AUDIO: _Modality.ValueType  # 2
     """Music, speech and other sound, also of films."""
+    MODALITY_VIDEO: _Modality.ValueType  # 3
+    """Films: moving pictures, and their sound."""
     MODALITY_TEXT: _Modality.ValueType  # 4
     """Novels, articles and other text."""
 
@@ -43,6 +45,8 @@ MODALITY_IMAGE: Modality.ValueType  # 1
 """Still and animated pictures."""
 MODALITY_AUDIO: Modality.ValueType  # 2
 """Music, speech and other sound, also of films."""
+MODALITY_VIDEO: Modality.ValueType  # 3
+"""Films: moving pictures, and their sound."""
 MODALITY_TEXT: Modality.ValueType  # 4
 """Novels, articles and other text."""
 Global___Modality: _TypeAlias = Modality  # noqa: Y015

@@ -261,6 +261,8 @@ class Segment(_message.Message):
     SPEED_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     PITCH_CENTS_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     query_start: _builtins.float
     """Start in the query, inclusive."""
     query_end: _builtins.float
@@ -275,6 +277,12 @@ class Segment(_message.Message):
     """Unit of the four bounds: `frame`, `second` or `character`."""
     pitch_cents: _builtins.float
     """How much higher the query sounds than the reference, in hundredths of a semitone; 0 for all but sound."""
+    content: _builtins.str
+    """Of films, what corresponds: `picture`, `sound` or `picture and sound`. Empty for all other media."""
+    @_builtins.property
+    def region(self) -> Global___Box:
+        """Where in the picture of the query. Unset: all of it, or there is no picture."""
+
     def __init__(
         self,
         *,
@@ -285,10 +293,12 @@ class Segment(_message.Message):
         speed: _builtins.float = ...,
         unit: _builtins.str = ...,
         pitch_cents: _builtins.float = ...,
+        region: Global___Box | None = ...,
+        content: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pitch_cents", b"pitch_cents", "query_end", b"query_end", "query_start", b"query_start", "speed", b"speed", "unit", b"unit", "work_end", b"work_end", "work_start", b"work_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "pitch_cents", b"pitch_cents", "query_end", b"query_end", "query_start", b"query_start", "region", b"region", "speed", b"speed", "unit", b"unit", "work_end", b"work_end", "work_start", b"work_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,6 +54,7 @@ class AudioModality:
     )
     stages: tuple[str, ...] = ("codes", "pitches")
     fast_stages = 1
+    accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "chromaprint_seconds": "seconds",

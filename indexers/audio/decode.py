@@ -8,14 +8,11 @@ differs by its sign alone would vanish.
 
 What cannot be decoded is left out. Time stamps decide where the rest belongs: a gap becomes silence, so that
 what comes after it keeps its place.
-
-Media are read from a file object alone. Playlists, and other formats that name further files or addresses,
-are refused by name, and no protocol is open to the formats that remain.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import BinaryIO, Final, TypeAlias
 
 import av
@@ -25,9 +22,9 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.filter import Graph
-from av.packet import Packet
 
-from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from indexers import containers
+from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
 
 Sound: TypeAlias = npt.NDArray[np.float32]
@@ -48,22 +45,7 @@ FORMATS: Final = (
 )  # fmt: skip
 """What can be told from its first bytes, as users call it."""
 
-HEAD_BYTES: Final = 4096
-"""How much of a file `sniff` wants to see."""
-
-_DEMUXERS = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf", "dts", "eac3",
-    "flac", "flv", "loas", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg",
-    "mpegts", "mxf", "ogg", "oma", "qcp", "rm", "tak", "tta", "voc", "w64", "wav", "wv",
-)  # fmt: skip
-"""FFmpeg's names of what is read: none of them opens another file."""
-
-_OPTIONS = {
-    "format_whitelist": ",".join(_DEMUXERS),
-    "protocol_whitelist": "none",
-    "enable_drefs": "0",  # a QuickTime file may name others
-    "max_streams": "64",
-}
+_ADVICE: Final = f"this is no sound that can be read, or its beginning is missing: send {', '.join(FORMATS)}"
 
 _AGAINST = -0.5
 """Correlation of left and right from which down they run against each other; in music it is above 0."""
@@ -244,7 +226,10 @@ def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
     Raises:
         UnsupportedMediaError, DamagedMediaError: See `decode`.
     """
-    with _as_media_errors(), closing(_opened(source)) as container:
+    with (
+        containers.media_errors("sound", "save it again as FLAC or MP3"),
+        closing(containers.opened(source, _ADVICE)) as container,
+    ):
         stream = container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
@@ -253,52 +238,15 @@ def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
         yield from _resampled(_frames(container, stream), begin)
 
 
-def _opened(source: BinaryIO) -> InputContainer:
-    try:
-        return av.open(source, "r", options=dict(_OPTIONS), metadata_errors="ignore")
-    except (av.error.ArgumentError, av.error.InvalidDataError, av.error.EOFError) as error:
-        # A format that is not on the list, none that FFmpeg knows, or one whose header makes no sense.
-        raise UnsupportedMediaError(
-            f"this is no sound that can be read, or its beginning is missing: send {', '.join(FORMATS)}"
-        ) from error
-
-
-@contextmanager
-def _as_media_errors() -> Iterator[None]:
-    """Turn what FFmpeg raises on broken bytes into a `MediaError`."""
-    try:
-        yield
-    except (MediaError, MemoryError):
-        raise
-    except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise DamagedMediaError(
-            f"the sound is damaged or of an unusual variant ({error}): save it again as FLAC or MP3"
-        ) from error
-
-
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """Yield the frames that can be decoded; broken packets are skipped."""
-    for packet in _packets(container, stream):
+    for packet in containers.packets(container, stream):
         try:
             yield from packet.decode()
         except MemoryError:
             raise
         except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
             continue
-
-
-def _packets(container: InputContainer, stream: AudioStream) -> Iterator["Packet[AudioStream]"]:
-    """Yield packets as far as the container can be read."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            yield next(packets)
-        except StopIteration:
-            return
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:  # cut off, or broken from here on
-            return
 
 
 def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArray[np.float32]]:

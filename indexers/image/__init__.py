@@ -57,6 +57,7 @@ class ImageModality:
     formats: tuple[str, ...] = decode.FORMATS
     stages: tuple[str, ...] = describe.STAGES
     fast_stages = 3
+    accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "pdq_distance": "bits",

@@ -30,6 +30,7 @@ class TextModality:
     )
     stages: tuple[str, ...] = ("passages",)
     fast_stages = 1
+    accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "text_evidence": "",

@@ -8,6 +8,7 @@ from service.domain import Action, Licence, Match, Reason, Verdict
 
 COPY_FOUND = "COPY_FOUND"
 POSSIBLE_COPY = "POSSIBLE_COPY"
+ACCOMPANIMENT = "ACCOMPANIMENT"
 LICENSED = "LICENSED"
 OUT_OF_TERRITORY = "OUT_OF_TERRITORY"
 NOTHING_FOUND = "NOTHING_FOUND"
@@ -81,6 +82,11 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
         if _allows(licence, upload):
             text = f"It matches “{label}” ({sure}), and a licence allows it."
             return replace(match, licence=licence), Reason(LICENSED, text, match.work.id)
+    if match.accompanying:
+        text = f"It holds what accompanies “{label}” ({sure}), such as its sound, but nothing else of it."
+        return replace(match, action=min(policy.action, Action.REVIEW)), Reason(
+            ACCOMPANIMENT, text, match.work.id
+        )
     if match.probability >= action_from:
         text = f"It holds a copy of “{label}” ({sure})."
         return replace(match, action=policy.action), Reason(COPY_FOUND, text, match.work.id)

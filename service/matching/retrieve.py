@@ -31,8 +31,6 @@ _DEEPEST = 16
 _FEW_WORKS = 3
 """Works that a descriptor's nearest neighbours should belong to at least, so that a work that holds one
 picture many times does not hide the others."""
-_MOST_VOTED = 30
-"""Candidates that a channel whose descriptors vote brings: those with most votes."""
 _BLOCK_STEPS = 20
 """Steps of the query whose votes count together: played a twentieth faster, its ends are half a step off."""
 _MOST_ASKED = 8192
@@ -230,7 +228,7 @@ class _Votes:
         self._search = search
         self._depth = search.nearest
         self._find = find
-        self._most = min(limit, _MOST_VOTED)
+        self._most = min(limit, search.most)
         self._owned = _Owned(owners)
         self._votes = np.zeros(0)
 
@@ -381,7 +379,7 @@ class _Places:
         self._halving = query.scheme.dim / 64
         self._find = find
         self._owned = _Owned(owners)
-        self._most = min(limit, _MOST_VOTED + len(np.unique(self._block)))
+        self._most = min(limit, search.most + len(np.unique(self._block)))
         self._done = 0
         self._cells: list[npt.NDArray[np.int64]] = []
         self._worth: list[npt.NDArray[np.float64]] = []

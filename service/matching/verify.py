@@ -39,7 +39,7 @@ class Verified:
 def verify(
     query: Sequence[Fingerprint],
     reference_ids: Iterable[UUID],
-    modality: Modality[Any],
+    modalities: Mapping[UUID, Modality[Any]],
     fingerprints: Fingerprints,
     in_time: Callable[[], bool],
 ) -> Verified:
@@ -48,7 +48,7 @@ def verify(
     Args:
         query: What of the query is compared, with all views.
         reference_ids: The candidates, most promising first.
-        modality: Aligns.
+        modalities: Of each candidate: aligns it.
         fingerprints: Loads stored fingerprints of the query's schemes.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
     """
@@ -62,7 +62,7 @@ def verify(
         for reference_id in chunk:
             if reference_id not in stored:
                 continue
-            alignment = modality.align(query, stored[reference_id])
+            alignment = modalities[reference_id].align(query, stored[reference_id])
             if alignment is not None:
                 alignments[reference_id] = alignment
     return Verified(alignments, 0)

@@ -48,6 +48,7 @@ _WORK, _REFERENCE, _OPERATION = "works/", "/references/", "operations/"
 _MODALITIES = {
     fingerprint_pb2.MODALITY_IMAGE: "image",
     fingerprint_pb2.MODALITY_AUDIO: "audio",
+    fingerprint_pb2.MODALITY_VIDEO: "video",
     fingerprint_pb2.MODALITY_TEXT: "text",
 }
 _MODALITY_CODES = {name: code for code, name in _MODALITIES.items()}
@@ -405,10 +406,10 @@ def read_fingerprints(
     schemes = {fingerprint.scheme.id for fingerprint in found}
     if len(schemes) < len(found):
         raise InvalidRequestError(field_of_all, "send one fingerprint for each scheme")
-    modalities = {registry.modality_of(scheme).name for scheme in schemes}
-    if len(modalities) > 1:
+    described = registry.of_schemes(schemes)
+    if described is None:
         raise InvalidRequestError(field_of_all, "all must be of one kind of media")
-    query = Query(modalities.pop(), tuple(found), read_digest(message.sha256, f"{field}.sha256"))
+    query = Query(described.name, tuple(found), read_digest(message.sha256, f"{field}.sha256"))
     check_modality(query, modality, field_of_all)
     return query
 
@@ -424,8 +425,7 @@ def check_modality(query: Query, modality: str | None, field: str) -> None:
 def read_reference(message: fingerprint_pb2.FingerprintSet, field: str) -> NewReference:
     """A reference given by its fingerprints alone."""
     query = read_fingerprints(message, field, Role.REFERENCE, None)
-    modality = registry.modality_of(query.fingerprints[0].scheme.id)
-    return NewReference("", modality.name, query.sha256, 0, query.fingerprints)
+    return NewReference("", query.modality or "", query.sha256, 0, query.fingerprints)
 
 
 # Answers
@@ -512,6 +512,8 @@ def _segment_message(segment: AlignedSegment) -> match_pb2.Segment:
         speed=segment.speed,
         unit=segment.unit.value,
         pitch_cents=segment.pitch_cents,
+        region=None if segment.region is None else _box_message(segment.region),
+        content=segment.content,
     )
 
 

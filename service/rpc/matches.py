@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Final
 
 import structlog
 from google.rpc import status_pb2
@@ -96,10 +97,10 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
             self._side(request.a, "a", Role.QUERY, modality, caller),
             self._side(request.b, "b", Role.REFERENCE, modality, caller),
         )
-        if a.modality != b.modality:
+        if a.modality != b.modality and {a.modality, b.modality} != _WITH_SOUND:
             raise InvalidRequestError("b", f"is {b.modality}, but a is {a.modality}; compare like with like")
         comparison = await self._matcher.compare(a, b)
-        return convert.comparison_message(comparison, a.modality or "", _explanation(comparison))
+        return convert.comparison_message(comparison, b.modality or "", _explanation(comparison))
 
     async def GetIndexState(
         self, request: match_pb2.GetIndexStateRequest, context: Context
@@ -196,6 +197,23 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
         return Query(reference.modality, stored, reference.sha256)
 
 
+_WITH_SOUND: Final = {"audio", "video"}
+"""Kinds of media that are compared with each other: by their sound."""
+
+
+_PICTURE, _SOUND, _BOTH = "picture", "sound", "picture and sound"
+_CONTENTS: Final = {
+    frozenset({_BOTH}): "Pictures and sound agree about the place.",
+    frozenset({_PICTURE}): "Pictures correspond; the sound is another one, or there is none.",
+    frozenset({_SOUND}): "Only the sound corresponds; the pictures are others.",
+    frozenset({_PICTURE, _BOTH}): "Pictures correspond, in part with their sound.",
+    frozenset({_SOUND, _BOTH}): "Pictures and sound correspond; the sound also where the pictures are others.",
+    frozenset({_PICTURE, _SOUND}): "Pictures and sound correspond, but not at the same place.",
+    frozenset({_PICTURE, _SOUND, _BOTH}): "Pictures and sound correspond, in part not at the same place.",
+}
+"""What corresponds of films; see `indexers.modality.AlignedSegment.content`."""
+
+
 def _bind_request_id(request_id: str) -> str:
     """Check a query's request id and name it in the log."""
     if convert.read_request_id(request_id):
@@ -215,4 +233,7 @@ def _explanation(comparison: Comparison) -> list[str]:
     changed = [name.replace("_", " ") for name in transforms if name != "identity"]
     if changed:
         sentences.append(f"They are nearest when one is changed by: {', '.join(changed)}.")
+    contents = {segment.content for segment in alignment.segments if segment.content}
+    if contents:
+        sentences.append(_CONTENTS[frozenset(contents)])
     return [*sentences, *comparison.notes]

@@ -22,7 +22,7 @@ from typing import TypeVar
 from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
 
-from indexers import registry
+from indexers import containers, registry
 from indexers.errors import MediaError, ModelError
 from indexers.image import ImageModality
 from indexers.modality import Role
@@ -31,7 +31,6 @@ from service.sandbox import confine, wire
 
 T = TypeVar("T")
 
-_HEAD_BYTES = 4096
 _LONGEST_REASON = 2000
 """Bytes of what is told where the process cannot serve."""
 
@@ -108,8 +107,7 @@ def _stages(media: BufferedReader, request: wire.Request) -> Iterator[wire.ReadM
     started = _cpu_seconds()
     sha256 = hashlib.file_digest(media, "sha256").digest()
     byte_count = media.tell()
-    media.seek(0)
-    head = media.read(_HEAD_BYTES)
+    head = containers.head(media)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
     decoding = _cpu_seconds() - started
     segments = _Clocked(modality.decode(media, request.limits))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from av.audio.stream import AudioStream
 
+from indexers import containers
 from indexers.audio import AudioModality, decode
 from indexers.audio.decode import RATE, Sound
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
@@ -114,7 +115,7 @@ def test_reads_each_format(kind: str, codec: str, rate: int, name: str | None) -
     assert samples.dtype == np.float32
     assert len(samples) / RATE == pytest.approx(SECONDS, abs=0.15)
     assert is_tones(samples)
-    assert decode.sniff(content[: decode.HEAD_BYTES]) == name
+    assert decode.sniff(content[: containers.HEAD_BYTES]) == name
     assert name is None or name in decode.FORMATS
 
 
@@ -122,7 +123,7 @@ def test_reads_mp3_with_and_without_a_tag() -> None:
     content = mono("mp3", "libmp3lame")
     assert content.startswith(b"ID3")
     length = 10 + sum(byte << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
-    assert decode.sniff(content[length : length + decode.HEAD_BYTES]) == "MP3"
+    assert decode.sniff(content[length : length + containers.HEAD_BYTES]) == "MP3"
     assert is_tones(sound(content[length:]))
 
 

@@ -343,7 +343,7 @@ def test_verification_stops_when_the_time_is_over() -> None:
     verified = verify(
         [fingerprint(0)],
         references,
-        StubModality(),  # type: ignore[arg-type]
+        dict.fromkeys(references, StubModality()),  # type: ignore[arg-type]
         lambda ids, **_: {i: (fingerprint(bits(5)),) for i in ids},
         lambda: next(answers),
     )
@@ -357,7 +357,7 @@ def test_references_deleted_meanwhile_are_passed_over() -> None:
     verified = verify(
         [fingerprint(0)],
         [deleted, kept],
-        StubModality(),  # type: ignore[arg-type]
+        dict.fromkeys([deleted, kept], StubModality()),  # type: ignore[arg-type]
         lambda ids, **_: {i: (fingerprint(0),) for i in ids if i == kept},
         lambda: True,
     )

@@ -1,0 +1,134 @@
+"""Containers of sound and film from untrusted bytes: opened, told apart, read as far as they go.
+
+Media are read from a file object alone. Playlists, and other formats that name further files or addresses,
+are refused by name, and no protocol is open to the formats that remain.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final, TypeVar
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from indexers.errors import DamagedMediaError, MediaError, UnsupportedMediaError
+
+S = TypeVar("S", AudioStream, VideoStream)
+
+HEAD_BYTES: Final = 4096
+"""How much of a file is looked at to tell its kind."""
+
+_DEMUXERS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf", "dts", "eac3",
+    "flac", "flv", "h264", "hevc", "ivf", "loas", "m4v", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3",
+    "mpc", "mpc8", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "ogg", "oma", "qcp", "rm", "tak", "tta",
+    "voc", "w64", "wav", "wv", "yuv4mpegpipe",
+)  # fmt: skip
+"""FFmpeg's names of what is read: none of them opens another file."""
+
+_OPTIONS = {
+    "format_whitelist": ",".join(_DEMUXERS),
+    "protocol_whitelist": "none",
+    "enable_drefs": "0",  # a QuickTime file may name others
+    "max_streams": "64",
+}
+
+_BOX: Final = 8
+"""Bytes of the header of an ISO base media box: length and name."""
+_MOST_BOXES: Final = 4096
+
+
+def opened(source: BinaryIO, advice: str) -> InputContainer:
+    """Open a container.
+
+    Args:
+        source: The file, at its beginning.
+        advice: What to send instead, where it cannot be read.
+
+    Raises:
+        UnsupportedMediaError: If its format is not on the list, or its header makes no sense.
+    """
+    try:
+        return av.open(source, "r", options=dict(_OPTIONS), metadata_errors="ignore")
+    except (av.error.ArgumentError, av.error.InvalidDataError, av.error.EOFError) as error:
+        raise UnsupportedMediaError(advice) from error
+
+
+@contextmanager
+def media_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn what FFmpeg raises on broken bytes into a `MediaError`.
+
+    Args:
+        what: Such as ``sound``.
+        remedy: What to do.
+    """
+    try:
+        yield
+    except (MediaError, MemoryError):
+        raise
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise DamagedMediaError(
+            f"the {what} is damaged or of an unusual variant ({error}): {remedy}"
+        ) from error
+
+
+def packets(container: InputContainer, stream: S) -> Iterator["Packet[S]"]:
+    """Yield a stream's packets as far as the container can be read."""
+    found = container.demux(stream)
+    while True:
+        try:
+            yield next(found)
+        except StopIteration:
+            return
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:  # cut off, or broken from here on
+            return
+
+
+def head(source: BinaryIO) -> bytes:
+    """Read what a file's kind is told by: its first bytes, and what kinds of tracks an ISO base media file has.
+
+    Those may be listed anywhere in the file, and its first bytes alone tell no film from a song. The file is
+    left at its beginning.
+    """
+    source.seek(0)
+    first = source.read(HEAD_BYTES)
+    if first[4:8] == b"ftyp":
+        size = source.seek(0, os.SEEK_END)
+        first += b"".join(b"hdlr" + kind for kind in _handlers(source, 0, size))
+    source.seek(0)
+    return first
+
+
+def _handlers(source: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """Yield the four letters that name the kind of each track, such as ``vide``."""
+    for moov in _boxes(source, start, end, b"moov"):
+        for track in _boxes(source, *moov, b"trak"):
+            for media in _boxes(source, *track, b"mdia"):
+                for handler in _boxes(source, *media, b"hdlr"):
+                    source.seek(handler[0] + _BOX)
+                    yield source.read(4)
+
+
+def _boxes(source: BinaryIO, start: int, end: int, name: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the contents of boxes of a name start and end, among those between two places."""
+    for _ in range(_MOST_BOXES):
+        source.seek(start)
+        header = source.read(2 * _BOX)
+        if start + _BOX > end or len(header) < _BOX:
+            return
+        length, begin = int.from_bytes(header[:4], "big"), start + _BOX
+        if length == 1:  # 64 bits follow
+            length, begin = int.from_bytes(header[8:], "big"), begin + _BOX
+        if length == 0:
+            length = end - start
+        if length < begin - start:
+            return
+        if header[4:8] == name:
+            yield begin, min(end, start + length)
+        start += length

@@ -1,0 +1,129 @@
+"""Films: their frames, their sound, and where a copy lies."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import chain
+from types import MappingProxyType
+from typing import BinaryIO, Final
+
+import cv2
+import numpy as np
+
+from indexers.audio import AudioModality
+from indexers.audio import decode as audio
+from indexers.audio.decode import Sound
+from indexers.fingerprint import Fingerprint, joined
+from indexers.image import describe
+from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
+from indexers.video import align, decode, views
+from indexers.video.decode import Frame, Piece
+from indexers.video.frames import FRAMES, Describer, bits_of, of_parts, split
+
+_SOUND: Final = AudioModality()
+_KEPT: Final = 240
+"""Frames of a query that are kept, so that parts of them can be described: 106 MB at most."""
+_RADIUS: Final = bits_of(0.38)
+"""Bits: copies are farther only where other views of them are nearer."""
+
+
+def _of_film(channel: Channel) -> Channel:
+    """A channel of sound, of which a piece is a second instead of `audio.decode.PIECE_SECONDS`."""
+    seconds = int(audio.PIECE_SECONDS)
+    return replace(
+        channel,
+        query_rows=-(-channel.query_rows // seconds) + 1,
+        reference_rows=-(-channel.reference_rows // seconds) + 1,
+    )
+
+
+@cache
+def _network() -> describe.Network:
+    return describe.BuiltIn().load()
+
+
+class VideoModality:
+    """`indexers.modality.Modality` of films. Spans are in seconds.
+
+    Its sound is described by the schemes of sound, so that a song finds the film that it is in.
+    """
+
+    name = "video"
+    formats: tuple[str, ...] = decode.FORMATS
+    channels: tuple[Channel, ...] = (
+        Channel(
+            FRAMES,
+            Search(_RADIUS, _RADIUS, min_quality=0.05, nearest=24, votes=True, most=10),
+            views=views.VIEWS,
+            query_rows=views.VIEWS,
+        ),
+        *(_of_film(channel) for channel in _SOUND.channels),
+    )
+    stages: tuple[str, ...] = ("frames", "sound", "parts", "tiles")
+    fast_stages = 3
+    signal_units: Mapping[str, str] = MappingProxyType(
+        {
+            "frames_evidence": "",
+            "frames_count": "frames",
+            "frames_similarity": "",
+            "frames_contrast": "",
+            "frames_seconds": "seconds",
+            "sound_agreement": "",
+            **_SOUND.signal_units,
+        }
+    )
+    accompanying: frozenset[str] = frozenset({"sound_agreement", *_SOUND.signal_units})
+
+    def prepare(self) -> None:
+        """Load the network, keep OpenCV to one thread, and open what FFmpeg opens once."""
+        cv2.setNumThreads(1)
+        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+        for role in Role:
+            list(self.fingerprint([Segment(0.0, 1.0, Frame(noise))], role))
+
+    def pieces(self, limits: MediaLimits) -> int:
+        """Most frames of one film: one a second, and as many again of a short one."""
+        return math.ceil(limits.max_seconds + decode.SHORT_SECONDS) + 2
+
+    def recognises(self, head: bytes) -> bool:
+        """Tell from the first bytes whether a file is a film; see `decode.sniff`."""
+        return decode.sniff(head) is not None
+
+    def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
+        """Yield frames, then the sound; see `decode.decode`."""
+        return decode.decode(source, limits)
+
+    def fingerprint(self, segments: Iterable[Segment[Piece]], role: Role) -> Iterator[list[Fingerprint]]:
+        """Describe the frames, then the sound; of a query then parts of its frames.
+
+        Raises:
+            FingerprintError: If there is no frame.
+        """
+        network = _network()
+        describer = Describer(network, most_kept=_KEPT if role is Role.QUERY else 0)
+        sounds = iter(split(segments, describer))
+        first = next(sounds, None)  # by then, all frames have come
+        frames = describer.fingerprint(regions=role is Role.QUERY)
+        if role is Role.REFERENCE:
+            yield [frames, *_sound(first, sounds, role)]
+            return
+        yield [frames]
+        yield _sound(first, sounds, role)
+        taken = describer.kept
+        found = views.parts(taken)
+        yield of_parts(views.spread(taken, len(found)), found, network)
+        tiles = views.tiles()
+        yield of_parts(views.spread(taken, len(tiles)), tiles, network)
+
+    def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
+        """Relate two fingerprints; see `align.align`."""
+        return align.align(query, work)
+
+
+def _sound(first: Segment[Sound] | None, rest: Iterable[Segment[Sound]], role: Role) -> list[Fingerprint]:
+    """Describe a film's sound in all its stages at once: it costs little beside its frames."""
+    if first is None:
+        return []
+    stages = _SOUND.fingerprint(chain([first], rest), role)
+    return list(joined(fingerprint for stage in stages for fingerprint in stage))

@@ -1,0 +1,476 @@
+"""How a film and a reference relate: which stretch is which, how fast, where in the picture; and the sound.
+
+Frames that look alike vote for lines (`lines`), the best are fitted and followed as far as frames agree, and
+what they explain is taken out before the next is looked for. The sound is related by itself, as sound is: it
+has an offset of its own, and what the two say about place and speed is compared, not assumed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.audio import align as audio
+from indexers.fingerprint import Fingerprint, SpanUnit
+from indexers.modality import WHOLE, AlignedSegment, Alignment, Box
+from indexers.video.frames import COSINES, FRAMES
+from indexers.video.lines import Floats, Hits, Line, lines
+
+SEGMENTS: Final = 24
+"""Most stretches that are reported."""
+
+COMMON: Final = 0.75
+"""How much of a frame's likeness to pictures at large is taken off its likeness to a reference's: as SSCD
+normalises scores (https://arxiv.org/abs/2202.10261, section 4.3)."""
+
+BREAK_EVEN: Final = 0.14
+"""Normalised likeness from which on a frame speaks for a copy."""
+
+LEAST: Final = 0.5
+"""Evidence that a stretch must have to be reported."""
+
+SAME: Final = 1.5
+"""Seconds of the work by which two stretches may differ that are parts of one copy."""
+
+OVERLAP: Final = 0.5
+"""Part of a stretch that may lie in a heavier one; what lies in it more is an echo of it."""
+
+TOLERANCE: Final = 0.75
+"""Seconds by which a frame may lie off the line: frames are taken up to a second apart."""
+
+AGREEING: Final = 0.75
+"""Seconds by which sound and pictures may differ about the place, and still agree."""
+
+PICTURE: Final = "picture"
+SOUND: Final = "sound"
+BOTH: Final = "picture and sound"
+"""What of a film corresponds."""
+
+_NEAREST = 8
+"""Frames of the work that each frame of the query votes for, at most."""
+_HIT = 0.10
+"""Normalised likeness that a vote needs."""
+_LONGEST_HIT = 16
+"""Seconds of a frame that lasts which it votes for, at most."""
+_MOST_GAIN, _MOST_LOSS = 0.6, -0.25
+"""What one frame can say for a copy, and against one."""
+_OUTSIDE = -0.5
+"""What a frame says that would lie before the work's start or after its end."""
+_TRIED = 6
+"""Lines that are fitted for each stretch."""
+_MOST_PAIRS = 1 << 23
+"""Pairs of frames that are compared to find hits; of longer media, every second frame of the query is left
+out, or more."""
+_AT_ONCE = 1 << 16
+_SHIFTS = (-13.0, -9.0, -6.0, -4.0, 4.0, 6.0, 9.0, 13.0)
+"""Seconds off the line at which other moments of the scene are looked at."""
+_STRAIGHT = 0.35
+"""Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of the query that may be a stretch of the work.
+
+    Attributes:
+        start: Where it starts in the query, seconds.
+        end: Where it ends.
+        line: Which times correspond.
+        evidence: What its frames say together, above `BREAK_EVEN`.
+        frames: How many of them speak for a copy.
+        similarity: Their mean cosine.
+        contrast: How much more alike they are to the work at their place than some seconds before and after.
+        box: Where in the query.
+    """
+
+    start: float
+    end: float
+    line: Line
+    evidence: float
+    frames: int
+    similarity: float
+    contrast: float
+    box: Box
+
+    @property
+    def seconds(self) -> float:
+        """Its length in the query."""
+        return self.end - self.start
+
+    def at(self, time: float) -> float:
+        """The time of the work that a time of the query corresponds to."""
+        return self.line.place + self.line.speed * time
+
+    def same(self, other: "Stretch") -> bool:
+        """Whether another one that overlaps it is a part of the same copy."""
+        middle = (max(self.start, other.start) + min(self.end, other.end)) / 2
+        return abs(self.at(middle) - other.at(middle)) <= SAME
+
+    def segment(self) -> AlignedSegment:
+        """As it is reported."""
+        first, last = sorted((self.at(self.start), self.at(self.end)))
+        return AlignedSegment(
+            query=(self.start, self.end),
+            work=(max(0.0, first), max(0.0, last)),
+            speed=self.line.speed,
+            unit=SpanUnit.SECOND,
+            region=None if self.box == WHOLE else self.box,
+        )
+
+
+def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
+    """Relate a query in all its views to a reference; see `indexers.modality.Modality.align`.
+
+    Signals, where both sides have frames: ``frames_evidence``, by how much frames are more alike than
+    `BREAK_EVEN` along all stretches, in all; ``frames_count``, how many frames of the best stretch speak for a
+    copy, ``frames_similarity``, their mean cosine, and ``frames_contrast``, how much less alike they are to the
+    work some seconds before and after: near 0 for other moments of one scene; ``frames_seconds``, how much of
+    the query's time is reported. Where both have sound: its signals, see `indexers.audio.align`; and where they
+    have both, ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
+    """
+    theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
+    mine = {fingerprint.scheme.id: fingerprint for fingerprint in query if fingerprint.scheme.id in theirs}
+    sound = audio.align(query, work)
+    if FRAMES.id not in mine:
+        return None if sound is None else replace(sound, segments=_tagged(sound.segments, SOUND))
+    found = stretches(mine[FRAMES.id], theirs[FRAMES.id])
+    reported = [one for one in found if one.evidence >= LEAST]
+    best = max(found, key=lambda one: one.evidence, default=None)
+    signals = {
+        "frames_evidence": sum(one.evidence for one in reported or found[:1]),
+        "frames_count": float(best.frames) if best else 0.0,
+        "frames_similarity": best.similarity if best else 0.0,
+        "frames_contrast": best.contrast if best else 0.0,
+        "frames_seconds": sum(one.seconds for one in reported),
+    }
+    pictures = [one.segment() for one in reported]
+    sounds = list(sound.segments) if sound else []
+    if sound is not None:
+        signals |= {**sound.signals, "sound_agreement": _agreement(pictures, sounds)}
+    counting = pictures or sounds
+    return Alignment(
+        signals,
+        segments=_together(pictures, sounds),
+        query_coverage=_coverage([one.query for one in counting], mine[FRAMES.id]),
+        work_coverage=_coverage([one.work for one in counting], theirs[FRAMES.id]),
+    )
+
+
+def _tagged(segments: Iterable[AlignedSegment], content: str) -> tuple[AlignedSegment, ...]:
+    return tuple(replace(one, content=content) for one in segments)
+
+
+def _common(one: AlignedSegment, other: AlignedSegment) -> float:
+    """Seconds of the query in which two stretches tell the same place of the work."""
+    start, end = max(one.query[0], other.query[0]), min(one.query[1], other.query[1])
+    if end <= start:
+        return 0.0
+    middle = (start + end) / 2
+    return end - start if abs(_at(one, middle) - _at(other, middle)) <= AGREEING else 0.0
+
+
+def _at(segment: AlignedSegment, time: float) -> float:
+    """The time of the work at a time of the query."""
+    first = segment.work[0] if segment.speed > 0 else segment.work[1]
+    return first + segment.speed * (time - segment.query[0])
+
+
+def _agreement(pictures: Sequence[AlignedSegment], sounds: Sequence[AlignedSegment]) -> float:
+    """Part of the pictures' time in which sound tells the same place, 0..1."""
+    total = sum(one.query[1] - one.query[0] for one in pictures)
+    if not total:
+        return 0.0
+    return min(1.0, sum(_common(one, other) for one in pictures for other in sounds) / total)
+
+
+def _together(
+    pictures: Sequence[AlignedSegment], sounds: Sequence[AlignedSegment]
+) -> tuple[AlignedSegment, ...]:
+    """Stretches of pictures, with sound or without, and those of sound that no pictures go with."""
+    found = []
+    heard = [0.0] * len(sounds)
+    for one in pictures:
+        common = [_common(one, other) for other in sounds]
+        heard = [before + more for before, more in zip(heard, common, strict=True)]
+        length = one.query[1] - one.query[0]
+        found.append(replace(one, content=BOTH if sum(common) >= length / 2 else PICTURE))
+    for other, seconds in zip(sounds, heard, strict=True):
+        if seconds < (other.query[1] - other.query[0]) / 2:
+            found.append(replace(other, content=SOUND))
+    return tuple(sorted(found, key=lambda one: one.query))
+
+
+def _coverage(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float:
+    """Part of the media that lies in one of some intervals, 0..1."""
+    covered, reached = 0.0, 0.0
+    for start, end in sorted(parts):
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return min(1.0, covered / float(whole.spans[:, 1].max()))
+
+
+def stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
+    """Find the stretches of a query that look like stretches of a work, heaviest first, by frames alone."""
+    sides = _Sides.of(query, work)
+    hits = sides.hits()
+    found: list[Stretch] = []
+    while len(hits) and len(found) < SEGMENTS:
+        tried = [one for line in lines(hits, _TRIED) if (one := sides.fitted(line)) is not None]
+        best = max(tried, key=lambda one: one.evidence, default=None)
+        if best is None or (found and best.evidence < LEAST):
+            break
+        found.append(best)
+        if best.evidence < LEAST:
+            break
+        on_line = np.abs(hits.work - best.line.at(hits.query)) <= 2 * SAME
+        inside = (hits.query >= best.start) & (hits.query < best.end)
+        hits = hits.where(~inside | (~on_line & (hits.view != best.line.view)))
+    return _merged(found)
+
+
+def _merged(found: Iterable[Stretch]) -> list[Stretch]:
+    """Stretches that share no more than a little of the query, heaviest first; parts of one copy as one."""
+    kept: list[Stretch] = []
+    for stretch in sorted(found, key=lambda one: -one.evidence):
+        for number, other in enumerate(kept):
+            overlap = min(stretch.end, other.end) - max(stretch.start, other.start)
+            if overlap <= 0:
+                continue
+            if stretch.same(other):
+                start, end = min(stretch.start, other.start), max(stretch.end, other.end)
+                kept[number] = replace(other, start=start, end=end)
+                break
+            if overlap > OVERLAP * stretch.seconds:
+                break
+        else:
+            kept.append(stretch)
+    return kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Frames of one side, in order of time."""
+
+    codes: npt.NDArray[np.uint64]
+    starts: Floats
+    ends: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sides:
+    """The frames of a query, by view, and of a work."""
+
+    views: dict[int, tuple[_Rows, Floats, Box]]
+    """Frames, what pictures at large have in common with each, and where in the query they are."""
+    work: _Rows
+    length: float
+    """When the work ends, seconds."""
+
+    @classmethod
+    def of(cls, query: Fingerprint, work: Fingerprint) -> "_Sides":
+        views: dict[int, tuple[_Rows, Floats, Box]] = {}
+        for view in np.unique(query.views):
+            rows = np.flatnonzero((query.views == view) & (query.quality > 0))
+            if not len(rows):
+                continue
+            rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
+            box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
+            common = 1.0 - query.quality[rows].astype(np.float64)
+            views[int(view)] = (_rows(query, rows), common, box)
+        telling = np.flatnonzero(work.quality > 0)
+        order = telling[np.argsort(work.spans[telling, 0], kind="stable")]
+        return cls(views, _rows(work, order), float(work.spans[:, 1].max()))
+
+    def hits(self) -> Hits:
+        """Frames that look alike, those of each view by itself."""
+        parts = [self._hits(view, *one[:2]) for view, one in self.views.items() if len(self.work.starts)]
+        if not parts:
+            none = np.empty(0)
+            return Hits(none, none, none, np.empty(0, np.int64))
+        return Hits(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
+
+    def _hits(
+        self, view: int, rows: _Rows, common: Floats
+    ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int64]]:
+        count = len(self.work.starts)
+        stride = -(-len(rows.starts) * count // _MOST_PAIRS)
+        some = np.arange(0, len(rows.starts), max(1, stride))
+        found = []
+        at_once = max(1, _AT_ONCE // count)
+        for first in range(0, len(some), at_once):
+            mine = some[first : first + at_once]
+            alike = (
+                _cosines(rows.codes[mine, np.newaxis], self.work.codes) - COMMON * common[mine, np.newaxis]
+            )
+            if count > _NEAREST:
+                columns = np.argpartition(-alike, _NEAREST, axis=1)[:, :_NEAREST]
+            else:
+                columns = np.broadcast_to(np.arange(count), alike.shape)
+            worth = np.take_along_axis(alike, columns, axis=1)
+            row, place = np.nonzero(worth >= _HIT)
+            found.append((mine[row], columns[row, place], worth[row, place]))
+        mine, theirs, worth = (np.concatenate([one[place] for one in found]) for place in range(3))
+        # A frame that lasts may be hit at any of its seconds.
+        lasting = np.clip(self.work.ends[theirs] - self.work.starts[theirs], 1.0, _LONGEST_HIT).astype(
+            np.int64
+        )
+        again = np.repeat(np.arange(len(mine)), lasting)
+        second = np.arange(len(again)) - np.repeat(np.cumsum(lasting) - lasting, lasting)
+        return (
+            rows.starts[mine[again]],
+            self.work.starts[theirs[again]] + second,
+            worth[again].astype(np.float64) / np.sqrt(lasting[again]),
+            np.full(len(again), view, np.int64),
+        )
+
+    def fitted(self, line: Line) -> Stretch | None:
+        """Fit a line closely, and follow it as far as frames agree; None where none does."""
+        rows, common, box = self.views[line.view]
+        first, last, evidence = self._run(line, rows, common)
+        for _ in range(4):
+            if last - first < 2:
+                break
+            closer = self._closer(line, rows, common, first, last)
+            run = self._run(closer, rows, common)
+            if run[2] <= evidence:
+                break
+            line, (first, last, evidence) = closer, run
+        if last <= first or evidence <= 0:
+            return None
+        line = self._straight(line, rows, common, first, last, evidence)
+        first, last, evidence = self._run(line, rows, common)
+        some = np.arange(first, last)
+        on = self._along(line, rows, some)
+        agreeing = on - COMMON * common[some] > BREAK_EVEN
+        start, end = _ends(rows, first, last)
+        return Stretch(
+            start,
+            end,
+            line,
+            evidence,
+            int(agreeing.sum()),
+            float(on[agreeing].mean()),
+            self._contrast(line, rows, some[agreeing], on[agreeing]),
+            box,
+        )
+
+    def _gains(self, line: Line, rows: _Rows, common: Floats) -> Floats:
+        places = line.at(rows.starts)
+        alike = self._along(line, rows, np.arange(len(rows.starts)))
+        gains = np.clip(alike - COMMON * common - BREAK_EVEN, _MOST_LOSS, _MOST_GAIN)
+        gains = np.where(np.isnan(gains), -0.02, gains)  # the work is flat there
+        outside = (places < -TOLERANCE) | (places > self.length + TOLERANCE)
+        result: Floats = np.where(outside, _OUTSIDE, gains)
+        return result
+
+    def _run(self, line: Line, rows: _Rows, common: Floats) -> tuple[int, int, float]:
+        """The stretch of frames along a line that says most for a copy: half-open, and what it says."""
+        sums = np.concatenate([[0.0], self._gains(line, rows, common).cumsum()])
+        over = sums - np.minimum.accumulate(sums)
+        last = int(np.argmax(over))
+        first = int(np.argmin(sums[: last + 1])) if last else 0
+        return first, last, float(over[last])
+
+    def _along(self, line: Line, rows: _Rows, some: npt.NDArray[np.int64], shift: float = 0.0) -> Floats:
+        """Cosine of frames with what the work shows at their place, or `shift` seconds off; NaN: nothing."""
+        places = line.at(rows.starts[some]) + shift
+        after = np.searchsorted(self.work.starts, places, side="right")
+        best = np.full(len(some), -np.inf)
+        for off in (-2, -1, 0):
+            theirs = np.clip(after + off, 0, len(self.work.starts) - 1)
+            near = (self.work.starts[theirs] - TOLERANCE <= places) & (
+                places < self.work.ends[theirs] + TOLERANCE
+            )
+            alike = _cosines(rows.codes[some], self.work.codes[theirs])
+            best = np.maximum(best, np.where(near, alike, -np.inf))
+        along: Floats = np.where(np.isinf(best), np.nan, best)
+        return along
+
+    def _closer(self, line: Line, rows: _Rows, common: Floats, first: int, last: int) -> Line:
+        """The line through what looks most alike near a line, by least squares."""
+        some = np.arange(first, last)
+        places = line.at(rows.starts[some])
+        after = np.searchsorted(self.work.starts, places, side="right")
+        weights, times = [], []
+        for off in (-3, -2, -1, 0, 1, 2):
+            theirs = np.clip(after + off, 0, len(self.work.starts) - 1)
+            time = np.clip(
+                places,
+                self.work.starts[theirs],
+                np.maximum(self.work.starts[theirs], self.work.ends[theirs] - 1.0),
+            )
+            alike = _cosines(rows.codes[some], self.work.codes[theirs]) - COMMON * common[some] - BREAK_EVEN
+            weights.append(np.where(np.abs(time - places) <= 2.0, np.maximum(alike, 0.0), 0.0) ** 4)
+            times.append(time)
+        weight, time = np.stack(weights), np.stack(times)
+        total = weight.sum(axis=0)
+        held = total > 0
+        if not held.any():
+            return line
+        mean = (weight * time).sum(axis=0)[held] / total[held]
+        asked, worth = rows.starts[some][held], np.sqrt(np.sqrt(total[held]))
+        centre = float(np.average(asked, weights=worth))
+        target = float(np.average(mean, weights=worth))
+        spread = float(np.average((asked - centre) ** 2, weights=worth))
+        speed = line.speed
+        if held.sum() >= 5 and spread > 4.0:
+            slope = float(np.average((asked - centre) * (mean - target), weights=worth)) / spread
+            low, high = sorted((line.speed * 0.93, line.speed * 1.07))
+            speed = min(max(slope, low), high)
+        return Line(speed, target - speed * centre, line.view, centre)
+
+    def _straight(
+        self, line: Line, rows: _Rows, common: Floats, first: int, last: int, evidence: float
+    ) -> Line:
+        """A line at the work's own speed, where it explains as much."""
+        middle = float(rows.starts[first] + rows.starts[last - 1]) / 2
+        usual = 1.0 if line.speed > 0 else -1.0
+        half = float(rows.starts[last - 1] - rows.starts[first]) / 2
+        if abs(line.speed - usual) * half > 3 * _STRAIGHT:
+            return line
+        straight = Line(usual, float(line.place + line.speed * middle - usual * middle), line.view, middle)
+        if abs(line.speed - usual) * half <= _STRAIGHT or self._run(straight, rows, common)[2] >= evidence:
+            return straight
+        return line
+
+    def _contrast(self, line: Line, rows: _Rows, some: npt.NDArray[np.int64], on: Floats) -> float:
+        """Mean over frames of how much less alike they are to other moments of the scene; see `Stretch`."""
+        if not len(some):
+            return 0.0
+        others = np.stack([self._along(line, rows, some, shift) for shift in _SHIFTS])
+        there = ~np.isnan(others).all(axis=0)
+        if not there.any():
+            return 0.0
+        nearest = np.nanmax(others[:, there], axis=0)
+        return float((on[there] - nearest).mean())
+
+
+def _ends(rows: _Rows, first: int, last: int) -> tuple[float, float]:
+    """Where a run of frames starts and ends: half-way to the frames that are not in it."""
+    start, end = float(rows.starts[first]), float(rows.ends[last - 1])
+    if first == 0:
+        start = 0.0 if start <= 1.0 else start
+    else:
+        before = max(float(rows.starts[first - 1]), min(float(rows.ends[first - 1]), start) - 1.0)
+        start = max((before + start) / 2, start - 1.0)
+    if last < len(rows.starts):
+        step = min(1.0, float(rows.starts[last]) - float(rows.starts[last - 1]))
+        end = min(end, float(rows.starts[last])) - step / 2
+    return start, max(end, start + 0.1)
+
+
+def _rows(fingerprint: Fingerprint, rows: npt.NDArray[np.int64]) -> _Rows:
+    return _Rows(
+        np.ascontiguousarray(fingerprint.descriptors[rows]).view(np.uint64),
+        fingerprint.spans[rows, 0],
+        fingerprint.spans[rows, 1],
+    )
+
+
+def _cosines(codes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+    """Cosines of codes, (..., 16) each; they broadcast."""
+    bits = np.bitwise_count(codes ^ others).sum(axis=-1, dtype=np.int64)
+    cosines: npt.NDArray[np.float32] = COSINES[bits]
+    return cosines

@@ -1,0 +1,294 @@
+"""Frames of films from untrusted bytes, then their sound.
+
+A film is read from its beginning to its end, once for its pictures and, where somebody asks for it, once more
+for its sound; it never jumps, so that the time and the memory that it takes do not depend on key frames. One
+frame a second is taken, of short films two (`SHORT_SECONDS`): the first that is due, under its own time stamp,
+so that a frame is where it is shown even where the rate varies or an edit list cuts the film. Frames that no
+other frame is built from are not decoded at all, which changes no pixel of the others.
+
+Frames are turned upright as the file says, and are at most `WORKING_SIDE` pixels wide or high. Fields are not
+taken apart and high dynamic range is not mapped: at this size, what describes frames hardly sees either.
+
+Packets that cannot be decoded are left out, and what comes after them keeps its place.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import BinaryIO, Final, TypeAlias
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from indexers import containers
+from indexers.audio import decode as audio
+from indexers.audio.decode import Sound
+from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from indexers.image.decode import WORKING_SIDE, Picture
+from indexers.modality import MediaLimits, Segment
+
+SHORT_SECONDS: Final = 40.0
+"""Of a film up to so long, two frames a second are taken."""
+
+STEP: Final = 1.0
+"""Seconds from one frame to the next."""
+SHORT_STEP: Final = 0.5
+"""The same in a short film."""
+
+FORMATS: Final = (
+    "MP4", "MOV", "Matroska", "WebM", "AVI", "FLV", "MPEG-TS", "MPEG-PS", "WMV", "Ogg Theora", "3GP",
+    "RealMedia", "MXF", "IVF",
+)  # fmt: skip
+"""What can be told from its first bytes, as users call it."""
+
+_ADVICE: Final = f"this is no film that can be read, or its beginning is missing: send {', '.join(FORMATS)}"
+
+_SIGNATURES = {
+    "AVI": rb"RIFF....AVI ",
+    "FLV": rb"FLV\x01",
+    "MPEG-PS": rb"\x00\x00\x01[\xba\xb3]",
+    "RealMedia": rb"\.RMF",
+    "MXF": rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02",
+    "IVF": rb"DKIF\x00\x00",
+    # Every 188th byte, or of a disc every 192nd.
+    "MPEG-TS": rb"G.{187}G.{187}G|.{4}G.{191}G.{191}G",
+}
+_PATTERNS = {kind: re.compile(signature, re.DOTALL) for kind, signature in _SIGNATURES.items()}
+_PICTURE_BRANDS = {b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_SOUND_BRANDS = {b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "}
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
+_EBML = b"\x1aE\xdf\xa3"
+_OGG_VIDEO = (b"\x80theora", b"BBCD\0", b"\x01video", b"OVP80")
+_QUICKTIME = {b"moov", b"mdat", b"wide", b"free", b"skip"}
+"""What the oldest QuickTime files begin with."""
+
+_LONGEST_GAP = 600.0
+"""Seconds from which on a jump of time stamps is another clock: recordings are joined so."""
+_BACK = 1.0
+"""The same for a jump backwards: frames of one clock come in order."""
+_USUAL_RATE = 25.0
+"""Frames a second where a file does not tell."""
+_MOST_RATE = 1000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A picture of a film.
+
+    Attributes:
+        picture: Upright, at most `WORKING_SIDE` wide and high.
+    """
+
+    picture: Picture
+
+
+Piece: TypeAlias = Frame | Sound
+"""What a film decodes to: frames, then stretches of sound at `audio.RATE`."""
+
+
+def sniff(head: bytes) -> str | None:
+    """Tell from `containers.head` what kind of film a file is, as one of `FORMATS`; None: it is none.
+
+    Of containers that hold sounds or pictures too, those count that have moving pictures or may have some, as
+    far as the head tells.
+    """
+    if head[4:8] == b"ftyp":
+        return _sniff_brands(head)
+    if head[4:8] in _QUICKTIME:
+        return "MOV"
+    if head.startswith(_EBML):
+        if b"V_" not in head and b"A_" in head:
+            return None
+        return "WebM" if b"webm" in head[:64] else "Matroska"
+    if head.startswith(_ASF):
+        return "WMV" if _ASF_VIDEO in head else None
+    if head.startswith(b"OggS"):
+        return "Ogg Theora" if any(mark in head for mark in _OGG_VIDEO) else None
+    return next((kind for kind, pattern in _PATTERNS.items() if pattern.match(head)), None)
+
+
+def _sniff_brands(head: bytes) -> str | None:
+    """Tell films among ISO base media files: all that have no other brand and no track of sound alone."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+    if brands & _PICTURE_BRANDS or (brands & _SOUND_BRANDS and b"vide" not in head):
+        return None
+    if b"soun" in head and b"vide" not in head:
+        return None
+    if head[8:12] == b"qt  ":
+        return "MOV"
+    return "3GP" if head[8:10] == b"3g" else "MP4"
+
+
+def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
+    """Yield the frames that are taken, in order, then the sound, if there is any, in pieces.
+
+    A frame's segment reaches to the next one that is taken, that of the last to the end of the film. Times
+    are counted from the start of the file's pictures and sounds, in seconds.
+
+    Raises:
+        UnsupportedMediaError: If the format is not known, or if there are no moving pictures in it.
+        DamagedMediaError: If no frame can be decoded.
+        MediaLimitError: If a frame has more than `limits.max_pixels`, or it is longer than
+            `limits.max_seconds`.
+    """
+    source.seek(0)
+    if not source.read(1):
+        raise DamagedMediaError("the file is empty: send the whole file")
+    source.seek(0)
+    has_sound = yield from _frames(source, limits)
+    if has_sound:
+        yield from _sound(source, limits)
+
+
+def _sound(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
+    """Yield the sound; one that cannot be read is left out, as the pictures are what counts."""
+    pieces = audio.decode(source, limits)
+    while True:
+        try:
+            piece = next(pieces)
+        except (StopIteration, MediaError):
+            return
+        yield Segment(piece.start, piece.end, piece.data)
+
+
+def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
+    """Yield the frames that are taken; return whether there is sound."""
+    with (
+        containers.media_errors("film", "save it again as MP4"),
+        closing(containers.opened(source, _ADVICE)) as container,
+    ):
+        stream = _moving(container)
+        _check_size(stream.codec_context.width, stream.codec_context.height, limits)
+        length = _seconds(container, stream)
+        if length is not None and length > limits.max_seconds:
+            raise _too_long(limits)
+        context = stream.codec_context
+        context.thread_count = 1
+        context.skip_frame = "NONREF"
+        context.flags |= Flags.output_corrupt
+        begin = (container.start_time or 0) / av.time_base
+        yield from _taken(_decoded(container, stream), _Clock(begin, _rate(stream)), length, limits)
+        return any(True for _ in container.streams.audio)
+
+
+def _moving(container: InputContainer) -> VideoStream:
+    """The track that players show; a cover picture is none."""
+    best = container.streams.best("video")
+    tracks = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    if not tracks:
+        raise UnsupportedMediaError("there are no moving pictures in it: send a film, or name its kind")
+    return best if isinstance(best, VideoStream) and best in tracks else tracks[0]
+
+
+def _rate(stream: VideoStream) -> float:
+    rate = float(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    return rate if 0 < rate <= _MOST_RATE else _USUAL_RATE
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """How long the file says that the film is; None where it does not say."""
+    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and container.duration > 0:
+        return container.duration / av.time_base
+    return None
+
+
+def _check_size(width: int, height: int, limits: MediaLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise MediaLimitError(
+            f"a frame has {width} x {height} pixels, more than the limit of {limits.max_pixels}: "
+            "send a smaller one"
+        )
+
+
+def _too_long(limits: MediaLimits) -> MediaLimitError:
+    return MediaLimitError(
+        f"the film is longer than the limit of {limits.max_seconds:g} seconds: send it in parts"
+    )
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Yield the frames that can be decoded; broken packets are skipped."""
+    for packet in containers.packets(container, stream):
+        try:
+            yield from packet.decode()
+        except MemoryError:
+            raise
+        except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
+            continue
+
+
+class _Clock:
+    """Tells when a frame is shown, counted from the start of the media."""
+
+    def __init__(self, begin: float, rate: float) -> None:
+        self._shift = -begin
+        self.step = 1.0 / rate
+        """How long a frame is shown, as a rule."""
+        self._last: float | None = None
+
+    def of(self, frame: VideoFrame) -> float:
+        """Seconds; a jump of time stamps is another clock, which goes on from where the first one was."""
+        stamp = frame.time
+        if stamp is None or not math.isfinite(stamp):
+            now = 0.0 if self._last is None else self._last + self.step
+        else:
+            now = stamp + self._shift
+            if self._last is not None and not -_BACK < now - self._last < _LONGEST_GAP:
+                self._shift += self._last + self.step - now
+                now = self._last + self.step
+        now = round(max(0.0, now), 3)
+        self._last = now if self._last is None else max(self._last, now)
+        return now
+
+
+def _taken(
+    frames: Iterator[VideoFrame], clock: _Clock, length: float | None, limits: MediaLimits
+) -> Iterator[Segment[Piece]]:
+    """Yield the first frame of each step; see `decode`."""
+    waiting: tuple[float, Picture] | None = None
+    due, last = -math.inf, 0.0
+    for frame in frames:
+        now = clock.of(frame)
+        last = max(last, now)
+        if now < due:
+            continue
+        if now > limits.max_seconds:
+            raise _too_long(limits)
+        _check_size(frame.width, frame.height, limits)
+        step = SHORT_STEP if (length or now) <= SHORT_SECONDS else STEP
+        due = now + step if math.isinf(due) else due + step * (1 + math.floor((now - due) / step))
+        if waiting is not None:
+            yield _segment(waiting, now)
+        waiting = (now, _picture(frame))
+    if waiting is None:
+        raise DamagedMediaError("none of its frames can be decoded: send the whole file, or save it as MP4")
+    yield _segment(waiting, last + clock.step)
+
+
+def _segment(waiting: tuple[float, Picture], until: float) -> Segment[Piece]:
+    start, picture = waiting
+    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(picture))
+
+
+def _picture(frame: VideoFrame) -> Picture:
+    """A frame at working size, upright."""
+    scale = min(1.0, WORKING_SIDE / max(frame.width, frame.height))
+    width, height = (max(2, round(side * scale / 2) * 2) for side in (frame.width, frame.height))
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
+    picture = np.asarray(small.to_ndarray(), np.uint8)
+    turns = round(frame.rotation / 90) % 4
+    if turns:
+        picture = np.ascontiguousarray(np.rot90(picture, turns))
+    picture.flags.writeable = False
+    return picture
