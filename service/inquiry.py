@@ -211,11 +211,7 @@ class Inquiry:
         """
         if len(self._searched(modality)) == len(self._query):
             return
-        again = [
-            one
-            for one in candidates
-            if one in self._compared and self._probability(one) >= _PLAUSIBLE
-        ]
+        again = [one for one in candidates if one in self._compared and self._probability(one) >= _PLAUSIBLE]
         left = {one: self._probability(one) for one in self._alignments if one not in self._compared}
         plausible = {one: p if p >= _PLAUSIBLE else 0.0 for one, p in left.items()}
         probable = sorted(left, key=lambda one: (-plausible[one], self._closeness.get(one, 0.0), one))

@@ -4,10 +4,11 @@
     python -m benchmarks.quality.fit_score --media DIR --write
     python -m benchmarks.quality.fit_score --media MUSIC --media SPEECH --signals sounds --write
     python -m benchmarks.quality.fit_score --media DIR --signals text --write
+    python -m benchmarks.quality.fit_score --media DIR --signals video --per-attack 12 --write
 
 Each run fits the models of one kind and leaves the others as they are: those of hashes alone, which take
 thousands of pictures in minutes, those with the CNN, which must not have been trained on the pictures, those
-of sounds, for which rows of codes stand for registered pictures (`ROWS`), or those of texts.
+of sounds, for which rows of codes stand for registered pictures (`ROWS`), those of texts, or those of films.
 
 The probability is meant for a candidate of a large catalogue: of `CATALOGUE` registered pictures, and of
 queries of which `PRIOR` are copies. A pair at given signals is then a copy with
@@ -29,6 +30,9 @@ Of texts, what is compared with a query are the works that retrieval finds among
 stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) · f₀). Unrelated queries are texts of
 other books, half of them with lines of registered ones: a quotation is no copy.
 
+Of films, frames are fitted; the terms of their sound are those of sounds, added to them: what pictures and
+what sound say is independent. A sound that says nothing takes nothing away, since it may have been replaced.
+
 All weights are kept positive: a term whose weight comes out negative is left out.
 """
 
@@ -45,7 +49,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.quality import audio_pairs, media, pairs, text_pairs
+from benchmarks.quality import audio_pairs, media, pairs, text_pairs, video_pairs
 from benchmarks.quality.pairs import Pairs
 from service.matching.score import LogisticModel, Size, Term
 
@@ -85,15 +89,26 @@ TEXT: Final = (
 CODES: Final = (("chromaprint_evidence", 150, 300), ("chromaprint_evidence", 300, 500))
 PEAKS: Final = (("peak_evidence", 20, 70), ("peak_evidence", 70, 150))
 SOUNDS: Final = (CODES + PEAKS, CODES)
-TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT}
+FRAMES: Final = (
+    ("frames_evidence", 0.5, 4),
+    ("frames_evidence", 4, 10),
+    ("frames_count", 3, 10),
+    ("frames_similarity", 0.5, 0.9),
+    ("frames_contrast", -0.02, 0.06),
+    ("frames_contrast", 0.06, 0.2),
+)
+TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT, "video": (FRAMES,)}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
-MODALITY: Final = {"all": "image", "hashes": "image", "sounds": "audio", "text": "text"}
+MODALITY: Final = {"all": "image", "hashes": "image", "sounds": "audio", "text": "text", "video": "video"}
 """Whose models they are."""
 SMALLEST: Final = 1e5
 """Smaller catalogues of pictures count as this large."""
 ROWS: Final = 120.0
-"""Rows of codes, a second each, of one registered sound: candidates are sounds, a catalogue counts rows."""
+"""Rows of codes or frames, about a second each, of one registered sound or film: candidates are sounds, a
+catalogue counts rows."""
+AGREEMENT: Final = Term("sound_agreement", 0.3, 0.9, 3.0)
+"""What it adds that sound and pictures tell the same place: set, not fitted, as it takes films with sound."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
@@ -147,6 +162,19 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
         used.remove(min(wrong, key=found.__getitem__))
     terms = tuple(Term(*span, round(found.get(number, 0.0), 3)) for number, span in enumerate(spans))
     return LogisticModel(round(float(model.intercept_[0]), 3), terms)
+
+
+def with_sound(frames: LogisticModel, sounds: Sequence[Mapping[str, Any]]) -> list[LogisticModel]:
+    """Models of films with sound and without, richest first, and those of sound alone.
+
+    Args:
+        frames: The model of frames.
+        sounds: Those of sounds, as the coefficients' file has them, richest first.
+    """
+    terms = [tuple(Term(**term) for term in model["terms"]) for model in sounds]
+    both = [LogisticModel(frames.intercept, (*frames.terms, AGREEMENT, *some)) for some in terms]
+    alone = [LogisticModel(model["intercept"], some) for model, some in zip(sounds, terms, strict=True)]
+    return [*both, frames, *alone]
 
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
@@ -237,10 +265,15 @@ def main() -> None:
     parser.add_argument("--signals", choices=tuple(TERMS), default="all", help="which models to fit")
     parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
+    before = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
     if options.signals == "text":
         sample, fitted, size, catalogue = _texts(options.media or [], options.seed, options.per_attack)
     elif options.signals == "sounds":
         sample, fitted = _sounds(options.media or [], options)
+        size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS
+    elif options.signals == "video":
+        sample, films = video_pairs.make(options.media or [], options.seed, options.per_attack)
+        fitted = {"sources": {"films": len(films)}}
         size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS
     else:
         collection = media.load(options.media) if options.media else media.shipped()
@@ -263,7 +296,8 @@ def main() -> None:
                 f"{sample.unrelated:,} unrelated pairs ({one.false_per_million:.3f} a million)"
             )
     if options.write:
-        before = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
+        if options.signals == "video":
+            models = with_sound(models[0], before["fitted"]["sounds"]["models"])
         date = datetime.now(UTC).date().isoformat()
         text = document(before, options.signals, models, fitted, date=date, size=size)
         COEFFICIENTS.write_text(text, encoding="utf-8")

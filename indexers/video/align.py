@@ -58,8 +58,9 @@ _MOST_GAIN, _MOST_LOSS = 0.6, -0.25
 """What one frame can say for a copy, and against one."""
 _OUTSIDE = -0.5
 """What a frame says that would lie before the work's start or after its end."""
-_TRIED = 6
-"""Lines that are fitted for each stretch."""
+_TRIED = 8
+_FITTED = 2
+"""Lines that are looked at for each stretch, and of these the ones that are fitted."""
 _MOST_PAIRS = 1 << 23
 """Pairs of frames that are compared to find hits; of longer media, every second frame of the query is left
 out, or more."""
@@ -217,7 +218,8 @@ def stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
     hits = sides.hits()
     found: list[Stretch] = []
     while len(hits) and len(found) < SEGMENTS:
-        tried = [one for line in lines(hits, _TRIED) if (one := sides.fitted(line)) is not None]
+        proposed = sorted(lines(hits, _TRIED, LEAST), key=sides.worth, reverse=True)[:_FITTED]
+        tried = [one for line in proposed if (one := sides.fitted(line)) is not None]
         best = max(tried, key=lambda one: one.evidence, default=None)
         if best is None or (found and best.evidence < LEAST):
             break
@@ -325,6 +327,10 @@ class _Sides:
             np.full(len(again), view, np.int64),
         )
 
+    def worth(self, line: Line) -> float:
+        """What the frames along a line say for a copy."""
+        return self._run(line, *self.views[line.view][:2])[2]
+
     def fitted(self, line: Line) -> Stretch | None:
         """Fit a line closely, and follow it as far as frames agree; None where none does."""
         rows, common, box = self.views[line.view]
@@ -359,7 +365,7 @@ class _Sides:
     def _gains(self, line: Line, rows: _Rows, common: Floats) -> Floats:
         places = line.at(rows.starts)
         alike = self._along(line, rows, np.arange(len(rows.starts)))
-        gains = np.clip(alike - COMMON * common - BREAK_EVEN, _MOST_LOSS, _MOST_GAIN)
+        gains = np.minimum(np.maximum(alike - COMMON * common - BREAK_EVEN, _MOST_LOSS), _MOST_GAIN)
         gains = np.where(np.isnan(gains), -0.02, gains)  # the work is flat there
         outside = (places < -TOLERANCE) | (places > self.length + TOLERANCE)
         result: Floats = np.where(outside, _OUTSIDE, gains)
@@ -379,7 +385,7 @@ class _Sides:
         after = np.searchsorted(self.work.starts, places, side="right")
         best = np.full(len(some), -np.inf)
         for off in (-2, -1, 0):
-            theirs = np.clip(after + off, 0, len(self.work.starts) - 1)
+            theirs = np.minimum(np.maximum(after + off, 0), len(self.work.starts) - 1)
             near = (self.work.starts[theirs] - TOLERANCE <= places) & (
                 places < self.work.ends[theirs] + TOLERANCE
             )
@@ -395,7 +401,7 @@ class _Sides:
         after = np.searchsorted(self.work.starts, places, side="right")
         weights, times = [], []
         for off in (-3, -2, -1, 0, 1, 2):
-            theirs = np.clip(after + off, 0, len(self.work.starts) - 1)
+            theirs = np.minimum(np.maximum(after + off, 0), len(self.work.starts) - 1)
             time = np.clip(
                 places,
                 self.work.starts[theirs],

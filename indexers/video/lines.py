@@ -77,12 +77,13 @@ class Line:
         return self.place + self.speed * times
 
 
-def lines(hits: Hits, most: int) -> list[Line]:
+def lines(hits: Hits, most: int, least: float) -> list[Line]:
     """Find the lines with the most votes, best first: of each block, view and place the best.
 
     Args:
         hits: In any order.
         most: How many lines at most.
+        least: Votes that a line must have.
     """
     if not len(hits):
         return []
@@ -103,7 +104,7 @@ def lines(hits: Hits, most: int) -> list[Line]:
     found: list[Line] = []
     seen: set[tuple[int, int, int]] = set()
     best = np.argsort(-together, kind="stable")[: 64 * most]
-    for key in filled[best].tolist():
+    for key in filled[best[together[best] >= least]].tolist():
         rest, cell = divmod(key, width)
         rest, speed = divmod(rest, len(speeds))
         of_block, of_view = divmod(rest, int(view.max()) + 1)

@@ -207,7 +207,9 @@ _CONTENTS: Final = {
     frozenset({_PICTURE}): "Pictures correspond; the sound is another one, or there is none.",
     frozenset({_SOUND}): "Only the sound corresponds; the pictures are others.",
     frozenset({_PICTURE, _BOTH}): "Pictures correspond, in part with their sound.",
-    frozenset({_SOUND, _BOTH}): "Pictures and sound correspond; the sound also where the pictures are others.",
+    frozenset(
+        {_SOUND, _BOTH}
+    ): "Pictures and sound correspond; the sound also where the pictures are others.",
     frozenset({_PICTURE, _SOUND}): "Pictures and sound correspond, but not at the same place.",
     frozenset({_PICTURE, _SOUND, _BOTH}): "Pictures and sound correspond, in part not at the same place.",
 }

@@ -1,0 +1,337 @@
+"""Pairs of films, copies and others, with the signals of each: what the score of films is fitted on.
+
+Of every film the first part is registered. Copies are clips of it, changed by `ATTACKS`;
+clips of the rest are other moments of the same scene, which are no copies; and all clips are strangers to all
+other films. Frames are taken from the files once and changed as pictures, since describing them is what the
+signals depend on; JPEG stands for what encoding does to them. Sound is left out: the terms of sound are those
+that were fitted on sounds.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.quality.pairs import Pairs
+from indexers.fingerprint import Fingerprint
+from indexers.image.decode import Picture
+from indexers.modality import Role, Segment, described
+from indexers.video import VideoModality
+from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP, Frame
+
+SIGNALS: Final = (
+    "frames_evidence", "frames_count", "frames_similarity", "frames_contrast", "frames_seconds",
+)  # fmt: skip
+
+_RATE: Final = 4
+"""Frames a second that are taken from a file."""
+_LONGEST: Final = 90.0
+"""Seconds of a film that are used."""
+_SIDE: Final = 448
+_REGISTERED: Final = 0.6
+"""Part of a film that is registered, where the rest is long enough to take clips from."""
+_CLIP: Final = (5.0, 25.0)
+_SUFFIXES: Final = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".ogv", ".mpg", ".flv", ".m4v"}
+
+Generator: TypeAlias = np.random.Generator
+Change: TypeAlias = Callable[[Picture, Picture, float], Picture]
+"""(frame, frame of another film, strength 0..1) to frame."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """Frames of a film, `_RATE` a second, as JPEG files.
+
+    Attributes:
+        name: Of its file.
+        collection: The folder that it came from: films of one have style and scenes in common.
+        frames: See above.
+    """
+
+    name: str
+    collection: str
+    frames: tuple[npt.NDArray[np.uint8], ...]
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.frames) / _RATE
+
+    def at(self, time: float) -> Picture:
+        """The frame that is shown at a time; the last one after the end."""
+        frame = cv2.imdecode(self.frames[min(len(self.frames) - 1, max(0, int(time * _RATE)))], 1)
+        return np.asarray(frame, np.uint8)[:, :, ::-1]
+
+
+def load(folders: Sequence[Path]) -> list[Film]:
+    """Read the films in folders: one of each family, by the beginnings of their names."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in _SUFFIXES:
+                family = re.split(r"[^a-z]", path.stem.rsplit("__", 1)[-1].lower().lstrip("_-"))[0]
+                found.setdefault(family or path.stem, path)
+    films = (_film(path) for path in found.values())
+    return [film for film in films if film.seconds >= _CLIP[0]]
+
+
+def _film(path: Path) -> Film:
+    frames: list[npt.NDArray[np.uint8]] = []
+    with av.open(str(path), metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        begin = None
+        for frame in container.decode(stream):
+            begin = frame.time if begin is None else begin
+            now = (frame.time or 0.0) - (begin or 0.0)
+            if now > _LONGEST:
+                break
+            if now * _RATE < len(frames):
+                continue
+            scale = min(1.0, _SIDE / max(frame.width, frame.height))
+            size = (round(frame.width * scale / 2) * 2, round(frame.height * scale / 2) * 2)
+            small = frame.reformat(*size, format="bgr24", interpolation="AREA").to_ndarray()
+            frames.append(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 92])[1])
+    collection = f"{path.resolve().parent}/{path.name.rpartition('__')[0]}"
+    return Film(path.name, collection, tuple(frames))
+
+
+def _same(frame: Picture, _other: Picture, _strength: float) -> Picture:
+    return frame
+
+
+def _mirrored(frame: Picture, _other: Picture, _strength: float) -> Picture:
+    return frame[:, ::-1]
+
+
+def _cropped(frame: Picture, _other: Picture, strength: float) -> Picture:
+    height, width = frame.shape[:2]
+    part = 0.85 - 0.3 * strength
+    top, left = round(height * (1 - part) * strength), round(width * (1 - part) * (1 - strength))
+    return frame[top : top + round(height * part), left : left + round(width * part)]
+
+
+def _inside(frame: Picture, other: Picture, strength: float) -> Picture:
+    """Picture in picture."""
+    height, width = 252, 448
+    canvas = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA)
+    part = 0.6 - 0.25 * strength
+    small = cv2.resize(frame, (round(width * part), round(height * part)), interpolation=cv2.INTER_AREA)
+    top = round((height - small.shape[0]) * (0.05 if strength < 0.5 else 0.95))
+    left = round((width - small.shape[1]) * (0.05 if int(strength * 10) % 2 else 0.95))
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return np.asarray(canvas, np.uint8)
+
+
+def _reaction(frame: Picture, other: Picture, strength: float) -> Picture:
+    """Another film in a corner of this one."""
+    return _inside(other, frame, 0.5 + strength / 2)
+
+
+def _upright(frame: Picture, _other: Picture, strength: float) -> Picture:
+    """A vertical short between blurred bars, with a caption."""
+    width, height = 252, 448
+    canvas = cv2.GaussianBlur(cv2.resize(frame, (width, height)), (0, 0), 12)
+    if strength > 0.5:  # the middle square of it
+        side = min(frame.shape[:2])
+        left = (frame.shape[1] - side) // 2
+        frame = frame[:side, left : left + side]
+    part = cv2.resize(
+        frame, (width, round(width * frame.shape[0] / frame.shape[1])), interpolation=cv2.INTER_AREA
+    )
+    top = max(0, (height - part.shape[0]) // 2)
+    canvas[top : top + part.shape[0]] = part[:height]
+    cv2.putText(canvas, "WAIT FOR IT", (20, 60), cv2.FONT_HERSHEY_DUPLEX, 1.0, (255, 255, 255), 3)
+    return np.asarray(canvas, np.uint8)
+
+
+def _boxed(frame: Picture, _other: Picture, strength: float) -> Picture:
+    bars = round(frame.shape[0] * (0.1 + 0.15 * strength))
+    return np.pad(frame, ((bars, bars), (0, 0), (0, 0)))
+
+
+def _beside(frame: Picture, other: Picture, strength: float) -> Picture:
+    """Two films side by side."""
+    one, two = (cv2.resize(each, (224, 252), interpolation=cv2.INTER_AREA) for each in (frame, other))
+    return np.asarray(np.hstack([one, two] if strength < 0.5 else [two, one]), np.uint8)
+
+
+def _captioned(frame: Picture, _other: Picture, _strength: float) -> Picture:
+    changed = np.ascontiguousarray(frame)
+    height, width = changed.shape[:2]
+    cv2.rectangle(changed, (0, round(height * 0.78)), (width, height), (20, 20, 20), -1)
+    cv2.putText(changed, "subtitles here", (8, round(height * 0.9)), 0, 0.8, (255, 255, 255), 2)
+    cv2.circle(changed, (round(width * 0.85), round(height * 0.15)), round(height * 0.1), (250, 40, 40), -1)
+    return np.asarray(changed, np.uint8)
+
+
+def _coloured(frame: Picture, _other: Picture, strength: float) -> Picture:
+    bright = (255 * (frame / 255.0) ** (0.6 + strength)).astype(np.uint8)
+    return np.asarray(bright.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8))
+
+
+def _poor(frame: Picture, _other: Picture, strength: float) -> Picture:
+    """Small, noisy, and a little turned: filmed off a screen."""
+    height, width = frame.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 6 * strength - 3, 0.9)
+    turned = cv2.warpAffine(frame, turn, (width, height), borderValue=(30, 30, 35))
+    small = cv2.resize(turned, (160, 90), interpolation=cv2.INTER_AREA).astype(np.int16)
+    small += np.random.default_rng(int(strength * 1e6)).normal(0, 9, small.shape).astype(np.int16)
+    return small.clip(0, 255).astype(np.uint8)
+
+
+ATTACKS: Final[dict[str, tuple[Change, tuple[float, ...]]]] = {
+    "plain": (_same, (1.0,)),
+    "mirrored": (_mirrored, (1.0,)),
+    "cropped": (_cropped, (1.0,)),
+    "inside": (_inside, (1.0,)),
+    "reaction": (_reaction, (1.0,)),
+    "upright": (_upright, (1.0,)),
+    "boxed": (_boxed, (1.0,)),
+    "beside": (_beside, (1.0,)),
+    "captioned": (_captioned, (1.0,)),
+    "coloured": (_coloured, (1.0,)),
+    "poor": (_poor, (1.0,)),
+    "speed": (_same, (0.8, 1.25, 1.5)),
+    "backwards": (_same, (-1.0,)),
+    "inserted": (_same, (1.0,)),
+}
+"""What is done to frames, and the speeds at which clips are played."""
+
+_WITH_OTHER: Final = {"inside", "reaction", "beside", "inserted"}
+"""Those that need another film."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A query.
+
+    Attributes:
+        film: Number of the film that it was taken from.
+        other: Number of the film that is in it too; None: there is none.
+        copy: Whether it was taken from what is registered.
+        attack: What was done to it.
+        start: Where in the film, seconds.
+        seconds: How long, in the film.
+        speed: Of playing.
+        query: Its fingerprints.
+    """
+
+    film: int
+    other: int | None
+    copy: bool
+    attack: str
+    start: float
+    seconds: float
+    speed: float
+    query: tuple[Fingerprint, ...]
+
+
+def registered_seconds(film: Film) -> float:
+    """How much of a film is registered."""
+    return film.seconds * _REGISTERED if film.seconds * (1 - _REGISTERED) >= _CLIP[0] else film.seconds
+
+
+def references(films: Sequence[Film], modality: VideoModality) -> list[tuple[Fingerprint, ...]]:
+    """Describe what of each film is registered."""
+    found = []
+    for film in films:
+        seconds = registered_seconds(film)
+        step = SHORT_STEP if seconds <= SHORT_SECONDS else STEP
+        times = np.arange(0.0, seconds, step)
+        segments = (Segment(float(time), float(time + step), Frame(film.at(time))) for time in times)
+        found.append(described(modality, segments, Role.REFERENCE))
+    return found
+
+
+def clips(films: Sequence[Film], seed: int, per_attack: int, modality: VideoModality) -> Iterator[Clip]:
+    """Make clips: of each attack so many copies, and as many other moments of the same scenes."""
+    rng = np.random.default_rng(seed)
+    for attack in ATTACKS:
+        for number in range(2 * per_attack):
+            made = _clip(films, attack, rng, modality, copy=number % 2 == 0)
+            if made is not None:
+                yield made
+
+
+def _clip(
+    films: Sequence[Film], attack: str, rng: Generator, modality: VideoModality, *, copy: bool
+) -> Clip | None:
+    change, speeds = ATTACKS[attack]
+    number, other = map(int, rng.choice(len(films), 2, replace=False))
+    film, elsewhere = films[number], films[other]
+    registered = registered_seconds(film)
+    low, high = (0.0, registered) if copy else (registered, film.seconds)
+    seconds = float(min(rng.uniform(*_CLIP), high - low))
+    start = float(rng.uniform(low, high - seconds))
+    speed, strength, phase = (
+        float(rng.choice(speeds)),
+        float(rng.uniform()),
+        float(rng.uniform(0, SHORT_STEP)),
+    )
+    if seconds < _CLIP[0]:
+        return None
+    shown = []
+    for time in np.arange(0.0, seconds / abs(speed), SHORT_STEP):
+        place = start + (time + phase) * speed if speed > 0 else start + seconds + (time + phase) * speed
+        shown.append((film.at(min(place, high)), elsewhere.at(time % elsewhere.seconds)))
+    pictures = [change(one, two, strength) for one, two in shown]
+    if attack == "inserted":
+        pad = [elsewhere.at(0.5 * step) for step in range(8)]
+        pictures = [*pad, *pictures, *pad]
+    segments = [
+        Segment(SHORT_STEP * step, SHORT_STEP * (step + 1), Frame(_encoded(picture)))
+        for step, picture in enumerate(pictures)
+    ]
+    with_other = other if attack in _WITH_OTHER else None
+    return Clip(
+        number, with_other, copy, attack, start, seconds, speed, described(modality, segments, Role.QUERY)
+    )
+
+
+def _encoded(picture: Picture) -> Picture:
+    data = cv2.imencode(".jpg", np.ascontiguousarray(picture), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    return np.asarray(cv2.imdecode(data, 1), np.uint8)
+
+
+def make(folders: Sequence[Path], seed: int, per_attack: int) -> tuple[Pairs, list[str]]:
+    """Compare every clip with all that is registered.
+
+    Returns:
+        The pairs, and the films' names.
+    """
+    modality = VideoModality()
+    modality.prepare()
+    films = load(folders)
+    works = references(films, modality)
+    rows, copies, alike, attacks, names = [], [], [], [], []
+    for clip in clips(films, seed, per_attack, modality):
+        for number, work in enumerate(works):
+            found = None if number == clip.other else modality.align(clip.query, work)
+            if found is None:
+                continue
+            rows.append([found.signals[name] for name in SIGNALS])
+            copies.append(clip.copy and number == clip.film)
+            alike.append(films[number].collection == films[clip.film].collection)
+            attacks.append(clip.attack)
+            names.append((films[clip.film].name, films[number].name))
+    are_copies = np.array(copies)
+    weights = np.where(are_copies, 1.0 / are_copies.sum(), 1.0 / (~are_copies).sum())
+    pairs = Pairs(
+        signals=np.array(rows, np.float64),
+        copies=are_copies,
+        weights=weights,
+        attacks=np.array(attacks),
+        names=np.array(names),
+        alike=np.array(alike),
+        references=len(works),
+        unrelated=int((~are_copies).sum()),
+        columns=SIGNALS,
+    )
+    return pairs, [film.name for film in films]
