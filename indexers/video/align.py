@@ -67,7 +67,7 @@ out, or more."""
 _AT_ONCE = 1 << 16
 _SHIFTS = (-13.0, -9.0, -6.0, -4.0, 4.0, 6.0, 9.0, 13.0)
 """Seconds off the line at which other moments of the scene are looked at."""
-_STRAIGHT = 0.35
+_STRAIGHT = 0.2
 """Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
 
 
@@ -345,7 +345,7 @@ class _Sides:
             line, (first, last, evidence) = closer, run
         if last <= first or evidence <= 0:
             return None
-        line = self._straight(line, rows, common, first, last, evidence)
+        line = _straight(line, rows, first, last)
         first, last, evidence = self._run(line, rows, common)
         some = np.arange(first, last)
         on = self._along(line, rows, some)
@@ -427,20 +427,6 @@ class _Sides:
             speed = min(max(slope, low), high)
         return Line(speed, target - speed * centre, line.view, centre)
 
-    def _straight(
-        self, line: Line, rows: _Rows, common: Floats, first: int, last: int, evidence: float
-    ) -> Line:
-        """A line at the work's own speed, where it explains as much."""
-        middle = float(rows.starts[first] + rows.starts[last - 1]) / 2
-        usual = 1.0 if line.speed > 0 else -1.0
-        half = float(rows.starts[last - 1] - rows.starts[first]) / 2
-        if abs(line.speed - usual) * half > 3 * _STRAIGHT:
-            return line
-        straight = Line(usual, float(line.place + line.speed * middle - usual * middle), line.view, middle)
-        if abs(line.speed - usual) * half <= _STRAIGHT or self._run(straight, rows, common)[2] >= evidence:
-            return straight
-        return line
-
     def _contrast(self, line: Line, rows: _Rows, some: npt.NDArray[np.int64], on: Floats) -> float:
         """Mean over frames of how much less alike they are to other moments of the scene; see `Stretch`."""
         if not len(some):
@@ -451,6 +437,16 @@ class _Sides:
             return 0.0
         nearest = np.nanmax(others[:, there], axis=0)
         return float((on[there] - nearest).mean())
+
+
+def _straight(line: Line, rows: _Rows, first: int, last: int) -> Line:
+    """A line at the work's own speed, where that is hardly another one."""
+    usual = 1.0 if line.speed > 0 else -1.0
+    middle = float(rows.starts[first] + rows.starts[last - 1]) / 2
+    half = float(rows.starts[last - 1] - rows.starts[first]) / 2
+    if abs(line.speed - usual) * half > _STRAIGHT:
+        return line
+    return Line(usual, line.place + line.speed * middle - usual * middle, line.view, middle)
 
 
 def _ends(rows: _Rows, first: int, last: int) -> tuple[float, float]:

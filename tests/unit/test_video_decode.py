@@ -1,0 +1,158 @@
+"""Frames of films: which are taken, when they are shown, and what happens with odd and broken files."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+
+from indexers import containers, registry
+from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
+from indexers.image.decode import Picture
+from indexers.modality import MediaLimits, Segment
+from indexers.video import decode
+from indexers.video.decode import Frame, Piece
+from tests import films, sounds
+
+LIMITS = MediaLimits()
+SCENE = films.frames("first", 0, 6)
+
+
+def read(data: bytes, limits: MediaLimits = LIMITS) -> list[Segment[Piece]]:
+    return list(decode.decode(io.BytesIO(data), limits))
+
+
+def pictures(data: bytes) -> list[tuple[float, float, Picture]]:
+    return [(one.start, one.end, one.data.picture) for one in read(data) if isinstance(one.data, Frame)]
+
+
+def kind(data: bytes) -> str:
+    return registry.detect(containers.head(io.BytesIO(data))).name
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("mp4", "mpeg4"), ("matroska", "ffv1"), ("webm", "libvpx"), ("avi", "mpeg4"), ("mpegts", "mpeg2video")],
+)
+def test_two_frames_a_second_are_taken_of_a_short_film(container: str, codec: str) -> None:
+    data = films.encoded(SCENE, container=container, codec=codec, fps=25 if codec == "mpeg2video" else 4)
+    taken = pictures(data)
+    seconds = len(SCENE) / (25 if codec == "mpeg2video" else 4)
+    assert kind(data) == "video"
+    assert [start for start, _, _ in taken] == pytest.approx(np.arange(0, seconds, 0.5), abs=0.05)
+    assert taken[-1][1] == pytest.approx(seconds, abs=0.1)
+    for start, _, picture in taken:
+        wanted = SCENE[min(len(SCENE) - 1, round(start * len(SCENE) / seconds))]
+        assert np.abs(picture.astype(int) - wanted).mean() < 12
+
+
+def test_one_frame_a_second_is_taken_of_a_longer_film() -> None:
+    data = films.encoded([SCENE[0]] * 180)
+    assert [start for start, _, _ in pictures(data)] == pytest.approx(range(45), abs=0.01)
+
+
+def test_frames_are_where_their_time_stamps_say() -> None:
+    data = films.encoded(SCENE[:4], stamps=[0, 1, 20, 23])
+    assert [(start, end) for start, end, _ in pictures(data)] == [(0.0, 5.0), (5.0, 5.75), (5.75, 6.0)]
+
+
+def test_a_film_of_many_frames_a_second_gives_no_more() -> None:
+    data = films.encoded([SCENE[0], SCENE[12]] * 120, fps=240)
+    assert len(pictures(data)) == 2
+
+
+def test_one_frame_is_a_film() -> None:
+    ((start, end, _),) = pictures(films.encoded(SCENE[:1]))
+    assert (start, end) == (0.0, 0.25)
+
+
+def turned(data: bytes, matrix: tuple[int, ...]) -> bytes:
+    """An MP4 file with another display matrix in its track."""
+    one = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    other = struct.pack(">9I", *(value & 0xFFFFFFFF for value in matrix))
+    at = data.rindex(one)
+    return data[:at] + other + data[at + len(one) :]
+
+
+def test_a_film_is_turned_upright_as_its_file_says() -> None:
+    quarter = (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)  # players turn it right
+    data = turned(films.encoded(SCENE[:4], container="mp4"), quarter)
+    picture = pictures(data)[0][2]
+    assert picture.shape == (films.WIDTH, films.HEIGHT, 3)
+    assert np.abs(picture.astype(int) - np.rot90(SCENE[0], -1)).mean() < 12
+
+
+def test_large_frames_are_made_small() -> None:
+    large = np.kron(SCENE[0], np.ones((5, 5, 1), np.uint8))
+    assert pictures(films.encoded([large]))[0][2].shape == (288, 512, 3)
+
+
+def test_sound_follows_the_frames() -> None:
+    pieces = read(films.encoded(SCENE, sounds.tune(4, 6)))
+    kinds = [isinstance(one.data, Frame) for one in pieces]
+    assert kinds == sorted(kinds, reverse=True)
+    assert sum(one.end - one.start for one in pieces if not isinstance(one.data, Frame)) == pytest.approx(
+        6, abs=0.2
+    )
+
+
+def test_what_comes_after_broken_packets_keeps_its_place() -> None:
+    data = bytearray(
+        films.encoded(films.frames("first", 0, 24), container="mpegts", codec="mpeg2video", fps=25)
+    )
+    whole = pictures(bytes(data))
+    rng = np.random.default_rng(3)
+    for at in rng.integers(len(data) // 3, len(data) // 2, 60).tolist():
+        data[at] ^= 0xFF
+    damaged = pictures(bytes(data))
+    assert damaged[-1][0] == pytest.approx(whole[-1][0], abs=0.6)
+    assert np.abs(damaged[-1][2].astype(int) - whole[-1][2]).mean() < 12
+
+
+def test_a_film_that_ends_early_is_read_as_far_as_it_goes() -> None:
+    data = films.encoded(films.frames("first", 0, 24))
+    taken = pictures(data[: len(data) // 2])
+    assert 12 <= len(taken) < 40
+
+
+def test_a_song_in_a_container_for_films_is_sound() -> None:
+    tune = sounds.encoded(sounds.tune(1, 8), "mp4", "aac", 22_050)
+    assert tune.index(b"moov") > containers.HEAD_BYTES
+    assert kind(tune) == "audio"
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "problem"),
+    [
+        (b"", DamagedMediaError, "empty"),
+        (b"\0\0\0\x18ftypisom" + b"\0" * 64, UnsupportedMediaError, "no film"),
+        (
+            sounds.encoded(sounds.tune(1, 3), "mp4", "aac", 22_050),
+            UnsupportedMediaError,
+            "no moving pictures",
+        ),
+        (films.encoded(SCENE)[:600], DamagedMediaError, "none of its frames"),
+    ],
+)
+def test_what_is_no_film_is_refused(data: bytes, error: type[Exception], problem: str) -> None:
+    with pytest.raises(error, match=problem):
+        read(data)
+
+
+def test_limits_hold() -> None:
+    data = films.encoded(SCENE)
+    with pytest.raises(MediaLimitError, match="pixels"):
+        read(data, MediaLimits(max_pixels=films.WIDTH * films.HEIGHT - 1))
+    with pytest.raises(MediaLimitError, match="longer than the limit of 4 seconds"):
+        read(data, MediaLimits(max_seconds=4))
+
+
+def test_pictures_and_sounds_are_no_films() -> None:
+    for head in (
+        b"\0\0\0\x18ftypavif",
+        b"\0\0\0\x18ftypheic",
+        b"\0\0\0\x18ftypM4A ",
+        b"RIFF\0\0\0\0WAVE",
+        b"GIF89a",
+    ):
+        assert decode.sniff(head + b"\0" * 64) is None
