@@ -408,8 +408,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-video-") as scratch:
         folder = options.cache or Path(scratch)
         if options.smoke or not options.media:
-            amounts = Amounts(3, 2, 0, 2, SMOKE)
-            films = video_media.made_up(5, 9.0, folder / "films")
+            amounts = Amounts(2, 1, 0, 1, SMOKE)
+            films = video_media.made_up(3, 6.0, folder / "films")
             one_film: list[list[str]] = []
         else:
             amounts = Amounts(

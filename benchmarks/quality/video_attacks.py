@@ -198,13 +198,14 @@ def _mirror(_hand: Hand, _first: Picture) -> Paint:
 
 def _letterbox(hand: Hand, first: Picture) -> Paint:
     height, width = first.shape[:2]
-    bars = [0, 0, 0, 0]
-    at = hand.rng.choice((0, 2))
-    bars[at] = bars[at + 1] = round((height, width)[at // 2] * hand.rng.uniform(0.15, 0.35))
+    flat, share = hand.rng.random() < 0.5, hand.rng.uniform(0.15, 0.35)
+    high, wide = (round(height * share), 0) if flat else (0, round(width * share))
     grey = hand.rng.choice((0, 0, 255))
 
     def paint(picture: Picture, _: float) -> Picture:
-        framed = cv2.copyMakeBorder(picture, *bars, cv2.BORDER_CONSTANT, value=(grey, grey, grey))
+        framed = cv2.copyMakeBorder(
+            picture, high, high, wide, wide, cv2.BORDER_CONSTANT, value=(grey, grey, grey)
+        )
         return np.asarray(framed, np.uint8)
 
     return paint
@@ -474,7 +475,7 @@ def _ramp(clip: Clip, hand: Hand) -> Made:
     """Three stretches of different speeds."""
     speeds = [hand.rng.uniform(0.75, 0.9), 1.0, hand.rng.uniform(1.15, 1.35)]
     hand.rng.shuffle(speeds)
-    third, times, parts = clip.seconds / 3, [], []
+    third, times, parts = clip.seconds / 3, list[float](), list[Part]()
     for number, speed in enumerate(speeds):
         first = len(times)
         times += [number * third + step / clip.rate * speed for step in range(int(third / speed * clip.rate))]

@@ -1,4 +1,4 @@
-"""How searching a film's frames grows with the hours that are indexed, in one process and without the service.
+"""How the search of frames grows with the hours that are indexed, in one process and without the service.
 
 A made-up row is a frame of a real film that nothing is asked about, with bits turned over, each with the
 same chance, drawn for each scene of `SCENE` rows: between `LEAST` and `MOST`, which is what lies between two

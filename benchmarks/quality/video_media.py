@@ -4,8 +4,8 @@ Files lie in a folder of origin each (a repository, a package). Origins are regi
 whole. Of some strange films the first two fifths are registered and the last two fifths asked about: another
 moment of the same scene, which is no copy.
 
-Files of an origin, or of two, that share `_SHARED` of their seconds count as one film, and only the longest is
-used: seconds are the same where Meta's PDQ differs by at most `_ALIKE` bits, mirrored or not.
+Files that share `_SHARED` of their seconds count as one film, and only the longest is used: seconds are the
+same where Meta's PDQ differs by at most `_ALIKE` bits, mirrored or not.
 """
 
 import hashlib
@@ -138,7 +138,7 @@ class Amounts:
     references: int = 60
     strangers: int = 60
     moments: int = 20
-    per_attack: int = 8
+    per_attack: int = 6
     attacks: Sequence[str] = tuple(ATTACKS)
 
 
@@ -375,7 +375,7 @@ def make(sides: Sides, amounts: Amounts, seed: int, folder: Path) -> Plan:
     for attack in amounts.attacks:
         # Five seconds are hard to find in long works alone.
         asked = longest[: len(longest) // 3 + 1] if attack == "five_seconds" else sides.registered
-        drawn = _rng(seed, attack).sample(asked, min(amounts.per_attack, len(asked)))
+        drawn = _rng(seed, attack).sample(asked, len(asked))[: amounts.per_attack]
         questions += [_copied(sides, film, attack, seed, folder) for film in drawn]
     for number, film in enumerate(sides.strange):
         attack = _rng(seed, film.name).choice(sorted(ATTACKS)) if number % 2 else ""

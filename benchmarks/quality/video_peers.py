@@ -115,8 +115,8 @@ class _OfPdq:
 class Vpdq(_OfPdq):
     """Meta's vPDQ as ThreatExchange's ``VPDQIndex`` matches it: a bag of hashes.
 
-    Equal hashes of a film count once. Hashes match from quality 50 on within 31 bits; a film matches if 80 % of
-    the query's do, whatever part of the film's (its defaults). Films are ranked by the larger of the two
+    Equal hashes of a film count once. Hashes match from quality 50 on within 31 bits; a film matches if 80 %
+    of the query's do, whatever part of the film's (its defaults). Films are ranked by the larger of the two
     parts, which is kinder than the rule; the stretches are from the first to the last hash that matches.
     """
 
