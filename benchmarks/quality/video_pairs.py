@@ -37,6 +37,9 @@ _SIDE: Final = 448
 _REGISTERED: Final = 0.6
 """Part of a film that is registered, where the rest is long enough to take clips from."""
 _CLIP: Final = (5.0, 25.0)
+_RELATIVES: Final = 0.1
+"""Other moments of registered scenes, or films of one series, that a query shows on average: as often as it is
+a copy (`fit_score.PRIOR`)."""
 _SUFFIXES: Final = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".ogv", ".mpg", ".flv", ".m4v"}
 
 Generator: TypeAlias = np.random.Generator
@@ -98,8 +101,7 @@ def _film(path: Path) -> Film:
             size = (round(frame.width * scale / 2) * 2, round(frame.height * scale / 2) * 2)
             small = frame.reformat(*size, format="bgr24", interpolation="AREA").to_ndarray()
             frames.append(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 92])[1])
-    collection = f"{path.resolve().parent}/{path.name.rpartition('__')[0]}"
-    return Film(path.name, collection, tuple(frames))
+    return Film(path.name, str(path.resolve().parent), tuple(frames))
 
 
 def _same(frame: Picture, _other: Picture, _strength: float) -> Picture:
@@ -312,24 +314,31 @@ def make(folders: Sequence[Path], seed: int, per_attack: int) -> tuple[Pairs, li
     works = references(films, modality)
     rows, copies, alike, attacks, names = [], [], [], [], []
     for clip in clips(films, seed, per_attack, modality):
+        shown = {films[one].collection for one in (clip.film, clip.other) if one is not None}
         for number, work in enumerate(works):
             found = None if number == clip.other else modality.align(clip.query, work)
             if found is None:
                 continue
             rows.append([found.signals[name] for name in SIGNALS])
             copies.append(clip.copy and number == clip.film)
-            alike.append(films[number].collection == films[clip.film].collection)
+            alike.append(films[number].collection in shown)
             attacks.append(clip.attack)
             names.append((films[clip.film].name, films[number].name))
     are_copies = np.array(copies)
-    weights = np.where(are_copies, 1.0 / are_copies.sum(), 1.0 / (~are_copies).sum())
+    relatives = np.array(alike) & ~are_copies
+    strangers = ~relatives & ~are_copies
+    weights = np.select(
+        [are_copies, relatives],
+        [1.0 / are_copies.sum(), _RELATIVES / len(works) / max(1, relatives.sum())],
+        1.0 / strangers.sum(),
+    )
     pairs = Pairs(
         signals=np.array(rows, np.float64),
         copies=are_copies,
         weights=weights,
         attacks=np.array(attacks),
         names=np.array(names),
-        alike=np.array(alike),
+        alike=relatives,
         references=len(works),
         unrelated=int((~are_copies).sum()),
         columns=SIGNALS,

@@ -67,6 +67,8 @@ out, or more."""
 _AT_ONCE = 1 << 16
 _SHIFTS = (-13.0, -9.0, -6.0, -4.0, 4.0, 6.0, 9.0, 13.0)
 """Seconds off the line at which other moments of the scene are looked at."""
+_AS_GOOD = 0.98
+"""Part of the evidence that a line must have to be taken for a closer one."""
 _STRAIGHT = 0.2
 """Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
 
@@ -340,7 +342,7 @@ class _Sides:
                 break
             closer = self._closer(line, rows, common, first, last)
             run = self._run(closer, rows, common)
-            if run[2] <= evidence:
+            if run[2] < _AS_GOOD * evidence:
                 break
             line, (first, last, evidence) = closer, run
         if last <= first or evidence <= 0:
