@@ -44,6 +44,8 @@ SEED: Final = 11
 SMOKE: Final = ("excerpt", "crop")
 GROWTH: Final = (10, 100, 1000)
 """Hours that are indexed."""
+LONG: Final = 900.0
+"""Seconds of the film by which bytes are measured: of short ones, twice as many frames are kept."""
 PRECISIONS: Final = (0.9, 0.99)
 
 _MICRO_AP: Final = 0.97
@@ -92,7 +94,7 @@ class Measured:
         places: How well stretches are found.
         cpu_of_decoding: CPU of a query, in that of decoding it once.
         index_cpu_of_decoding: CPU of registering, in that of decoding the films once.
-        stored_per_hour: Bytes for a registered hour.
+        stored_per_hour: Bytes for a registered hour, by those of one long film.
         false_alarms: Pairs above the lowest of the rules that are wrong, surest first.
         missed: Copies below the score that 1 % of the strangers reach.
     """
@@ -123,23 +125,39 @@ def rules(name: str) -> dict[str, float]:
     return {}
 
 
-def measure(programs: Sequence[Callable[[], Matcher]], plan: Plan) -> dict[str, Measured]:
-    """Register and ask, one matcher after the other."""
+def measure(programs: Sequence[Callable[[], Matcher]], plan: Plan, long: Film) -> dict[str, Measured]:
+    """Register and ask, one matcher after the other.
+
+    Args:
+        programs: Start the matchers.
+        plan: What is registered and asked.
+        long: By which bytes an hour are measured, alone.
+    """
     references, asked = list(plan.references.values()), [question.path for question in plan.questions]
     decoding = video_peers.decoding(references), video_peers.decoding(asked)
-    hours = sum(plan.seconds.values()) / 3600
     measured = {}
     for program in programs:
         matcher = program()
         try:
             registering = matcher.register(plan.references)
             found, spent = matcher.ask(asked)
-            stored = matcher.size().stored / hours
         finally:
             matcher.close()
+        stored = _stored(program, long)
         cpu = registering / decoding[0], spent / decoding[1]
         measured[matcher.name] = judged(matcher.name, plan, found, cpu, stored)
     return measured
+
+
+def _stored(program: Callable[[], Matcher], long: Film) -> float:
+    """Bytes an hour that a film takes beyond an empty matcher."""
+    matcher = program()
+    try:
+        empty = matcher.size().stored
+        matcher.register({long.name: long.path})
+        return (matcher.size().stored - empty) / long.seconds * 3600
+    finally:
+        matcher.close()
 
 
 def judged(
@@ -418,10 +436,11 @@ def main() -> int:
             films, one_film = video_media.apart(video_media.load(options.media), folder)
         sides = video_media.split(films, amounts, random.Random(options.seed))
         plan = video_media.make(sides, amounts, options.seed, folder / "queries")
+        long = video_media.long_film([*sides.strange, *sides.registered], LONG, folder)
         if options.prepare:
             print(f"{len(plan.references)} films to register, {len(plan.questions)} queries in {folder}")
             return 0
-        measured = measure([PROGRAMS[name] for name in options.only], plan)
+        measured = measure([PROGRAMS[name] for name in options.only], plan, long)
         growth = (
             [] if options.smoke else video_growth.grown([one.path for one in sides.strange], options.growth)
         )

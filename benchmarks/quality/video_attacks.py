@@ -408,8 +408,13 @@ def _within(picture: Picture, width: int, height: int) -> Picture:
     return _put(black, scaled, (width - scaled.shape[1]) / 2, (height - scaled.shape[0]) / 2)
 
 
-def _after(clips: Sequence[Clip], copies: Sequence[bool]) -> Made:
-    """Clips one after the other, in the size of the first copy; those that are copies are seen whole."""
+def after(clips: Sequence[Clip], copies: Sequence[bool]) -> Made:
+    """Clips one after the other, in the size and rate of the first copy; copies are seen whole.
+
+    Args:
+        clips: Of one rate.
+        copies: Which of them the result's parts name.
+    """
     first = clips[copies.index(True)]
     height, width = first.pictures[0].shape[:2]
     pictures = [
@@ -431,17 +436,17 @@ def _after(clips: Sequence[Clip], copies: Sequence[bool]) -> Made:
 
 def _inserted(clip: Clip, hand: Hand) -> Made:
     before, after = hand.other(hand.rng.uniform(4, 8)), hand.other(hand.rng.uniform(4, 8))
-    return _after([before, clip, after], [False, True, False])
+    return after([before, clip, after], [False, True, False])
 
 
 def _joined(clip: Clip, hand: Hand) -> Made:
-    return _after([clip, hand.work(hand.rng.uniform(5, 9))], [True, True])
+    return after([clip, hand.work(hand.rng.uniform(5, 9))], [True, True])
 
 
 def _compilation(clip: Clip, hand: Hand) -> Made:
     """Ten works, three to five seconds of each."""
     clips = [clip, *(hand.work(hand.rng.uniform(3, 5)) for _ in range(9))]
-    return _after(clips, [True] * len(clips))
+    return after(clips, [True] * len(clips))
 
 
 def _timed(clip: Clip, times: Numbers) -> Clip:

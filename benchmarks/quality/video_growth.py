@@ -39,7 +39,7 @@ class Grown:
 
     Attributes:
         hours: Of film.
-        rows: So many frames are kept of them, by the rate of the real films.
+        rows: So many frames are kept of them: as of the real films, at most one a second, as of long ones.
         cpu_milliseconds: Of one frame's search.
         bytes: Of the rows.
         recall: Part of the asked frames whose origin is among the nearest that the service looks at.
@@ -71,7 +71,7 @@ def grown(films: Sequence[Path], hours: Sequence[int], seed: int = 0) -> list[Gr
     asked = _turned(real[chosen], np.full(len(chosen), TURNED), generator)
     results = []
     for one in hours:
-        count = round(len(real) / seconds * 3600 * one)
+        count = round(min(1.0, len(real) / seconds) * 3600 * one)
         rows = FlatRows(
             FRAMES, np.concatenate([real[chosen], _made_up(real, count - len(chosen), generator)])
         )

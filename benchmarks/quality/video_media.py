@@ -31,7 +31,7 @@ from av.video.frame import VideoFrame
 from benchmarks.quality import audio_attacks
 from benchmarks.quality.audio_attacks import Sound
 from benchmarks.quality.metrics import Asked
-from benchmarks.quality.video_attacks import ATTACKS, RATE, SIDE, Clip, Hand, Part, Picture
+from benchmarks.quality.video_attacks import ATTACKS, RATE, SIDE, Clip, Hand, Part, Picture, after
 from indexers.image import hashes
 from indexers.modality import Role
 
@@ -444,6 +444,27 @@ def _copied(
 
 _VERSION: Final = 1
 """Of the attacks: a change of theirs makes all queries anew."""
+
+
+def long_film(films: Sequence[Film], seconds: float, folder: Path) -> Film:
+    """A film of about so many seconds, or less: what these films show, one after the other, small."""
+    clips, total = [], 0.0
+    for film in films:
+        if total >= seconds:
+            break
+        taken = clip(film, 0.0, min(film.seconds, _LONGEST_SCENE))
+        pictures = [np.ascontiguousarray(one[::2, ::2]) for one in taken.pictures[:: RATE // _SLOW]]
+        clips.append(replace(taken, pictures=pictures, rate=_SLOW))
+        total += clips[-1].seconds
+    path = folder / f"{_key(seconds, *(film.path for film in films))}.mp4"
+    if not path.exists():
+        write(path, after(clips, [True] * len(clips)).clip, 26)
+    return Film("a long film", "", path, total)
+
+
+_SLOW: Final = 5
+"""Pictures a second of a long film."""
+_LONGEST_SCENE: Final = 60.0
 
 
 def _part(values: Mapping[str, Any]) -> Part:
