@@ -435,8 +435,8 @@ def after(clips: Sequence[Clip], copies: Sequence[bool]) -> Made:
 
 
 def _inserted(clip: Clip, hand: Hand) -> Made:
-    before, after = hand.other(hand.rng.uniform(4, 8)), hand.other(hand.rng.uniform(4, 8))
-    return after([before, clip, after], [False, True, False])
+    before, behind = (hand.other(hand.rng.uniform(4, 8)) for _ in range(2))
+    return after([before, clip, behind], [False, True, False])
 
 
 def _joined(clip: Clip, hand: Hand) -> Made:
