@@ -91,7 +91,7 @@ def packets(container: InputContainer, stream: S) -> Iterator["Packet[S]"]:
 
 
 def head(source: BinaryIO) -> bytes:
-    """Read what a file's kind is told by: its first bytes, and what kinds of tracks an ISO base media file has.
+    """Read what a file's kind is told by: its first bytes, and what tracks an ISO base media file has.
 
     Those may be listed anywhere in the file, and its first bytes alone tell no film from a song. The file is
     left at its beginning.

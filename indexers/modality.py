@@ -209,8 +209,15 @@ class Modality(Protocol[T]):
     accompanying: frozenset[str]
     """Signals of what only accompanies a work, as sound does a film: by these alone it is no copy of it."""
 
+    def load(self) -> None:
+        """Import the libraries that reading needs and comparing does not, unless they start a thread.
+
+        For the process that workers are forked from; the service itself does without them.
+        """
+        ...
+
     def prepare(self) -> None:
-        """Load what describing needs, before this process gives up opening files.
+        """Load what else describing needs, before this process gives up opening files.
 
         Raises:
             ModelError: If a file that ships is missing or was changed.

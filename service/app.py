@@ -34,7 +34,7 @@ from service.rpc.server import Server, credentials, is_loopback
 from service.rpc.state import StateReader
 from service.rpc.uploads import Spooler
 from service.rpc.works import WorkService
-from service.sandbox import Pool
+from service.sandbox import ForkServer, Pool
 from service.settings import Settings
 from service.store import Store
 from service.tracing import NoTracer, OpenTelemetryTracer, Tracer
@@ -100,8 +100,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
+async def running(settings: Settings, *, forks: ForkServer | None = None) -> AsyncIterator[Running]:
     """Run the service inside; on leaving, finish or refuse what is in flight.
+
+    Args:
+        settings: How.
+        forks: What starts the worker processes; None: one of its own.
 
     Raises:
         StartupError: If it cannot start; the message says what to do.
@@ -134,6 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             queue_limit=settings.queue_limit,
             limits=settings.media_limits,
             network=network,
+            forks=forks,
             on_death=lambda reason: metrics.deaths.labels(reason).inc(),
         )
         metrics.queue.set_function(lambda: pool.waiting)

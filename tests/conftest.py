@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from service.app import Running, running
+from service.sandbox import ForkServer
 from service.settings import Settings
 
 # Without deadlines, since machines differ; deterministic where CI is set.
@@ -62,10 +63,20 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "hound", listen="127.0.0.1:0", allow_anonymous=True, workers=1)
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """What starts the workers of all services and pools of this process."""
+    forks = ForkServer()
+    try:
+        yield forks
+    finally:
+        forks.close()
+
+
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[Running]:
+async def service(settings: Settings, forks: ForkServer) -> AsyncIterator[Running]:
     """A running service."""
-    async with running(settings) as service:
+    async with running(settings, forks=forks) as service:
         yield service
 
 

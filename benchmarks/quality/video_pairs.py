@@ -23,7 +23,7 @@ from indexers.fingerprint import Fingerprint
 from indexers.image.decode import Picture
 from indexers.modality import Role, Segment, described
 from indexers.video import VideoModality
-from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP, Frame
+from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP, Frame, Piece
 
 SIGNALS: Final = (
     "frames_evidence", "frames_count", "frames_similarity", "frames_contrast", "frames_seconds",
@@ -38,8 +38,8 @@ _REGISTERED: Final = 0.6
 """Part of a film that is registered, where the rest is long enough to take clips from."""
 _CLIP: Final = (5.0, 25.0)
 _RELATIVES: Final = 0.1
-"""Other moments of registered scenes, or films of one series, that a query shows on average: as often as it is
-a copy (`fit_score.PRIOR`)."""
+"""Other moments of registered scenes, or films of one series, that a query shows on average: as often as it
+is a copy (`fit_score.PRIOR`)."""
 _SUFFIXES: Final = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".ogv", ".mpg", ".flv", ".m4v"}
 
 Generator: TypeAlias = np.random.Generator
@@ -174,8 +174,8 @@ def _captioned(frame: Picture, _other: Picture, _strength: float) -> Picture:
 
 
 def _coloured(frame: Picture, _other: Picture, strength: float) -> Picture:
-    bright = (255 * (frame / 255.0) ** (0.6 + strength)).astype(np.uint8)
-    return np.asarray(bright.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8))
+    bright: npt.NDArray[np.float64] = 255 * np.power(frame / 255.0, 0.6 + strength)
+    return np.asarray(bright.mean(axis=2, keepdims=True).repeat(3, axis=2), np.uint8)
 
 
 def _poor(frame: Picture, _other: Picture, strength: float) -> Picture:
@@ -183,9 +183,10 @@ def _poor(frame: Picture, _other: Picture, strength: float) -> Picture:
     height, width = frame.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), 6 * strength - 3, 0.9)
     turned = cv2.warpAffine(frame, turn, (width, height), borderValue=(30, 30, 35))
-    small = cv2.resize(turned, (160, 90), interpolation=cv2.INTER_AREA).astype(np.int16)
-    small += np.random.default_rng(int(strength * 1e6)).normal(0, 9, small.shape).astype(np.int16)
-    return small.clip(0, 255).astype(np.uint8)
+    shrunk = cv2.resize(turned, (160, 90), interpolation=cv2.INTER_AREA)
+    small = np.asarray(shrunk, np.int16)
+    noise = np.random.default_rng(int(strength * 1e6)).normal(0, 9, small.shape)
+    return np.asarray((small + noise).clip(0, 255), np.uint8)
 
 
 ATTACKS: Final[dict[str, tuple[Change, tuple[float, ...]]]] = {
@@ -247,7 +248,9 @@ def references(films: Sequence[Film], modality: VideoModality) -> list[tuple[Fin
         seconds = registered_seconds(film)
         step = SHORT_STEP if seconds <= SHORT_SECONDS else STEP
         times = np.arange(0.0, seconds, step)
-        segments = (Segment(float(time), float(time + step), Frame(film.at(time))) for time in times)
+        segments: list[Segment[Piece]] = [
+            Segment(float(time), float(time + step), Frame(film.at(time))) for time in times
+        ]
         found.append(described(modality, segments, Role.REFERENCE))
     return found
 
@@ -287,7 +290,7 @@ def _clip(
     if attack == "inserted":
         pad = [elsewhere.at(0.5 * step) for step in range(8)]
         pictures = [*pad, *pictures, *pad]
-    segments = [
+    segments: list[Segment[Piece]] = [
         Segment(SHORT_STEP * step, SHORT_STEP * (step + 1), Frame(_encoded(picture)))
         for step, picture in enumerate(pictures)
     ]

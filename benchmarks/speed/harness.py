@@ -62,12 +62,12 @@ class Service:
     def cpu(self) -> Cpu:
         """What it has cost so far; the kernel counts in ticks of 10 ms, so measure many calls at once."""
         mine = self._process.cpu_times()
-        workers = [worker.cpu_times() for worker in self._process.children()]
+        workers = [worker.cpu_times() for worker in self._process.children(recursive=True)]
         return Cpu(mine.user + mine.system, sum(times.user + times.system for times in workers))
 
     def resident_bytes(self) -> Mapping[str, int]:
         """Memory that the serving process and, together, its workers hold."""
-        workers = sum(worker.memory_info().rss for worker in self._process.children())
+        workers = sum(worker.memory_info().rss for worker in self._process.children(recursive=True))
         return {"parent": int(self._process.memory_info().rss), "workers": int(workers)}
 
     def stage_seconds(self) -> dict[str, float]:

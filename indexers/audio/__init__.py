@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from indexers.audio import align, chromaprint, decode, peaks
+from indexers.audio import align, chromaprint, decode, peaks, spectra
 from indexers.audio.chromaprint import PITCHES, Described
 from indexers.audio.decode import Sound
 from indexers.fingerprint import Fingerprint
@@ -65,6 +65,10 @@ class AudioModality:
             "peak_count": "peaks",
         }
     )
+
+    def load(self) -> None:
+        """Import what transforms sound."""
+        spectra.load()
 
     def prepare(self) -> None:
         """Open what describing opens once: FFmpeg's libraries come with the import."""

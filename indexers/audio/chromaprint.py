@@ -21,8 +21,8 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
+from indexers.audio import spectra
 from indexers.audio.decode import RATE, Sound
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.modality import Role
@@ -273,8 +273,8 @@ def _energies(
     energies = np.empty((count, folding.shape[1]))
     for start in range(0, count, _AT_ONCE):
         part = slice(start, min(count, start + _AT_ONCE))
-        spectra = scipy.fft.rfft(frames[part] * _WINDOW)[:, low:high]
-        energies[part] = (spectra.real**2 + spectra.imag**2) @ folding
+        found = spectra.of(frames[part] * _WINDOW)[:, low:high]
+        energies[part] = (found.real**2 + found.imag**2) @ folding
     return energies
 
 

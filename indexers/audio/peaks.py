@@ -24,8 +24,8 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
+from indexers.audio import spectra
 from indexers.audio.decode import RATE, Sound
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.modality import Role
@@ -196,7 +196,7 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     if len(samples) < _WINDOW:
         return Constellation(np.zeros(0), np.zeros(0))
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
-    spectrum = scipy.fft.rfft(frames * _TAPER, axis=1)
+    spectrum = spectra.of(frames * _TAPER)
     power = spectrum.real**2 + spectrum.imag**2
     bands = np.maximum.reduceat(power[:, : _EDGES[-1]], _EDGES[:-1], axis=1)
     level = 10 * np.log10(bands + np.float32(1e-12))

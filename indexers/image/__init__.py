@@ -1,7 +1,6 @@
 """Pictures, still and animated: decoding, fingerprints, alignment."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from types import MappingProxyType
 from typing import BinaryIO
 
@@ -16,11 +15,6 @@ __all__ = ["ImageModality"]
 
 _VIEWS = len(hashes.TRANSFORMS)
 _BUILT_IN = describe.BuiltIn()
-
-
-@cache
-def _loaded(source: describe.NetworkSource) -> describe.Network:
-    return source.load()
 
 
 def _channels(network: describe.NetworkSource) -> tuple[Channel, ...]:
@@ -79,10 +73,14 @@ class ImageModality:
         self._network = network
         self.channels: tuple[Channel, ...] = _channels(network)
 
+    def load(self) -> None:
+        """Import what hashes are computed with."""
+        hashes.load()
+
     def prepare(self) -> None:
         """Load the CNN, and keep OpenCV to one thread."""
         cv2.setNumThreads(1)
-        _loaded(self._network)
+        describe.loaded(self._network)
 
     def pieces(self, limits: MediaLimits) -> int:
         """Frames."""
@@ -98,7 +96,7 @@ class ImageModality:
 
     def fingerprint(self, segments: Iterable[Segment[Picture]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the frames; see `describe.describe`."""
-        return describe.describe(segments, role, _loaded(self._network))
+        return describe.describe(segments, role, describe.loaded(self._network))
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""

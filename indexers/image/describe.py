@@ -12,6 +12,7 @@ describe some frames only (`QUERY_FRAMES`, `REFERENCE_FRAMES`), spread evenly.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 
 import numpy as np
@@ -87,6 +88,16 @@ class BuiltIn:
     def load(self) -> Network:
         """Load it; see `NetworkSource.load`."""
         return Network(OnnxEmbedder(), background.load())
+
+
+@cache
+def loaded(source: NetworkSource) -> Network:
+    """The network from a source: one in a process, however many describe by it.
+
+    Raises:
+        ModelError: If a file is missing or was changed.
+    """
+    return source.load()
 
 
 def describe(

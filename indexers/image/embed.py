@@ -17,7 +17,6 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from indexers import models
 from indexers.errors import ModelError
@@ -110,6 +109,8 @@ class OnnxEmbedder:
         Raises:
             ModelError: If the file cannot be read, is not the scheme's, or is no such network.
         """
+        import onnxruntime  # noqa: PLC0415 - it starts a thread, which a process that is forked must not have
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # a worker would keep its largest batch's memory for good

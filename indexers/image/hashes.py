@@ -10,19 +10,29 @@ View codes name what was done to the reference to give the query (`TRANSFORMS`).
 therefore taken from the query with transform k undone: it equals the reference's where k is right.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
-import imagehash
 import numpy as np
 import numpy.typing as npt
-import scipy.fftpack  # noqa: F401 - imagehash imports it late, which a confined process cannot
 from PIL import Image
 
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.image import pdq
 from indexers.image.decode import Picture
 from indexers.modality import Role, Segment
+
+
+@cache
+def load() -> Callable[[Image.Image], Any]:
+    """Import imagehash and what it imports late, which a confined process cannot; return its pHash."""
+    import imagehash  # noqa: PLC0415 - brings SciPy along: half a second
+    import scipy.fftpack  # noqa: F401, PLC0415
+
+    phash: Callable[[Image.Image], Any] = imagehash.phash
+    return phash
+
 
 PDQ = Scheme("image.pdq", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
 """Meta's PDQ (https://github.com/facebook/ThreatExchange/tree/main/pdq) of the luma at 320 × 320 pixels.
@@ -118,7 +128,7 @@ def phash_views(square: Image.Image, role: Role) -> tuple[npt.NDArray[np.uint8],
     coefficients = _DCT @ np.asarray(small, np.float64) @ _DCT.T
     views = _views(coefficients, 0, role)
     bits = views > np.median(views, axis=(1, 2), keepdims=True)
-    bits[0] = imagehash.phash(small).hash
+    bits[0] = load()(small).hash
     quality = min(1.0, _contrast(coefficients) / PHASH_FULL_CONTRAST)
     return np.packbits(bits.reshape(len(bits), -1), axis=1), quality
 

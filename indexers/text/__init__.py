@@ -41,6 +41,10 @@ class TextModality:
         }
     )
 
+    def load(self) -> None:
+        """Import the libraries that read documents."""
+        read.load()
+
     def prepare(self) -> None:
         """Load the table of characters and what reading needs."""
         read.prepare()

@@ -8,12 +8,13 @@ are the user's own. Of other formats it is what `html`, `epub`, `pdf` and `docx`
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import BinaryIO
 
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
-from indexers.text import archive, docx, encodings, epub, html, pdf, plain
+from indexers.text import archive, encodings, plain
 
 FORMATS = ("plain text", "Markdown", "HTML", "EPUB", "PDF", "DOCX")
 """What can be read, as users call it."""
@@ -24,13 +25,7 @@ HEAD_BYTES = 4096
 PIECE_CHARACTERS = 1_000_000
 """Most characters of a segment."""
 
-_READERS: dict[str, Callable[[BinaryIO, MediaLimits], Iterator[str]]] = {
-    "text": plain.read,
-    "html": html.read,
-    "epub": epub.read,
-    "pdf": pdf.read,
-    "docx": docx.read,
-}
+_Reader = Callable[[BinaryIO, MediaLimits], Iterator[str]]
 
 _PDF_WITHIN = 1024
 _LOCAL_HEADER = b"PK\3\4"
@@ -46,12 +41,27 @@ _HTML = re.compile(
 )
 
 
+@cache
+def load() -> Mapping[str, _Reader]:
+    """Import the libraries that read documents; return the readers by kind."""
+    from indexers.text import docx, epub, html, pdf  # noqa: PLC0415 - half a second of libraries
+
+    html.prepare()
+    pdf.prepare()
+    return {
+        "text": plain.read,
+        "html": html.read,
+        "epub": epub.read,
+        "pdf": pdf.read,
+        "docx": docx.read,
+    }
+
+
 def prepare() -> None:
     """Load all that reading needs, before the process gives up opening files. Takes some 10 ms."""
     encodings.prepare()
     archive.prepare()
-    html.prepare()
-    pdf.prepare()
+    load()
 
 
 def sniff(head: bytes) -> str | None:
@@ -120,7 +130,7 @@ def read(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[str]]:
         raise UnsupportedMediaError(f"this is no text that can be read: send {', '.join(FORMATS)}")
     has_text = False
     start = 0
-    for piece in _regrouped(_READERS[kind](source, limits)):
+    for piece in _regrouped(load()[kind](source, limits)):
         has_text = has_text or not piece.isspace()
         if start + len(piece) > limits.max_characters:
             raise encodings.too_long(limits.max_characters)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import chain
 from types import MappingProxyType
 from typing import BinaryIO, Final
@@ -22,6 +21,7 @@ from indexers.video.decode import Frame, Piece
 from indexers.video.frames import FRAMES, Describer, bits_of, of_parts, split
 
 _SOUND: Final = AudioModality()
+_BUILT_IN: Final = describe.BuiltIn()
 _KEPT: Final = 240
 """Frames of a query that are kept, so that parts of them can be described: 106 MB at most."""
 _RADIUS: Final = bits_of(0.38)
@@ -36,11 +36,6 @@ def _of_film(channel: Channel) -> Channel:
         query_rows=-(-channel.query_rows // seconds) + 1,
         reference_rows=-(-channel.reference_rows // seconds) + 1,
     )
-
-
-@cache
-def _network() -> describe.Network:
-    return describe.BuiltIn().load()
 
 
 class VideoModality:
@@ -75,6 +70,10 @@ class VideoModality:
     )
     accompanying: frozenset[str] = frozenset({"sound_agreement", *_SOUND.signal_units})
 
+    def load(self) -> None:
+        """Import what transforms sound."""
+        _SOUND.load()
+
     def prepare(self) -> None:
         """Load the network, keep OpenCV to one thread, and open what FFmpeg opens once."""
         cv2.setNumThreads(1)
@@ -100,7 +99,7 @@ class VideoModality:
         Raises:
             FingerprintError: If there is no frame.
         """
-        network = _network()
+        network = describe.loaded(_BUILT_IN)
         describer = Describer(network, most_kept=_KEPT if role is Role.QUERY else 0)
         sounds = iter(split(segments, describer))
         first = next(sounds, None)  # by then, all frames have come

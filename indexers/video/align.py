@@ -127,11 +127,12 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     """Relate a query in all its views to a reference; see `indexers.modality.Modality.align`.
 
     Signals, where both sides have frames: ``frames_evidence``, by how much frames are more alike than
-    `BREAK_EVEN` along all stretches, in all; ``frames_count``, how many frames of the best stretch speak for a
-    copy, ``frames_similarity``, their mean cosine, and ``frames_contrast``, how much less alike they are to the
-    work some seconds before and after: near 0 for other moments of one scene; ``frames_seconds``, how much of
-    the query's time is reported. Where both have sound: its signals, see `indexers.audio.align`; and where they
-    have both, ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
+    `BREAK_EVEN` along all stretches, in all; ``frames_count``, how many frames of the best stretch speak for
+    a copy, ``frames_similarity``, their mean cosine, and ``frames_contrast``, how much less alike they are
+    to the work some seconds before and after: near 0 for other moments of one scene; ``frames_seconds``, how
+    much of the query's time is reported. Where both have sound: its signals, see `indexers.audio.align`; and
+    where they have both, ``sound_agreement``, the part of the pictures' time in which sound tells the same
+    place.
     """
     theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
     mine = {fingerprint.scheme.id: fingerprint for fingerprint in query if fingerprint.scheme.id in theirs}

@@ -1,10 +1,10 @@
 """Frames of films from untrusted bytes, then their sound.
 
-A film is read from its beginning to its end, once for its pictures and, where somebody asks for it, once more
-for its sound; it never jumps, so that the time and the memory that it takes do not depend on key frames. One
-frame a second is taken, of short films two (`SHORT_SECONDS`): the first that is due, under its own time stamp,
-so that a frame is where it is shown even where the rate varies or an edit list cuts the film. Frames that no
-other frame is built from are not decoded at all, which changes no pixel of the others.
+A film is read from its beginning to its end, once for its pictures and, where somebody asks for it, once
+more for its sound; it never jumps, so that the time and the memory that it takes do not depend on key
+frames. One frame a second is taken, of short films two (`SHORT_SECONDS`): the first that is due, under its
+own time stamp, so that a frame is where it is shown even where the rate varies or an edit list cuts the
+film. Frames that no other frame is built from are not decoded at all, which changes no pixel of the others.
 
 Frames are turned upright as the file says, and are at most `WORKING_SIDE` pixels wide or high. Fields are not
 taken apart and high dynamic range is not mapped: at this size, what describes frames hardly sees either.
@@ -144,13 +144,12 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
     if not source.read(1):
         raise DamagedMediaError("the file is empty: send the whole file")
     source.seek(0)
-    has_sound = yield from _frames(source, limits)
-    if has_sound:
-        yield from _sound(source, limits)
+    yield from _frames(source, limits)
+    yield from _sound(source, limits)
 
 
 def _sound(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
-    """Yield the sound; one that cannot be read is left out, as the pictures are what counts."""
+    """Yield the sound, if there is any; one that cannot be read is left out: pictures are what counts."""
     pieces = audio.decode(source, limits)
     while True:
         try:
@@ -161,7 +160,7 @@ def _sound(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
 
 
 def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
-    """Yield the frames that are taken; return whether there is sound."""
+    """Yield the frames that are taken."""
     with (
         containers.media_errors("film", "save it again as MP4"),
         closing(containers.opened(source, _ADVICE)) as container,
@@ -177,7 +176,6 @@ def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
         yield from _taken(_decoded(container, stream), _Clock(begin, _rate(stream)), length, limits)
-        return any(True for _ in container.streams.audio)
 
 
 def _moving(container: InputContainer) -> VideoStream:
@@ -190,7 +188,7 @@ def _moving(container: InputContainer) -> VideoStream:
 
 
 def _rate(stream: VideoStream) -> float:
-    rate = float(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    rate = float(stream.average_rate or _USUAL_RATE)
     return rate if 0 < rate <= _MOST_RATE else _USUAL_RATE
 
 
@@ -239,11 +237,10 @@ class _Clock:
 
     def of(self, frame: VideoFrame) -> float:
         """Seconds; a jump of time stamps is another clock, which goes on from where the first one was."""
-        stamp = frame.time
-        if stamp is None or not math.isfinite(stamp):
+        if frame.pts is None:
             now = 0.0 if self._last is None else self._last + self.step
         else:
-            now = stamp + self._shift
+            now = frame.time + self._shift
             if self._last is not None and not -_BACK < now - self._last < _LONGEST_GAP:
                 self._shift += self._last + self.step - now
                 now = self._last + self.step
@@ -266,7 +263,7 @@ def _taken(
         if now > limits.max_seconds:
             raise _too_long(limits)
         _check_size(frame.width, frame.height, limits)
-        step = SHORT_STEP if (length or now) <= SHORT_SECONDS else STEP
+        step = SHORT_STEP if (now if length is None else length) <= SHORT_SECONDS else STEP
         due = now + step if math.isinf(due) else due + step * (1 + math.floor((now - due) / step))
         if waiting is not None:
             yield _segment(waiting, now)

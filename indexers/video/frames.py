@@ -2,9 +2,9 @@
 
 The bits are the signs of four fixed rotations of the CNN's descriptor: the part of them that differ between
 two frames is the angle between their descriptors, over π, but for chance, which adds 0.05 to a cosine
-(Charikar, "Similarity estimation techniques from rounding algorithms", 2002). A rotation is a fixed pattern of
-signs followed by a Hadamard transform (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform", 2009).
-An hour takes an eighth of what the numbers take, and is searched without loss.
+(Charikar, "Similarity estimation techniques from rounding algorithms", 2002). A rotation is a fixed pattern
+of signs followed by a Hadamard transform (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform",
+2009). An hour takes an eighth of what the numbers take, and is searched without loss.
 
 Frames that are nearly flat say nothing and are left out. So are those that look like the one taken before:
 that one then lasts as long. What is left of an hour are the moments that differ.
@@ -43,7 +43,7 @@ pictures at large resemble the frame, 0..1; 0 where all of a film is flat.
 FLAT: Final = 5.0
 """Standard deviation of a frame's grey levels below which it says nothing."""
 STILL: Final = 1.2
-"""Mean difference of the grey levels of two small pictures, `_SMALL` pixels wide, up to which they are one."""
+"""Mean difference of grey levels, at `_SMALL` pixels, up to which two frames are one."""
 SAME: Final = 0.975
 """Cosine from which on a frame looks like the one taken before."""
 LONGEST: Final = 20.0
@@ -164,9 +164,7 @@ class Describer:
         described = self.network.embedder.embed([one.picture for one in waiting])
         for one, row in zip(waiting, described, strict=True):
             follows = self._last is not None and self._spans[-1][1] >= one.start - 1e-6
-            if (
-                follows and one.end - self._spans[-1][0] <= LONGEST and float(row @ self._last) >= SAME  # type: ignore[operator]
-            ):
+            if follows and one.end - self._spans[-1][0] <= LONGEST and float(row @ self._last) >= SAME:
                 self._spans[-1][1] = one.end
                 continue
             self._last = row

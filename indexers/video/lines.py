@@ -1,8 +1,8 @@
 """Straight lines through hits: where in a work a stretch of a query lies, and how fast it runs there.
 
 A hit says that a frame of the query looks like one of the work. Copies line up: the work's time is a speed
-times the query's, and an offset. All hits vote for all speeds (Hough), block by block of the query, since along
-a long one a speed that is a little off would spread its votes; the fullest cells are the candidates.
+times the query's, and an offset. All hits vote for all speeds (Hough), block by block of the query, since
+along a long one a speed that is a little off would spread its votes; the fullest cells are the candidates.
 """
 
 from dataclasses import dataclass

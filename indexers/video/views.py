@@ -1,10 +1,10 @@
 """Which parts of a suspect film are worth describing on their own.
 
-A copy may be a part of the picture: between blurred bars, in a corner of somebody else's film, beside another
-on a split screen. Such a part holds still while what it shows moves, so that edges that enclose it are found in
-many frames at one place. Rectangles of single frames are proposed as for pictures; those that several frames
-propose are kept. Where the shape of the picture suggests where a film of another shape lies in it, that part is
-looked at too. Halves and quarters are what remains.
+A copy may be a part of the picture: between blurred bars, in a corner of somebody else's film, beside
+another on a split screen. Such a part holds still while what it shows moves, so that edges that enclose it
+are found in many frames at one place. Rectangles of single frames are proposed as for pictures; those that
+several frames propose are kept. Where the shape of the picture suggests where a film of another shape lies
+in it, that part is looked at too. Halves and quarters are what remains.
 """
 
 from collections.abc import Sequence

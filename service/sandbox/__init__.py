@@ -5,8 +5,9 @@ read-only file descriptor, and answers in a format (`wire`) that is checked as i
 """
 
 from service.sandbox.pool import Pool
+from service.sandbox.process import ForkServer
 from service.sandbox.spool import spool
 from service.sandbox.vouch import digest_of, vouched
 from service.sandbox.wire import ReadMedia
 
-__all__ = ["Pool", "ReadMedia", "digest_of", "spool", "vouched"]
+__all__ = ["ForkServer", "Pool", "ReadMedia", "digest_of", "spool", "vouched"]

@@ -45,14 +45,24 @@ def confine(*, memory_bytes: int) -> None:
     Raises:
         OSError: If the system refuses.
     """
+    die_with_parent()
     if sys.platform == "linux":
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _prctl(_PR_SET_DUMPABLE, 0)
         _limit(resource.RLIMIT_AS, _address_space() + memory_bytes)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+
+
+def die_with_parent() -> None:
+    """On Linux: let the end of the thread that made this process end it, however that comes.
+
+    Raises:
+        OSError: If the system refuses.
+    """
+    if sys.platform == "linux":
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_cpu(seconds: float) -> None:

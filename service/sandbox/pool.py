@@ -12,7 +12,7 @@ from indexers.networks import UserNetwork
 from service.errors import BusyError, StartupError, UnreadableMediaError
 from service.sandbox import wire
 from service.sandbox.confine import TimeLimit
-from service.sandbox.process import TIMEOUT, WorkerDiedError, WorkerProcess, WorkerUnfitError
+from service.sandbox.process import TIMEOUT, ForkServer, WorkerDiedError, WorkerProcess, WorkerUnfitError
 from service.sandbox.wire import ReadMedia
 
 _GRACE_SECONDS = 1.0
@@ -57,6 +57,7 @@ class Pool:
         queue_limit: int,
         limits: MediaLimits,
         network: UserNetwork | None = None,
+        forks: ForkServer | None = None,
         on_death: Callable[[str], None] = _ignore,
     ) -> None:
         """Describe the pool; `start` makes it.
@@ -69,9 +70,11 @@ class Pool:
             queue_limit: Most items that wait for their turn.
             limits: What an item may ask for.
             network: What describes pictures; None: what ships.
+            forks: What starts the workers, and is not closed by `close`; None: one of its own.
             on_death: Told why a worker died: a signal's name, ``exit N``, ``timeout``, ``cancelled``,
-                ``wire`` (its answer made no sense), ``stuck``, ``unfit`` (a network cannot be loaded). A
-                worker that was replaced for its age, or stopped by `close`, did not die.
+                ``wire`` (its answer made no sense), ``stuck``, ``unfit`` (a network cannot be loaded),
+                ``orphaned`` (the process that workers are forked from has ended). A worker that was
+                replaced for its age, or stopped by `close`, did not die.
         """
         self._count = workers or _cores()
         self._memory_mb = memory_mb
@@ -79,6 +82,8 @@ class Pool:
         self._queue_limit = queue_limit
         self._limits = limits
         self._network = network
+        self._forks = forks or ForkServer()
+        self._owns_forks = forks is None
         self._on_death = on_death
         self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
         self._waiting = 0
@@ -172,6 +177,8 @@ class Pool:
         await asyncio.gather(*self._starting, *self._stopping, return_exceptions=True)
         idle = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
         await asyncio.gather(*(worker.stop() for worker in idle if worker))
+        if self._owns_forks:
+            await asyncio.to_thread(self._forks.close)
 
     async def _turn(self) -> WorkerProcess:
         """Wait for a worker."""
@@ -288,7 +295,9 @@ class Pool:
                 return
 
     async def _new_worker(self) -> WorkerProcess:
-        return await WorkerProcess.start(memory_mb=self._memory_mb, limit=self._limit, network=self._network)
+        return await WorkerProcess.start(
+            self._forks, memory_mb=self._memory_mb, limit=self._limit, network=self._network
+        )
 
     def _forget(self, task: asyncio.Task[ReadMedia]) -> None:
         """Drop a finished item; nobody may be left to look at its error."""

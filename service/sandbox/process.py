@@ -1,6 +1,8 @@
 """A worker process as the service sees it."""
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -35,7 +37,8 @@ class WorkerDiedError(Exception):
     """The process has ended.
 
     Attributes:
-        cause: `TIMEOUT` or whatever else it was killed for, else the signal's name, else ``exit N``.
+        cause: `TIMEOUT` or whatever else it was killed for, else the signal's name, else ``exit N``, or
+            ``orphaned`` where the process that it was forked from has ended.
     """
 
     def __init__(self, cause: str) -> None:
@@ -61,32 +64,100 @@ class WorkerUnfitError(WorkerDiedError):
         return self.reason
 
 
+class ForkServer:
+    """Starts workers, from one process that has loaded all libraries (`forkserver`).
+
+    That process is started for the first worker, and again should it have ended. On Linux it ends, and all
+    workers with it, when the thread ends that asked for the worker it was started for.
+    """
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def launch(self, *arguments: str) -> tuple[socket.socket, socket.socket]:
+        """Ask for a worker; return the service's ends of its socket and of its leash. Does not wait.
+
+        Args:
+            arguments: Of `worker.main`.
+
+        Raises:
+            OSError: If no process can be started.
+        """
+        channel, leash = _pair(socket.SOCK_STREAM), _pair(socket.SOCK_STREAM)
+        with channel[1], leash[1]:
+            descriptors = [channel[1].fileno(), leash[1].fileno()]
+            try:
+                socket.send_fds(self._running(), [json.dumps(arguments).encode()], descriptors)
+            except OSError:
+                channel[0].close()
+                leash[0].close()
+                raise
+        return channel[0], leash[0]
+
+    def close(self) -> None:
+        """End the process, and with it all workers. Blocking."""
+        if self._process is None or self._control is None:
+            return
+        self._control.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._control = None
+
+    def _running(self) -> socket.socket:
+        """The socket to the process; start it where none runs."""
+        if self._process is None or self._control is None or self._process.poll() is not None:
+            self.close()
+            ours, theirs = _pair(socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-W", "ignore", "-m", "service.sandbox.forkserver"],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env={"PYTHONPATH": str(_ROOT), **_ENVIRONMENT},
+                )
+            self._control = ours
+        return self._control
+
+
+def _pair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
+    """The service's end of a connection, which never blocks, and the other."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    ours.setblocking(False)
+    return ours, theirs
+
+
 class WorkerProcess:
     """A process that reads one media item at a time."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
-        """Take over the process and the service's end of its socket; see `start`."""
-        self._process = process
+    def __init__(self, channel: socket.socket, leash: socket.socket) -> None:
+        """Take over the service's ends of the worker's socket and leash; see `start`."""
         self._channel = channel
+        self._leash = leash
         self._cause: str | None = None
+        self._end: str | None = None
         self.served = 0
         """Items that it has taken."""
 
     @classmethod
     async def start(
-        cls, *, memory_mb: int, limit: TimeLimit, network: UserNetwork | None = None
+        cls, forks: ForkServer, *, memory_mb: int, limit: TimeLimit, network: UserNetwork | None = None
     ) -> "WorkerProcess":
         """Start a process and wait until it can take requests.
 
-        Must be called in a thread that lives as long as the process: on Linux, the end of this thread
-        ends the process.
+        Must be called in a thread that lives as long as the process; see `ForkServer`.
 
         Raises:
             WorkerUnfitError: If it cannot load what describes media.
             WorkerDiedError: If it ends first, or takes a minute.
+            OSError: If no process can be started.
         """
         described = () if network is None else (network.text, str(network.path))
-        worker = cls(*_launch(str(memory_mb), str(limit.seconds), str(limit.seconds_per_mb), *described))
+        worker = cls(*forks.launch(str(memory_mb), str(limit.seconds), str(limit.seconds_per_mb), *described))
         ours = worker._channel
         word = b""
         try:
@@ -108,13 +179,14 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """Whether the process still runs."""
-        return self._process.poll() is None
+        return self._end is None and not _readable(self._leash) and _open(self._channel)
 
     def kill(self, cause: str) -> None:
         """End the process at once; whoever awaits its answer gets a WorkerDiedError with this cause."""
         if self._cause is None and self.alive:
             self._cause = cause
-            self._process.kill()
+            with contextlib.suppress(OSError):  # it has ended in the same moment
+                self._leash.send(b"!")
 
     async def ask(self, request: bytes, descriptor: int) -> tuple[bytes, bytes]:
         """Send a request with a file; return header and payload of the answer.
@@ -186,26 +258,46 @@ class WorkerProcess:
         Returns:
             Why it ended, as in `WorkerDiedError`.
         """
-        self._channel.close()
+        if self._end is None:
+            self._channel.close()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    end = await self._ended()
+            except TimeoutError:
+                self.kill("stuck")
+                end = await self._ended()
+            self._end = self._cause or end
+            self._leash.close()
+        return self._end
+
+    async def _ended(self) -> str:
+        """Wait for the end of the process; return how it came."""
         try:
-            status = await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill("stuck")
-            status = await asyncio.to_thread(self._process.wait)
-        if self._cause is not None:
-            return self._cause
+            told = await asyncio.get_running_loop().sock_recv(self._leash, wire.STATUS.size)
+        except ConnectionError:
+            told = b""
+        if not told:
+            return "orphaned"
+        (status,) = wire.STATUS.unpack(told)
         return signal.Signals(-status).name if status < 0 else f"exit {status}"
 
 
-def _launch(*arguments: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
-    """Start the program with one end of a socket as its standard input; return the other."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    with theirs:
-        process = subprocess.Popen(  # noqa: S603 - no word of it comes from outside
-            [sys.executable, "-P", "-W", "ignore", "-m", "service.sandbox.worker", *arguments],
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            env={"PYTHONPATH": str(_ROOT), **_ENVIRONMENT},
-        )
-    return process, ours
+def _readable(leash: socket.socket) -> bool:
+    """Whether the end of the worker, or of its parent, was told."""
+    try:
+        leash.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+def _open(channel: socket.socket) -> bool:
+    """Whether the worker holds its end of the connection: known before its end is told."""
+    try:
+        return channel.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False

@@ -25,6 +25,9 @@ from indexers.spans import unpack as unpack_spans
 PREFIX = struct.Struct("<II")
 """Length of the JSON header and of the payload that follows it."""
 
+STATUS = struct.Struct("<i")
+"""How a worker has ended: its exit status, negative for a signal."""
+
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 """1.5 million PDQ descriptors, or five million keys of passages, with their spans."""

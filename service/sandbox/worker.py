@@ -1,6 +1,6 @@
 """The process that reads untrusted media.
 
-It is ``python -m service.sandbox.worker MEMORY_MB SECONDS MORE``, or with two words more, a user's network.
+It is forked from a process that has loaded all libraries (`forkserver`).
 
 Standard input is a Unix socket to the service. Each request comes with a file descriptor, is answered with
 one message (`wire`), and the next is read. The process ends when the service closes the socket. Anything
@@ -9,9 +9,7 @@ unexpected ends it too: the service reports that as a crash and starts another.
 
 import hashlib
 import os
-import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -47,8 +45,6 @@ def main(arguments: list[str]) -> None:
             each MiB of its file; where pictures are described by a user's network, its TOML file's text and
             path.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the service, which ends its workers itself
-        signal.signal(number, signal.SIG_IGN)
     memory_mb, limit = int(arguments[0]), confine.TimeLimit(float(arguments[1]), float(arguments[2]))
     channel = socket.socket(fileno=0)
     with ExitStack() as stack:
@@ -80,6 +76,7 @@ def _warm_up() -> None:
     heif_options.DECODE_THREADS = 1
     Image.init()
     for modality in registry.modalities():
+        modality.load()
         modality.prepare()
 
 
@@ -140,7 +137,3 @@ class _Clocked(Iterator[T]):
             return next(self._items)
         finally:
             self.seconds += _cpu_seconds() - started
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -23,6 +23,7 @@ from service.app import Running, running
 from service.domain import KeyRole
 from service.errors import StartupError
 from service.rpc.access import PERMISSIONS, new_key
+from service.sandbox import ForkServer
 from service.settings import Settings
 
 
@@ -213,9 +214,9 @@ async def test_methods_that_nobody_may_call_do_not_exist(channel: grpc.aio.Chann
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_more_calls_than_the_server_takes_are_refused(settings: Settings) -> None:
+async def test_more_calls_than_the_server_takes_are_refused(settings: Settings, forks: ForkServer) -> None:
     async with (
-        running(settings.model_copy(update={"max_concurrent_calls": 1})) as service,
+        running(settings.model_copy(update={"max_concurrent_calls": 1}), forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         health: Any = health_pb2_grpc.HealthStub(channel)
@@ -286,7 +287,9 @@ async def secured(
 
 
 @pytest.mark.parametrize("mutual", [False, True])
-async def test_tls_and_mtls(settings: Settings, certificates: Path, *, mutual: bool) -> None:
+async def test_tls_and_mtls(
+    settings: Settings, certificates: Path, *, mutual: bool, forks: ForkServer
+) -> None:
     tls = settings.model_copy(
         update={
             "tls_certificate": certificates / "server.pem",
@@ -294,7 +297,7 @@ async def test_tls_and_mtls(settings: Settings, certificates: Path, *, mutual: b
             "tls_client_ca": certificates / "client.pem" if mutual else None,
         }
     )
-    async with running(tls) as service:
+    async with running(tls, forks=forks) as service:
         metadata = key_of(service, KeyRole.PLATFORM)
         request = match_pb2.GetIndexStateRequest()
         async with secured(service.port, certificates, client=mutual) as stub:

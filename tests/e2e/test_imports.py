@@ -20,6 +20,7 @@ from copyhound.v1 import work_pb2, work_pb2_grpc
 from service.app import Running, running
 from service.errors import BusyError, StorageFullError
 from service.matcher import Matcher
+from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.serving import connected, state_of
 
@@ -206,7 +207,7 @@ async def test_an_import_of_bad_rows_alone_is_done_at_once(
 
 
 async def import_of_eight(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, errors: list[Exception], forks: ForkServer
 ) -> work_pb2.ImportWorksResponse:
     """Import eight rows while the first reads of media raise these errors, the last one first."""
     read: Any = Matcher.read
@@ -218,7 +219,7 @@ async def import_of_eight(
 
     monkeypatch.setattr(Matcher, "read", hampered)
     async with (
-        running(settings) as service,
+        running(settings, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         works = work_pb2_grpc.WorkServiceStub(channel)
@@ -227,38 +228,43 @@ async def import_of_eight(
 
 
 async def test_rows_that_meet_a_busy_pool_or_a_full_disk_are_tried_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, forks: ForkServer
 ) -> None:
     refusals: list[Exception] = [BusyError("busy"), StorageFullError("full"), BusyError("busy")]
-    response = await import_of_eight(settings, monkeypatch, refusals)
+    response = await import_of_eight(settings, monkeypatch, refusals, forks)
     assert (response.created_count, response.failed_count) == (8, 0)
 
 
 async def test_a_row_that_the_server_fails_on_never_holds_up_the_others(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, forks: ForkServer
 ) -> None:
     mistakes: list[Exception] = [ZeroDivisionError("a secret of the server")]
-    response = await import_of_eight(settings, monkeypatch, mistakes)
+    response = await import_of_eight(settings, monkeypatch, mistakes, forks)
     assert (response.created_count, response.failed_count) == (7, 1)
     assert response.errors[0].error.code == code_pb2.INTERNAL
     assert "secret" not in str(response)
 
 
-async def test_a_server_without_the_folder_leaves_imports_to_others(settings: Settings) -> None:
+async def test_a_server_without_the_folder_leaves_imports_to_others(
+    settings: Settings, forks: ForkServer
+) -> None:
     """As two servers on one database, or a start that forgot the setting."""
     async with (
-        running(settings) as service,
+        running(settings, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         works = work_pb2_grpc.WorkServiceStub(channel)
         operation = await works.ImportWorks(request([item(number) for number in range(200)]))
     without = settings.model_copy(update={"import_root": None})
-    async with running(without) as service, grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
+    async with (
+        running(without, forks=forks) as service,
+        grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
+    ):
         with pytest.raises(grpc.aio.AioRpcError, match="import_root"):
             await work_pb2_grpc.WorkServiceStub(channel).ImportWorks(request([item(0)]))
         assert not (await wait(channel, operation.name, 1)).done
     async with (
-        running(settings) as service,
+        running(settings, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         assert response_of(await wait(channel, operation.name)).created_count == 200

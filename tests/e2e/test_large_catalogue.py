@@ -11,6 +11,7 @@ from indexers.modality import Role, Segment, described
 from service.app import running
 from service.domain import NewReference, NewWork
 from service.matcher import Query
+from service.sandbox import ForkServer
 from service.settings import Settings
 
 
@@ -19,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "hound", listen="127.0.0.1:0", workers=1, approximate_from=1)
 
 
-async def test_candidates_come_from_a_narrower_radius(settings: Settings) -> None:
+async def test_candidates_come_from_a_narrower_radius(settings: Settings, forks: ForkServer) -> None:
     modality = ImageModality()
     noise = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((320, 320), Image.Resampling.BICUBIC)
@@ -29,7 +30,7 @@ async def test_candidates_come_from_a_narrower_radius(settings: Settings) -> Non
         return Query("image", described(modality, segments, role), None)
 
     reference = NewReference("", "image", None, 0, read(picture, Role.REFERENCE).fingerprints)
-    async with running(settings) as service:
+    async with running(settings, forks=forks) as service:
         catalogue = service.catalogue
         work = await catalogue.write(
             lambda transaction: transaction.create_work(NewWork(owner="studio"), [reference])

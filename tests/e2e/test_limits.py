@@ -21,6 +21,7 @@ from PIL import Image
 import copyhound
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from service.app import Running, running
+from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.serving import connected, reason_of, refused_stream, state_of
 
@@ -89,10 +90,12 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-async def test_an_endless_stream_is_refused_once_it_passes_the_limit(settings: Settings) -> None:
+async def test_an_endless_stream_is_refused_once_it_passes_the_limit(
+    settings: Settings, forks: ForkServer
+) -> None:
     limited = settings.model_copy(update={"max_media_bytes": 2 * MIB})
     async with (
-        running(limited) as service,
+        running(limited, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         stream = Stream(2048)
@@ -137,10 +140,10 @@ async def small_stream() -> AsyncIterator[match_pb2.MatchStreamRequest]:
     yield match_pb2.MatchStreamRequest(chunk=picture())
 
 
-async def test_messages_that_are_too_large(settings: Settings) -> None:
+async def test_messages_that_are_too_large(settings: Settings, forks: ForkServer) -> None:
     limited = settings.model_copy(update={"max_inline_bytes": MIB})
     async with (
-        running(limited) as service,
+        running(limited, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         matches = match_pb2_grpc.MatchServiceStub(channel)
@@ -166,11 +169,11 @@ async def test_messages_that_are_too_large(settings: Settings) -> None:
 
 
 async def test_a_chunk_of_any_allowed_size_is_taken_whatever_the_limit_of_messages(
-    settings: Settings,
+    settings: Settings, forks: ForkServer
 ) -> None:
     limited = settings.model_copy(update={"max_inline_bytes": 1})
     async with (
-        running(limited) as service,
+        running(limited, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         assert (await match_pb2_grpc.MatchServiceStub(channel).MatchStream(aiter(Stream(1)))).reasons
@@ -214,10 +217,12 @@ async def half_an_upload(taken: asyncio.Event) -> AsyncIterator[work_pb2.UploadR
     await asyncio.Event().wait()
 
 
-async def test_more_than_can_wait_is_refused_with_a_time_to_come_back(settings: Settings) -> None:
+async def test_more_than_can_wait_is_refused_with_a_time_to_come_back(
+    settings: Settings, forks: ForkServer
+) -> None:
     narrow = settings.model_copy(update={"queue_limit": 2})
     async with (
-        running(narrow) as service,
+        running(narrow, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         matches = match_pb2_grpc.MatchServiceStub(channel)

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
 from service import logs
 from service.app import Running, running
+from service.sandbox import ForkServer
 from service.settings import Settings
 
 
@@ -45,8 +46,10 @@ def scraped(port: int) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-async def test_metrics_count_calls_and_stages(settings: Settings, photographs: dict[str, bytes]) -> None:
-    async with running(settings.model_copy(update={"metrics": "127.0.0.1:0"})) as service:
+async def test_metrics_count_calls_and_stages(
+    settings: Settings, photographs: dict[str, bytes], forks: ForkServer
+) -> None:
+    async with running(settings.model_copy(update={"metrics": "127.0.0.1:0"}), forks=forks) as service:
         await register_and_ask(service.port, photographs["coffee"])
         assert service.metrics_port
         found = scraped(service.metrics_port)
@@ -119,9 +122,9 @@ async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]
 
 
 async def test_traces_show_the_stages_inside_a_call(
-    collector: Collector, settings: Settings, photographs: dict[str, bytes]
+    collector: Collector, settings: Settings, photographs: dict[str, bytes], forks: ForkServer
 ) -> None:
-    async with running(settings.model_copy(update={"otel": True})) as service:
+    async with running(settings.model_copy(update={"otel": True}), forks=forks) as service:
         await register_and_ask(service.port, photographs["coffee"])
     by_id = {span.span_id: span for span in collector.spans}
     parents = {

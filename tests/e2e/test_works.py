@@ -20,6 +20,7 @@ from service.app import Running, running
 from service.matcher import Matcher
 from service.rpc.uploads import Spooler
 from service.rpc.works import _digest as works_digest
+from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.serving import reason_of, refused_stream
 
@@ -153,11 +154,11 @@ async def test_a_request_id_is_of_one_method(works: work_pb2_grpc.WorkServiceAsy
 
 
 async def test_a_batch_larger_than_the_queue_is_answered(
-    settings: Settings, photographs: dict[str, bytes]
+    settings: Settings, photographs: dict[str, bytes], forks: ForkServer
 ) -> None:
     narrow = settings.model_copy(update={"queue_limit": 2, "workers": 1})
     async with (
-        running(narrow) as service,
+        running(narrow, forks=forks) as service,
         grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
     ):
         item = request(photographs["coffee"])

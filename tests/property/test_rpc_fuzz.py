@@ -26,6 +26,7 @@ from PIL import Image
 from copyhound.v1 import fingerprint_pb2, match_pb2, work_pb2
 from service.app import running
 from service.rpc.access import PERMISSIONS
+from service.sandbox import ForkServer
 from service.settings import Settings
 
 WORKS, MATCHES, OPERATIONS = (
@@ -97,14 +98,14 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("fuzz")
     chosen = Settings(
         data=folder / "hound", listen="127.0.0.1:0", allow_anonymous=True, workers=1, import_root=folder
     )
     with (
         asyncio.Runner() as runner,
-        inside(runner, running(chosen)) as server,
+        inside(runner, running(chosen, forks=forks)) as server,
         inside(runner, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")) as channel,
     ):
         service = Service(runner, channel)

@@ -8,11 +8,13 @@ import signal
 import struct
 import zipfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import skimage
 from PIL import Image
@@ -20,7 +22,7 @@ from PIL import Image
 from indexers.image import ImageModality, hashes
 from indexers.modality import MediaLimits, Role, described
 from service.errors import BusyError, UnreadableMediaError
-from service.sandbox import Pool, ReadMedia, spool, wire
+from service.sandbox import ForkServer, Pool, ReadMedia, spool, wire
 
 HOSTILE = Path(__file__).parents[1] / "vectors" / "hostile"
 """Files that end, or once ended, the process that read them."""
@@ -51,28 +53,37 @@ SLOW = encoded(Image.new("L", (13_000, 13_000)), "PNG")
 """A legal picture of few bytes and many pixels: about a second of decoding."""
 
 
-@contextlib.asynccontextmanager
-async def pool_of(
-    workers: int = 1,
-    *,
-    deaths: list[str] | None = None,
-    memory_mb: int = 1024,
-    seconds: float = 60.0,
-    queue_limit: int = 1000,
-) -> AsyncIterator[Pool]:
-    pool = Pool(
-        workers=workers,
-        memory_mb=memory_mb,
-        seconds=seconds,
-        queue_limit=queue_limit,
-        limits=MediaLimits(),
-        on_death=(deaths if deaths is not None else []).append,
-    )
-    await pool.start()
-    try:
-        yield pool
-    finally:
-        await pool.close()
+PoolOf = Callable[..., AbstractAsyncContextManager[Pool]]
+
+
+@pytest.fixture
+def pool_of(forks: ForkServer) -> PoolOf:
+    @contextlib.asynccontextmanager
+    async def pool_of(
+        workers: int = 1,
+        *,
+        deaths: list[str] | None = None,
+        memory_mb: int = 1024,
+        seconds: float = 60.0,
+        queue_limit: int = 1000,
+        forks: ForkServer | None = forks,
+    ) -> AsyncIterator[Pool]:
+        pool = Pool(
+            workers=workers,
+            memory_mb=memory_mb,
+            seconds=seconds,
+            queue_limit=queue_limit,
+            limits=MediaLimits(),
+            forks=forks,
+            on_death=(deaths if deaths is not None else []).append,
+        )
+        await pool.start()
+        try:
+            yield pool
+        finally:
+            await pool.close()
+
+    return pool_of
 
 
 async def read(pool: Pool, content: bytes, role: Role = Role.REFERENCE) -> ReadMedia:
@@ -88,10 +99,13 @@ async def reason(pool: Pool, content: bytes) -> str:
     return caught.value.reason
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in proc(pid, f"task/{pid}/children").split()]
+
+
 def worker_ids(pool: Pool) -> list[int]:
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
-    programs = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    return [child for child, program in programs.items() if b"service.sandbox.worker" in program]
+    forks = pool._forks._process
+    return [] if forks is None or forks.poll() is not None else children(forks.pid)
 
 
 def proc(pid: int | str, name: str) -> str:
@@ -103,8 +117,9 @@ def open_files() -> int:
 
 
 def until_dead(pid: int) -> None:
-    """Wait for the end of a process that its parent has yet to notice."""
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    """Wait for the end of a process, and until its parent has noticed."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(60)
 
 
 async def until_busy(pid: int) -> None:
@@ -121,7 +136,7 @@ def _cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-async def test_answers_as_the_modality_does() -> None:
+async def test_answers_as_the_modality_does(pool_of: PoolOf) -> None:
     modality = ImageModality()
     async with pool_of() as pool:
         for role in Role:
@@ -141,7 +156,7 @@ async def test_answers_as_the_modality_does() -> None:
                 assert np.array_equal(mine.views, theirs.views)
 
 
-async def test_stages_come_one_after_another_as_long_as_they_are_wanted() -> None:
+async def test_stages_come_one_after_another_as_long_as_they_are_wanted(pool_of: PoolOf) -> None:
     stages = ImageModality.stages
     found: list[ReadMedia] = []
 
@@ -168,7 +183,7 @@ async def test_stages_come_one_after_another_as_long_as_they_are_wanted() -> Non
         assert worker_ids(pool) == workers
 
 
-async def test_an_error_while_a_stage_is_considered_costs_its_caller_alone() -> None:
+async def test_an_error_while_a_stage_is_considered_costs_its_caller_alone(pool_of: PoolOf) -> None:
     async def consider(_: ReadMedia) -> bool:
         raise LookupError("the index is on fire")
 
@@ -182,7 +197,7 @@ async def test_an_error_while_a_stage_is_considered_costs_its_caller_alone() -> 
     assert deaths == []
 
 
-async def test_each_bad_file_has_its_reason() -> None:
+async def test_each_bad_file_has_its_reason(pool_of: PoolOf) -> None:
     async with pool_of() as pool:
         assert await reason(pool, PHOTO[: len(PHOTO) // 2]) == "MEDIA_DAMAGED"
         assert await reason(pool, b"") == "MEDIA_DAMAGED"
@@ -193,7 +208,7 @@ async def test_each_bad_file_has_its_reason() -> None:
         assert (await read(pool, PHOTO)).byte_count == len(PHOTO)
 
 
-async def test_a_file_that_takes_too_much_memory_is_refused_and_the_worker_lives_on() -> None:
+async def test_a_file_that_takes_too_much_memory_is_refused_and_the_worker_lives_on(pool_of: PoolOf) -> None:
     deaths: list[str] = []
     async with pool_of(memory_mb=100, deaths=deaths) as pool:
         assert await reason(pool, SLOW) == "MEDIA_LIMIT"
@@ -201,9 +216,9 @@ async def test_a_file_that_takes_too_much_memory_is_refused_and_the_worker_lives
     assert deaths == []
 
 
-async def test_a_file_that_takes_too_long_ends_its_worker_alone() -> None:
+async def test_a_file_that_takes_too_long_ends_its_worker_alone(pool_of: PoolOf) -> None:
     deaths: list[str] = []
-    async with pool_of(seconds=0.1, deaths=deaths) as pool:
+    async with pool_of(seconds=0.5, deaths=deaths) as pool:
         (before,) = worker_ids(pool)
         assert await reason(pool, SLOW) == "MEDIA_TIMEOUT"
         assert (await read(pool, encoded(Image.new("L", (9, 9)), "PNG"))).modality == "image"
@@ -211,7 +226,7 @@ async def test_a_file_that_takes_too_long_ends_its_worker_alone() -> None:
     assert deaths[0] == "timeout"
 
 
-async def test_a_worker_that_is_killed_costs_one_item() -> None:
+async def test_a_worker_that_is_killed_costs_one_item(pool_of: PoolOf) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
         (pid,) = worker_ids(pool)
@@ -229,7 +244,7 @@ async def test_a_worker_that_is_killed_costs_one_item() -> None:
 @pytest.mark.parametrize(
     "content", [pytest.param(path.read_bytes(), id=path.name) for path in sorted(HOSTILE.iterdir())]
 )
-async def test_what_fuzzing_found_costs_at_most_one_item(content: bytes) -> None:
+async def test_what_fuzzing_found_costs_at_most_one_item(pool_of: PoolOf, content: bytes) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
         refused = await reason(pool, content)
@@ -237,7 +252,7 @@ async def test_what_fuzzing_found_costs_at_most_one_item(content: bytes) -> None
     assert deaths == (["SIGSEGV"] if refused == "MEDIA_CRASHED" else [])
 
 
-async def test_a_worker_that_dies_idle_costs_nothing() -> None:
+async def test_a_worker_that_dies_idle_costs_nothing(pool_of: PoolOf) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
         (pid,) = worker_ids(pool)
@@ -247,7 +262,21 @@ async def test_a_worker_that_dies_idle_costs_nothing() -> None:
     assert deaths == ["SIGSEGV"]
 
 
-async def test_a_cancelled_item_leaves_the_queue() -> None:
+async def test_workers_go_with_what_they_are_forked_from_and_come_back(pool_of: PoolOf) -> None:
+    deaths: list[str] = []
+    async with pool_of(2, deaths=deaths, forks=None) as pool:
+        assert pool._forks._process is not None
+        first = pool._forks._process.pid
+        workers = worker_ids(pool)
+        os.kill(first, signal.SIGKILL)
+        for pid in workers:
+            until_dead(pid)
+        assert [(await read(pool, PHOTO)).modality for _ in range(3)] == ["image"] * 3
+        assert pool._forks._process.pid != first
+    assert deaths == ["orphaned"] * 2
+
+
+async def test_a_cancelled_item_leaves_the_queue(pool_of: PoolOf) -> None:
     async with pool_of() as pool:
         running = asyncio.create_task(read(pool, PHOTO))
         waiting = asyncio.create_task(read(pool, PHOTO))
@@ -261,7 +290,7 @@ async def test_a_cancelled_item_leaves_the_queue() -> None:
         assert (await running).modality == "image"
 
 
-async def test_a_cancelled_small_item_finishes_in_its_worker() -> None:
+async def test_a_cancelled_small_item_finishes_in_its_worker(pool_of: PoolOf) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
         before = worker_ids(pool)
@@ -275,7 +304,9 @@ async def test_a_cancelled_small_item_finishes_in_its_worker() -> None:
     assert deaths == []
 
 
-async def test_a_cancelled_long_item_ends_with_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_long_item_ends_with_its_worker(
+    pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("service.sandbox.pool._GRACE_SECONDS", 0.0)
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
@@ -289,7 +320,7 @@ async def test_a_cancelled_long_item_ends_with_its_worker(monkeypatch: pytest.Mo
     assert deaths == ["cancelled"]
 
 
-async def test_the_queue_has_an_end() -> None:
+async def test_the_queue_has_an_end(pool_of: PoolOf) -> None:
     async with pool_of(queue_limit=2) as pool:
         tasks = [asyncio.create_task(read(pool, PHOTO)) for _ in range(3)]
         await asyncio.sleep(0)
@@ -300,7 +331,7 @@ async def test_the_queue_has_an_end() -> None:
         assert len(await asyncio.gather(*tasks)) == 3
 
 
-async def test_closing_finishes_what_runs_and_refuses_the_rest() -> None:
+async def test_closing_finishes_what_runs_and_refuses_the_rest(pool_of: PoolOf) -> None:
     async with pool_of() as pool:
         running = asyncio.create_task(read(pool, PHOTO))
         waiting = asyncio.create_task(read(pool, PHOTO))
@@ -315,7 +346,7 @@ async def test_closing_finishes_what_runs_and_refuses_the_rest() -> None:
         assert worker_ids(pool) == []
 
 
-async def test_an_old_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_worker_is_replaced(pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.sandbox.pool._ITEMS_PER_WORKER", 2)
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
@@ -326,7 +357,7 @@ async def test_an_old_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> Non
     assert deaths == []
 
 
-async def test_mixed_items_are_all_answered_and_nothing_leaks() -> None:
+async def test_mixed_items_are_all_answered_and_nothing_leaks(pool_of: PoolOf) -> None:
     small = encoded(Image.linear_gradient("L"), "PNG")
     contents = [PHOTO, b"", archive(), small, PHOTO[:5000], png_bomb(50_000), small, small]
     async with pool_of(2) as pool:
@@ -345,7 +376,7 @@ async def test_mixed_items_are_all_answered_and_nothing_leaks() -> None:
     assert after == before
 
 
-async def test_the_worker_is_confined() -> None:
+async def test_the_worker_is_confined(pool_of: PoolOf) -> None:
     async with pool_of(memory_mb=300) as pool:
         (pid,) = worker_ids(pool)
         status = proc(pid, "status")
@@ -419,7 +450,9 @@ def test_an_answer_to_another_request_is_not_believed(asked: wire.Request) -> No
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (500, 3)])
-async def test_a_picture_too_small_for_windows_is_read_in_all_stages(size: tuple[int, int]) -> None:
+async def test_a_picture_too_small_for_windows_is_read_in_all_stages(
+    pool_of: PoolOf, size: tuple[int, int]
+) -> None:
     deaths: list[str] = []
     async with pool_of(deaths=deaths) as pool:
         media = await read(pool, encoded(Image.effect_noise(size, 80), "PNG"))

@@ -1,10 +1,10 @@
-"""Where films correspond, by codes that are made up: speeds, several stretches, parts of the picture, sound."""
+"""Where films correspond, by codes that are made up: speeds, several stretches, parts of the picture."""
 
 import numpy as np
 import pytest
 
 from indexers.fingerprint import Fingerprint
-from indexers.modality import Box
+from indexers.modality import AlignedSegment, Box
 from indexers.video import align
 from indexers.video.frames import BITS, FRAMES
 
@@ -53,7 +53,7 @@ def query(parts: list[tuple[float, float, float]], step: float = 0.5) -> np.ndar
     return np.concatenate(rows)
 
 
-def found(rows: np.ndarray, step: float = 0.5) -> tuple[align.AlignedSegment, ...]:
+def found(rows: np.ndarray, step: float = 0.5) -> tuple[AlignedSegment, ...]:
     alignment = align.align([fingerprint(rows, step)], [REFERENCE])
     assert alignment is not None
     return alignment.segments
