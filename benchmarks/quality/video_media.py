@@ -266,7 +266,7 @@ def sampled(
 def _picture(frame: VideoFrame, side: int) -> Picture:
     factor = min(1.0, side / max(frame.width, frame.height))
     width, height = (max(16, round(one * factor) // 2 * 2) for one in (frame.width, frame.height))
-    return frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
+    return np.asarray(frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray(), np.uint8)
 
 
 @cache

@@ -128,8 +128,9 @@ class Vpdq(_OfPdq):
         same = distances(query.codes, film.codes) <= _MATCH
         if not same.any():
             return None
-        shares = _share(query.codes, same.any(axis=1)), _share(film.codes, same.any(axis=0))
-        asked, held = query.times[same.any(axis=1)], film.times[same.any(axis=0)]
+        mine, theirs = (np.asarray(same.any(axis=axis), np.bool_) for axis in (1, 0))
+        shares = _share(query.codes, mine), _share(film.codes, theirs)
+        asked, held = query.times[mine], film.times[theirs]
         # The rule is about the query's part: the film's never reaches it.
         score = max(shares[0], min(shares[1], math.nextafter(VPDQ_RULE, 0)))
         return Hit(name, score, (_stretch((asked.min(), asked.max() + 1), (held.min(), held.max() + 1)),))
