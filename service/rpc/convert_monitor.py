@@ -580,7 +580,7 @@ def report_message(report: StoredReport) -> report_pb2.MatchReport:
             external_id=match["external_id"] or "",
             title=match["title"],
             probability=match["probability"],
-            signals=convert.signal_messages(report.modality, match["signals"]),
+            signals=convert.signal_messages(match["signals"]),
             segments=[convert.segment_message(one) for one in load_segments(match["segments"])],
             regions=[convert.region_message(one) for one in load_regions(match["regions"])],
             query_coverage=match["query_coverage"],

@@ -1,7 +1,7 @@
 """Monitoring lists, runs, captures, suspects, reports, webhooks.
 
-Revision ID: 0002
-Revises: 0001
+Revision ID: 0003
+Revises: 0002
 """
 
 import sqlalchemy as sa
