@@ -108,6 +108,13 @@ _SHIFTS: Final = tuple(
     (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)
 )
 """Where peaks are shifted to see how many coincide by chance: along the scale that most music keeps."""
+_BEATS: Final = 2.4
+_SCALE_CENTS: Final = 700.0
+"""How far peaks are shifted, in steps of `_TIGHT`, to see how many coincide where two beats and scales agree."""
+_HERE: Final = 0.1
+"""Seconds around the place that is judged, which are no other place."""
+_BEST: Final = 0.005
+"""Share of these shifts that are better than what counts as chance: the loops of a tune are such shifts too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -515,6 +522,8 @@ def _weighed(
         for seconds, pitch in _SHIFTS
     ]
     chance = (sum(shifted) + 1) / (len(_SHIFTS) * len(part) + 2)
+    if hit.mean() > chance:
+        chance = max(chance, _beat_chance(query, part, speed, place, cents))
     share = min(max(float(hit.mean()), _HIT, 1.5 * chance), 0.95)
     if chance >= 0.6:
         return None
@@ -527,6 +536,31 @@ def _weighed(
     return Coincidence(
         (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - _TRIALS
     )
+
+
+def _beat_chance(
+    query: Constellation, part: Constellation, speed: float, place: float, cents: float
+) -> float:
+    """Share of the reference's peaks that coincide at the best of many other places and pitches.
+
+    Two tunes that keep one beat and one scale coincide often where both agree, whatever the tunes are: a shift
+    that is off either would call that no chance.
+    """
+    seconds, pitch = _TIGHT
+    seen = (part.times - place) / speed
+    first = np.searchsorted(query.times, seen - _BEATS)
+    counts = np.searchsorted(query.times, seen + _BEATS, side="right") - first
+    known = np.repeat(np.arange(len(seen)), counts)
+    asked = np.arange(len(known)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    later = query.times[asked] - seen[known]
+    higher = query.cents[asked] - part.cents[known] - cents
+    kept = (np.abs(higher) <= _SCALE_CENTS) & (np.abs(later) > _HERE)
+    rows = np.floor((later[kept] + _BEATS) / (2 * seconds)).astype(np.int64)
+    columns = np.floor((higher[kept] + _SCALE_CENTS) / (2 * pitch)).astype(np.int64)
+    shape = (int(_BEATS / seconds) + 1, int(_SCALE_CENTS / pitch) + 1)
+    grid = np.bincount(np.ravel_multi_index((rows, columns), shape), minlength=int(np.prod(shape)))
+    rank = max(1, round(_BEST * grid.size))
+    return float(np.partition(grid, -rank)[-rank]) / len(part)
 
 
 def _heaviest(weights: npt.NDArray[np.float64]) -> tuple[int, int, float]:
