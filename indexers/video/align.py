@@ -15,8 +15,9 @@ import numpy.typing as npt
 from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box
+from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import COSINES, FRAMES
-from indexers.video.lines import Floats, Hits, Line, lines
+from indexers.video.lines import Floats, Hits, Line, lines, usual
 
 SEGMENTS: Final = 24
 """Most stretches that are reported."""
@@ -38,7 +39,7 @@ OVERLAP: Final = 0.5
 """Part of a stretch that may lie in a heavier one; what lies in it more is an echo of it."""
 
 TOLERANCE: Final = 0.75
-"""Seconds by which a frame may lie off the line: frames are taken up to a second apart."""
+"""Steps from one frame of the work to the next by which a frame may lie off the line."""
 
 AGREEING: Final = 0.75
 """Seconds by which sound and pictures may differ about the place, and still agree."""
@@ -223,7 +224,7 @@ def stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
     while len(hits) and len(found) < SEGMENTS:
         proposed = sorted(lines(hits, _TRIED, LEAST), key=sides.worth, reverse=True)[:_FITTED]
         tried = [one for line in proposed if (one := sides.fitted(line)) is not None]
-        best = max(tried, key=lambda one: one.evidence, default=None)
+        best = max(tried, key=lambda one: one.evidence * usual(one.line.speed), default=None)
         if best is None or (found and best.evidence < LEAST):
             break
         found.append(best)
@@ -272,6 +273,8 @@ class _Sides:
     work: _Rows
     length: float
     """When the work ends, seconds."""
+    tolerance: float
+    """Seconds by which a frame may lie off the line."""
 
     @classmethod
     def of(cls, query: Fingerprint, work: Fingerprint) -> "_Sides":
@@ -286,7 +289,8 @@ class _Sides:
             views[int(view)] = (_rows(query, rows), common, box)
         telling = np.flatnonzero(work.quality > 0)
         order = telling[np.argsort(work.spans[telling, 0], kind="stable")]
-        return cls(views, _rows(work, order), float(work.spans[:, 1].max()))
+        step = float(np.clip(np.diff(work.spans, axis=1).min(), SHORT_STEP, STEP))
+        return cls(views, _rows(work, order), float(work.spans[:, 1].max()), TOLERANCE * step)
 
     def hits(self) -> Hits:
         """Frames that look alike, those of each view by itself."""
@@ -331,8 +335,8 @@ class _Sides:
         )
 
     def worth(self, line: Line) -> float:
-        """What the frames along a line say for a copy."""
-        return self._run(line, *self.views[line.view][:2])[2]
+        """What the frames along a line say for a copy, less where its speed is unusual."""
+        return self._run(line, *self.views[line.view][:2])[2] * usual(line.speed)
 
     def fitted(self, line: Line) -> Stretch | None:
         """Fit a line closely, and follow it as far as frames agree; None where none does."""
@@ -370,7 +374,7 @@ class _Sides:
         alike = self._along(line, rows, np.arange(len(rows.starts)))
         gains = np.minimum(np.maximum(alike - COMMON * common - BREAK_EVEN, _MOST_LOSS), _MOST_GAIN)
         gains = np.where(np.isnan(gains), -0.02, gains)  # the work is flat there
-        outside = (places < -TOLERANCE) | (places > self.length + TOLERANCE)
+        outside = (places < -self.tolerance) | (places > self.length + self.tolerance)
         result: Floats = np.where(outside, _OUTSIDE, gains)
         return result
 
@@ -389,8 +393,8 @@ class _Sides:
         best = np.full(len(some), -np.inf)
         for off in (-2, -1, 0):
             theirs = np.minimum(np.maximum(after + off, 0), len(self.work.starts) - 1)
-            near = (self.work.starts[theirs] - TOLERANCE <= places) & (
-                places < self.work.ends[theirs] + TOLERANCE
+            near = (self.work.starts[theirs] - self.tolerance <= places) & (
+                places < self.work.ends[theirs] + self.tolerance
             )
             alike = _cosines(rows.codes[some], self.work.codes[theirs])
             best = np.maximum(best, np.where(near, alike, -np.inf))
