@@ -57,7 +57,7 @@ class Film:
         name: Origin and file.
         origin: The folder that it is from.
         path: Where it is.
-        seconds: How long it is, as its container says.
+        seconds: How long its pictures last, as its container says.
     """
 
     name: str
@@ -161,10 +161,14 @@ def load(folders: Iterable[Path]) -> list[Film]:
 
 
 def _seconds(path: Path) -> float:
-    """How long a file says it is; 0 if it cannot be opened."""
+    """How long a file says that its pictures last; 0 if it cannot be opened."""
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
-            return (container.duration or 0) / 1e6 if container.streams.video else 0.0
+            if not container.streams.video:
+                return 0.0
+            whole, pictures = (container.duration or 0) / 1e6, container.streams.video[0]
+            shown = float((pictures.duration or 0) * (pictures.time_base or 0))
+            return shown if 0 < shown < whole - 1 else whole  # the sound may last longer
     except (av.error.FFmpegError, OSError):
         return 0.0
 
