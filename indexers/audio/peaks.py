@@ -110,11 +110,11 @@ _SHIFTS: Final = tuple(
 """Where peaks are shifted to see how many coincide by chance: along the scale that most music keeps."""
 _BEATS: Final = 2.4
 _SCALE_CENTS: Final = 700.0
-"""How far peaks are shifted, in steps of `_TIGHT`, to see how many coincide where two beats and scales agree."""
+"""Seconds and cents by which peaks are shifted to see how many coincide where two beats and scales agree."""
 _HERE: Final = 0.1
 """Seconds around the place that is judged, which are no other place."""
 _BEST: Final = 0.005
-"""Share of these shifts that are better than what counts as chance: the loops of a tune are such shifts too."""
+"""Share of these shifts that are better than what counts as chance: a tune's own loops are such shifts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -543,8 +543,8 @@ def _beat_chance(
 ) -> float:
     """Share of the reference's peaks that coincide at the best of many other places and pitches.
 
-    Two tunes that keep one beat and one scale coincide often where both agree, whatever the tunes are: a shift
-    that is off either would call that no chance.
+    Two tunes that keep one beat and one scale coincide often where both agree, whatever the tunes are. Shifts
+    that are off the beat would not show that.
     """
     seconds, pitch = _TIGHT
     seen = (part.times - place) / speed
@@ -554,7 +554,7 @@ def _beat_chance(
     asked = np.arange(len(known)) - np.repeat(np.cumsum(counts) - counts - first, counts)
     later = query.times[asked] - seen[known]
     higher = query.cents[asked] - part.cents[known] - cents
-    kept = (np.abs(higher) <= _SCALE_CENTS) & (np.abs(later) > _HERE)
+    kept = (np.abs(higher) < _SCALE_CENTS) & (np.abs(later) > _HERE) & (np.abs(later) < _BEATS)
     rows = np.floor((later[kept] + _BEATS) / (2 * seconds)).astype(np.int64)
     columns = np.floor((higher[kept] + _SCALE_CENTS) / (2 * pitch)).astype(np.int64)
     shape = (int(_BEATS / seconds) + 1, int(_SCALE_CENTS / pitch) + 1)

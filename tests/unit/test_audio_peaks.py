@@ -123,3 +123,27 @@ def test_a_line_that_others_propose_is_judged(work: Sound, known: Constellation)
     assert right.work[0] - right.query[0] == pytest.approx(20, abs=0.02)
     wrong = peaks.along(query, known, 1.0, 33.0, 0.0)
     assert wrong is None or wrong.evidence < 20
+
+
+def quantised(seed: int, seconds: float) -> Constellation:
+    """A tune as machines play it: two notes on every beat of one grid, all of one scale."""
+    rng = np.random.default_rng(seed)
+    beats = np.repeat(np.arange(0, seconds, 0.125), 2)
+    times = np.sort(beats + rng.normal(0, 0.004, len(beats)))
+    notes = rng.choice([0, 200, 400, 500, 700, 900, 1100], len(beats)) + 1200 * rng.integers(0, 3, len(beats))
+    return Constellation(times, notes + rng.normal(0, 3, len(beats)))
+
+
+def test_strange_tunes_on_one_grid_of_beats_and_notes_are_no_copies() -> None:
+    works = [quantised(100 + number, 20.0) for number in range(12)]
+    for number in range(12):
+        asked = peaks.Asked(quantised(number, 10.0))
+        assert [asked.align(work) for work in works] == [[]] * len(works)
+
+
+def test_a_stretch_of_a_tune_on_a_grid_is_found() -> None:
+    work = quantised(100, 20.0)
+    inside = (work.times > 5) & (work.times < 15)
+    (found, *_) = peaks.align(Constellation(work.times[inside] - 5, work.cents[inside]), work)
+    assert found.evidence > 100
+    assert found.work[0] == pytest.approx(5, abs=0.2)
