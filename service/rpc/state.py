@@ -31,24 +31,23 @@ class StateReader:
         """The state now. Blocking."""
         counts = self._catalogue.store.counts()
         schemes = []
-        for modality in registry.modalities():
-            for channel in modality.channels:
-                state = match_pb2.IndexState.SchemeState(
-                    scheme=channel.scheme.id,
-                    modality=convert.modality_code(modality.name),
-                    dim=channel.scheme.dim,
-                    metric=channel.scheme.metric.value,
-                    span_unit=channel.scheme.span_unit.value,
-                )
-                index = self._catalogue.indexes.get(channel.scheme.id)
-                if index is not None:
-                    stats = index.stats()
-                    state.descriptor_count = stats.descriptors
-                    state.delta_count = stats.delta
-                    state.tombstone_count = stats.tombstones
-                    state.snapshot_sequence = stats.snapshot_sequence
-                    state.resident_bytes = stats.resident_bytes
-                schemes.append(state)
+        for scheme in registry.schemes().values():
+            state = match_pb2.IndexState.SchemeState(
+                scheme=scheme.id,
+                modality=convert.modality_code(registry.modality_of(scheme.id).name),
+                dim=scheme.dim,
+                metric=scheme.metric.value,
+                span_unit=scheme.span_unit.value,
+            )
+            index = self._catalogue.indexes.get(scheme.id)
+            if index is not None:
+                stats = index.stats()
+                state.descriptor_count = stats.descriptors
+                state.delta_count = stats.delta
+                state.tombstone_count = stats.tombstones
+                state.snapshot_sequence = stats.snapshot_sequence
+                state.resident_bytes = stats.resident_bytes
+            schemes.append(state)
         return match_pb2.IndexState(
             sequence=self._catalogue.sequence,
             committed_sequence=self._catalogue.store.sequence(),

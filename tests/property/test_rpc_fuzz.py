@@ -395,7 +395,7 @@ def test_any_bytes(service: Service, method: str, sent: list[bytes]) -> None:
 def test_any_message(service: Service, method: str) -> None:
     usual = settings().max_examples
 
-    @settings(max_examples=usual // 5 if method.startswith((MONITOR, CAPTURES, REPORTS)) else usual)
+    @settings(max_examples=usual // 5 if method.startswith((MONITOR, CAPTURES, REPORTS)) else usual // 2)
     @given(sent=st.lists(messages(METHODS[method].DESCRIPTOR), min_size=1, max_size=3))
     def check(sent: list[Message]) -> None:
         service.check(method, *(message.SerializeToString() for message in sent))

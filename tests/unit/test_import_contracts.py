@@ -12,7 +12,7 @@ PLANTS = [
     ("indexers/planted.py", "import service.domain", "service composes the others"),
     ("crawler/planted.py", "import indexers", "service composes the others"),
     ("copyhound/planted.py", "import service.settings", "service composes the others"),
-    ("service/store/planted.py", "import faiss", "only the two FAISS backends import faiss"),
+    ("service/store/planted.py", "import faiss", "only the FAISS backends import faiss"),
     ("indexers/image/planted.py", "import torch", "only indexers.training imports PyTorch"),
     ("service/store/planted.py", "from copyhound.v1 import work_pb2", "import the stubs"),
     ("indexers/planted.py", "import copyhound", "fingerprints need no client"),

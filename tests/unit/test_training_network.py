@@ -56,6 +56,7 @@ def test_onnx_runtime_and_pytorch_agree_on_photographs(pictures: list[Picture]) 
     assert np.abs(difference).max() <= 1e-4
 
 
+@pytest.mark.slow
 def test_an_export_describes_as_the_network_does(
     net: CopyNet, pictures: list[Picture], tmp_path: Path
 ) -> None:
