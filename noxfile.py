@@ -63,7 +63,7 @@ def proto(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, but for the slow ones, and show what they cover."""
     coverage = ["--cov", "--cov-report=term-missing:skip-covered"]
-    session.run("pytest", "-n", "2", "-m", "not slow", *coverage, *session.posargs)
+    session.run("pytest", "-n", "3", "--dist", "worksteal", "-m", "not slow", *coverage, *session.posargs)
 
 
 @nox.session
