@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class CrawlerSettings(BaseSettings):
@@ -68,8 +68,9 @@ class CrawlerSettings(BaseSettings):
     max_stream_seconds: Annotated[float, Gt(0)] = 600.0
     """How much of it, in seconds of playing time."""
 
-    allow_address: tuple[str, ...] = ()
-    """Addresses and CIDR ranges that may be connected to although they are not public. For tests."""
+    allow_address: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses and CIDR ranges that may be connected to although they are not public; in the
+    environment with commas between them. For tests."""
     spool_mb: Annotated[float, Gt(0)] = 4_096.0
     """MiB of captures that wait for the service, from which nothing more is fetched until it takes them."""
     min_free_mb: Annotated[float, Ge(0)] = 512.0
@@ -84,3 +85,11 @@ class CrawlerSettings(BaseSettings):
     """RFC 3161 authority that stamps every capture's seal. Empty: none."""
     capture_pages: bool = False
     """Capture pages too, not only media: for lists of texts, which are copied into pages themselves."""
+
+    @field_validator("allow_address", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        """Take several in one text, with commas between them, as the environment has them."""
+        return (
+            tuple(one.strip() for one in value.split(",") if one.strip()) if isinstance(value, str) else value
+        )

@@ -25,7 +25,7 @@ QUICK: Mapping[str, str] = {
     "MAX_MEDIA_MB": "1",
     "MIN_FREE_MB": "0",
     "CONTACT": "tests@example.org",
-    "ALLOW_ADDRESS": '["127.0.0.0/8"]',
+    "ALLOW_ADDRESS": "127.0.0.0/8",
     "REPORT_SECONDS": "0.5",
 }
 

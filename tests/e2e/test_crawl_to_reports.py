@@ -91,7 +91,7 @@ def test_from_a_list_to_reports(
         f"- {{kind: leave_alone, value: {site.url}/kept/}}\n"
     )
     monkeypatch.setenv("COPYHOUND_SERVER", f"127.0.0.1:{server.port}")
-    monkeypatch.setenv("COPYHOUND_CRAWLER_ALLOW_ADDRESS", '["127.0.0.0/8"]')
+    monkeypatch.setenv("COPYHOUND_CRAWLER_ALLOW_ADDRESS", "127.0.0.0/8, ::1")
     monkeypatch.setenv("COPYHOUND_CRAWLER_THROTTLE", "false")
     monkeypatch.setenv("COPYHOUND_CRAWLER_DELAY", "0")
 
