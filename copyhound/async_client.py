@@ -4,8 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from itertools import chain
-from types import TracebackType
-from typing import Final, Self, TypeAlias, Unpack
+from typing import Final, TypeAlias, Unpack
 
 from google.longrunning import operations_pb2_grpc
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -30,7 +29,7 @@ from copyhound.errors import (
 from copyhound.imports import AsyncImport
 from copyhound.media import LocalMedia
 from copyhound.monitoring import MonitoringCalls
-from copyhound.transport import Tls, Transport, stream
+from copyhound.transport import Connected, Tls, Transport, stream
 from copyhound.types import (
     Answer,
     Comparison,
@@ -52,7 +51,7 @@ _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{3
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
 
 
-class AsyncClient(MonitoringCalls):
+class AsyncClient(Connected, MonitoringCalls):
     """Registers works and asks for copies. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. What the server refuses because it is busy, and
@@ -80,23 +79,6 @@ class AsyncClient(MonitoringCalls):
         self._operations = operations_pb2_grpc.OperationsStub(self._transport.channel)
         self._use(self._transport)
         self._max_inline_bytes: int | None = None
-
-    async def __aenter__(self) -> Self:
-        """Return the client."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the client."""
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
-        await self._transport.close()
 
     # Works
 

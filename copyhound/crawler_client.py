@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from types import TracebackType
-from typing import Self
 
 from copyhound import monitor_convert as convert
 from copyhound.media import LocalMedia
@@ -16,12 +14,12 @@ from copyhound.monitor_types import (
     RunState,
     SeenAgain,
 )
-from copyhound.transport import Tls, Transport, stream
+from copyhound.transport import Connected, Tls, Transport, stream
 from copyhound.types import Source
 from copyhound.v1 import capture_pb2, capture_pb2_grpc
 
 
-class AsyncCrawlerClient:
+class AsyncCrawlerClient(Connected):
     """Takes runs and hands captures over. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. Repeating any of them is safe; what the server refuses
@@ -54,23 +52,6 @@ class AsyncCrawlerClient:
         self._transport = Transport(target, api_key=api_key, tls=tls, timeout=timeout)
         self._captures = capture_pb2_grpc.CaptureServiceStub(self._transport.channel)
         self._crawler = crawler
-
-    async def __aenter__(self) -> Self:
-        """Return the client."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the client."""
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
-        await self._transport.close()
 
     async def lease_run(self, run: str = "") -> Assignment | None:
         """Take a run to work on.

@@ -5,7 +5,8 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Final, Self, TypeAlias, TypeVar
 
 import grpc
 
@@ -118,6 +119,29 @@ class Transport:
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
         await self.channel.close()
+
+
+class Connected:
+    """A client of one server, to be used as a context manager, which closes the connection."""
+
+    _transport: Transport
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the client."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        await self._transport.close()
 
 
 def _pause(error: CopyhoundError, attempt: int) -> float | None:
