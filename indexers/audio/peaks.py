@@ -547,12 +547,8 @@ def _beat_chance(
     that are off the beat would not show that.
     """
     seconds, pitch = _TIGHT
-    seen = (part.times - place) / speed
-    first = np.searchsorted(query.times, seen - _BEATS)
-    counts = np.searchsorted(query.times, seen + _BEATS, side="right") - first
-    known = np.repeat(np.arange(len(seen)), counts)
-    asked = np.arange(len(known)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    later = query.times[asked] - seen[known]
+    asked, known = _coinciding(query, part, speed, place, cents, tolerance=(_BEATS, _SCALE_CENTS))
+    later = query.times[asked] - (part.times[known] - place) / speed
     higher = query.cents[asked] - part.cents[known] - cents
     kept = (np.abs(higher) < _SCALE_CENTS) & (np.abs(later) > _HERE) & (np.abs(later) < _BEATS)
     rows = np.floor((later[kept] + _BEATS) / (2 * seconds)).astype(np.int64)
