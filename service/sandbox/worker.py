@@ -112,7 +112,6 @@ def _warm_up() -> None:
     heif_options.DECODE_THREADS = 1
     Image.init()
     for modality in registry.modalities():
-        modality.load()
         modality.prepare()
     container_files.prepare()
 
