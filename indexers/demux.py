@@ -5,9 +5,9 @@ are refused by name, and no protocol is open to the formats that remain.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, Protocol, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from indexers.errors import DamagedMediaError, MediaError, UnsupportedMediaError
 
 S = TypeVar("S", AudioStream, VideoStream)
+F = TypeVar("F")
 
 HEAD_BYTES: Final = 4096
 """How much of a file is looked at to tell its kind."""
@@ -88,6 +89,25 @@ def packets(container: InputContainer, stream: S) -> Iterator["Packet[S]"]:
             raise
         except av.error.FFmpegError:  # cut off, or broken from here on
             return
+
+
+class Decodable(Protocol[F]):
+    """A packet of frames."""
+
+    def decode(self) -> list[F]:
+        """Decode it."""
+        ...
+
+
+def frames(some: Iterable[Decodable[F]]) -> Iterator[F]:
+    """Yield the frames of packets that can be decoded; broken packets are skipped."""
+    for packet in some:
+        try:
+            yield from packet.decode()
+        except MemoryError:
+            raise
+        except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
+            continue
 
 
 def head(source: BinaryIO) -> bytes:

@@ -126,6 +126,15 @@ class Alignment:
     work_coverage: float = 1.0
 
 
+def covered(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float:
+    """Part of a media item that lies in one of some intervals, 0..1; the last of its spans ends with it."""
+    length, reached = 0.0, 0.0
+    for start, end in sorted(parts):
+        length += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return min(1.0, length / float(whole.spans[:, 1].max()))
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """How a scheme's index is searched for candidates.

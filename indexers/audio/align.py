@@ -28,7 +28,7 @@ from indexers.audio.decode import RATE
 from indexers.audio.lines import BLOCK, Hits, Line, lines
 from indexers.audio.peaks import Asked, Coincidence, Constellation
 from indexers.fingerprint import Fingerprint, SpanUnit
-from indexers.modality import AlignedSegment, Alignment
+from indexers.modality import AlignedSegment, Alignment, covered
 
 RADIUS: Final = 88
 """Bits within which two rows are a hit."""
@@ -204,18 +204,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     return Alignment(
         signals,
         segments=segments,
-        query_coverage=_coverage([one.query for one in segments], codes),
-        work_coverage=_coverage([one.work for one in segments], others),
+        query_coverage=covered([one.query for one in segments], codes),
+        work_coverage=covered([one.work for one in segments], others),
     )
-
-
-def _coverage(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float:
-    """Part of the media that lies in one of some intervals, 0..1."""
-    covered, reached = 0.0, 0.0
-    for start, end in sorted(parts):
-        covered += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return min(1.0, covered / float(whole.spans[:, 1].max()))
 
 
 def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
-from av.container import InputContainer
 from av.filter import Graph
 
 from indexers import demux
@@ -238,18 +237,7 @@ def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
-        yield from _resampled(_frames(container, stream), begin)
-
-
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Yield the frames that can be decoded; broken packets are skipped."""
-    for packet in demux.packets(container, stream):
-        try:
-            yield from packet.decode()
-        except MemoryError:
-            raise
-        except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
-            continue
+        yield from _resampled(demux.frames(demux.packets(container, stream)), begin)
 
 
 def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArray[np.float32]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
-from indexers.modality import WHOLE, AlignedSegment, Alignment, Box
+from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import COSINES, FRAMES
 from indexers.video.lines import Floats, Hits, Line, lines, usual
@@ -158,8 +158,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     return Alignment(
         signals,
         segments=_together(pictures, sounds),
-        query_coverage=_coverage([one.query for one in counting], mine[FRAMES.id]),
-        work_coverage=_coverage([one.work for one in counting], theirs[FRAMES.id]),
+        query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
+        work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
     )
 
 
@@ -205,15 +205,6 @@ def _together(
         if seconds < (other.query[1] - other.query[0]) / 2:
             found.append(replace(other, content=SOUND))
     return tuple(sorted(found, key=lambda one: one.query))
-
-
-def _coverage(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float:
-    """Part of the media that lies in one of some intervals, 0..1."""
-    covered, reached = 0.0, 0.0
-    for start, end in sorted(parts):
-        covered += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return min(1.0, covered / float(whole.spans[:, 1].max()))
 
 
 def stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:

@@ -175,7 +175,9 @@ def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         context.skip_frame = "NONREF"
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
-        yield from _taken(_decoded(container, stream), _Clock(begin, _rate(stream)), length, limits)
+        yield from _taken(
+            demux.frames(demux.packets(container, stream)), _Clock(begin, _rate(stream)), length, limits
+        )
 
 
 def _moving(container: InputContainer) -> VideoStream:
@@ -213,17 +215,6 @@ def _too_long(limits: MediaLimits) -> MediaLimitError:
     return MediaLimitError(
         f"the film is longer than the limit of {limits.max_seconds:g} seconds: send it in parts"
     )
-
-
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Yield the frames that can be decoded; broken packets are skipped."""
-    for packet in demux.packets(container, stream):
-        try:
-            yield from packet.decode()
-        except MemoryError:
-            raise
-        except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
-            continue
 
 
 class _Clock:
