@@ -13,7 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,6 +113,58 @@ def questions(library: Library, rng: random.Random, per_cell: int, negatives: in
     for text, quotes in zip(texts, text_media.quoting(texts, library), strict=True):
         asked.append(Asked(text, library.language, len(text) - 2 * AROUND, quotes=quotes))
     return asked
+
+
+def growth(libraries: Sequence[Library], options: argparse.Namespace) -> list[dict[str, float]]:
+    """The same questions at every size: what they are about, then other works up to the size.
+
+    What real texts do not fill is filled with keys that they hold, drawn at random: found, never aligned.
+    """
+    sizes = sorted(round(1e6 * size) for size in options.growth)
+    rng = random.Random(options.seed)
+    asked_for, others = [], []
+    for library in libraries:
+        room = sizes[0] / len(libraries)
+        held: dict[str, str] = {}
+        for name, text in library.registered.items():
+            if len(text) <= room:
+                held[name] = text
+                room -= len(text)
+        rest = [text for name, text in library.registered.items() if name not in held]
+        others += [*rest, *library.distractors]
+        asked_for.append(replace(library, registered=held, distractors=[*rest, *library.distractors]))
+    rng.shuffle(others)
+    asked = [
+        one for library in asked_for for one in questions(library, rng, options.per_cell, options.negatives)
+    ]
+    rows = []
+    for size in sizes:
+        works = [replace(library, distractors=[]) for library in asked_for]
+        room = size - sum(len(text) for library in works for text in library.registered.values())
+        for text in others:
+            if len(text) <= room:
+                works[0].distractors.append(text)
+                room -= len(text)
+        extra = room if size == sizes[-1] or room > size // 10 else 0
+        one = measure(Ours(), works, asked, extra)
+        by_language = {
+            library.language: [
+                recall for cell, recall in one.recall.items() if cell.startswith(library.language)
+            ]
+            for library in asked_for
+        }
+        rows.append(
+            {
+                "characters": size - room + extra,
+                "of_them_multiplied": extra,
+                "threshold": one.threshold,
+                **{f"recall_{language}": float(np.mean(some)) for language, some in by_language.items()},
+                "bytes_per_character": one.bytes_per_character,
+                "cpu_ms_per_kb": one.cpu_ms_per_kb,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
 
 
 def measure(matcher: Matcher, libraries: Sequence[Library], asked: Sequence[Asked], extra: int) -> Answered:
@@ -253,6 +305,12 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--only-ours", action="store_true", help="leave the peers out")
+    parser.add_argument(
+        "--growth",
+        type=float,
+        nargs="+",
+        help="ask ours alone at these sizes instead, in millions of characters",
+    )
     parser.add_argument("--smoke", action="store_true", help="made-up texts, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
@@ -266,6 +324,11 @@ def main() -> int:
         ]
     for library in libraries:
         del library.distractors[options.limit :]
+    if options.growth:
+        grown = {"seed": options.seed, "growth": growth(libraries, options)}
+        if options.json:
+            options.json.write_text(json.dumps(grown, indent=1) + "\n", encoding="utf-8")
+        return 0
     per_cell, negatives = (1, 8) if options.smoke else (options.per_cell, options.negatives)
     asked = [one for library in libraries for one in questions(library, rng, per_cell, negatives)]
     matchers: list[Matcher] = [Ours()] if options.only_ours else [Ours(), MinHash(), SimHash()]

@@ -69,13 +69,16 @@ class _Pairs:
         """Weight of the separate places that agree, in both: a common phrase or its repetition is one."""
         if not len(self):
             return 0.0
-        weights = []
-        for starts in (self.query, self.work):
-            order = np.argsort(starts, kind="stable")
-            stretches = starts[order] // (STRETCH * self.width)
-            begins = np.flatnonzero(np.r_[True, stretches[1:] != stretches[:-1]])
-            weights.append(np.maximum.reduceat(self.weight[order], begins).sum())
-        return float(min(weights))
+        order = np.argsort(self.work, kind="stable")
+        return float(
+            min(self._separate(self.query, self.weight), self._separate(self.work[order], self.weight[order]))
+        )
+
+    def _separate(self, starts: npt.NDArray[np.int64], weight: npt.NDArray[np.float64]) -> float:
+        """The best weight of each stretch; `starts` never fall."""
+        stretches = starts // (STRETCH * self.width)
+        begins = np.concatenate([[0], np.flatnonzero(stretches[1:] != stretches[:-1]) + 1])
+        return float(np.maximum.reduceat(weight, begins).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,8 @@ def _patches(pairs: _Pairs) -> list[npt.NDArray[np.intp]]:
     cells, of_pair = np.unique((columns + 1) * stride + rows, return_inverse=True)
     # Separate places: pairs whose neighbour before them in the same cell starts in another stretch.
     stretch = pairs.query // (pairs.width + pairs.width // 2)
-    separate = np.unique(np.stack([of_pair, stretch]), axis=1)[0]
+    many = int(stretch[-1]) + 1
+    separate = np.unique(of_pair * many + stretch) // many
     counts = np.bincount(separate, minlength=len(cells))
     around = np.zeros(len(cells), np.int64)
     steps = [across * stride + along for across in (-1, 0, 1) for along in (-1, 0, 1)]
@@ -250,24 +254,23 @@ def _passage(
     """The passage that a patch shows, if chance does not explain it."""
     if len(pairs) < PLACES:
         return None
-    gap = _gap(pairs)
-    near = np.diff(pairs.query) <= 8 * gap
+    places = pairs.places()
+    near = np.diff(pairs.query) <= 8 * _gap(pairs, places)
     if not near.all():  # a stray pair at an end
-        edges = np.flatnonzero(np.r_[True, ~near, True])
+        edges = np.concatenate([[0], np.flatnonzero(~near) + 1, [len(pairs)]])
         longest = int(np.argmax(np.diff(edges)))
         pairs = pairs.some(np.arange(edges[longest], edges[longest + 1]))
         if len(pairs) < PLACES:
             return None
-        gap = _gap(pairs)
+        places = pairs.places()
     diagonals = pairs.work - pairs.query
     length = float(pairs.query[-1] - pairs.query[0]) + pairs.width
     expected = rate * max(length, float(BLOCK)) * max(float(BAND), float(np.ptp(diagonals)) + pairs.width)
-    places = pairs.places()
     evidence = places * np.log(max(1.0, places / expected)) - max(0.0, places - expected)
     evidence = float(evidence / np.log(10) - np.log10(tries))
     if evidence < SURE:
         return None
-    ahead = min(gap, 4.0 * pairs.width) / 2
+    ahead = min(_gap(pairs, places), 4.0 * pairs.width) / 2
     return _Passage(
         _widened(pairs.query, pairs.width, ahead, query),
         _widened(np.sort(pairs.work), pairs.width, ahead, work),
@@ -277,9 +280,9 @@ def _passage(
     )
 
 
-def _gap(pairs: _Pairs) -> float:
+def _gap(pairs: _Pairs, places: float) -> float:
     """Characters from one separate place to the next, on average."""
-    return max(float(pairs.width), float(pairs.query[-1] - pairs.query[0]) / max(1.0, pairs.places()))
+    return max(float(pairs.width), float(pairs.query[-1] - pairs.query[0]) / max(1.0, places))
 
 
 def _widened(

@@ -161,6 +161,8 @@ def _telling(
     """Which runs have three different symbols or more, and are not mostly digits."""
     told = np.empty(len(starts), np.bool_)
     for chosen, length in ((ideographs, IDEOGRAPHS), (~ideographs, LETTERS)):
+        if not chosen.any():
+            continue
         runs = symbols[starts[chosen, None] + np.arange(length)]
         digits = ((runs & DIGIT) != 0).sum(axis=1)
         runs = np.sort(runs & np.uint32(CODE), axis=1)

@@ -252,53 +252,69 @@ class _Votes:
         row = np.repeat(np.arange(len(rows)), counts)
         if not self._search.stretch:
             places = self._owned.places(hits.ids)
-            self._add(row[places >= 0], places[places >= 0], self._worth(hits, row, places, counts))
-            return np.ones(len(of_row))
-        stretches = hits.ids // self._search.stretch
-        kept = counts[row] < self._depth
-        worth = self._worth(hits, row, np.where(kept, stretches, -1), counts)
-        strong = np.flatnonzero(kept)[self._strong(stretches[kept], worth)]
-        telling = np.ones(len(rows))
-        if self._search.common is not None:
-            telling[counts >= self._depth] = 0.0
-        if len(strong):
-            places = self._owned.places(hits.ids[strong])
             owned = places >= 0
-            strong_worth = np.zeros(len(row))
-            strong_worth[kept] = worth
-            self._add(row[strong][owned], places[owned], strong_worth[strong][owned])
+            row, places = row[owned], places[owned]
+            self._add(row, places, self._worth(hits.distances[owned], row, places, counts))
+            return np.ones(len(of_row))
+        telling = np.ones(len(rows))
+        all_known = counts < self._depth
+        if self._search.common is not None:
+            telling[~all_known] = 0.0
+        known = all_known[row]
+        row, ids = row[known], hits.ids[known]
+        stretches = ids // self._search.stretch
+        worth = self._worth(hits.distances[known], row, stretches, counts)
+        strong = self._strong(stretches, worth)
+        if len(strong):
+            places = self._owned.places(ids[strong])
+            owned = places >= 0
+            row, places = row[strong][owned], places[owned]
+            self._add(row, places, worth[strong][owned])
             if self._search.common is not None:
-                telling *= self._telling(row[strong][owned], places[owned], len(rows))
+                telling *= self._telling(row, places, len(rows))
         return telling[of_row]
 
     def _worth(
         self,
-        hits: Hits,
+        distances: npt.NDArray[np.float32],
         row: npt.NDArray[np.int64],
         groups: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.float64]:
-        """What each hit with a group (≥ 0) is worth: a row's in one group have one vote or less together."""
-        held = np.flatnonzero(groups >= 0)
-        _, first = np.unique(row[held] * (int(groups.max(initial=0)) + 1) + groups[held], return_index=True)
-        shared = np.bincount(row[held][first], minlength=len(counts)).astype(np.float64)
+        """What each hit is worth: a row's hits in one group have one vote or less together.
+
+        Args:
+            distances: (m,) of the hits.
+            row: (m,) of the query; never falls.
+            groups: (m,) ≥ 0.
+            counts: Hits of each row, those that are not among the m too.
+        """
+        first = _first_of_each(row * (int(groups.max(initial=0)) + 1) + groups)
+        shared = np.bincount(row[first], minlength=len(counts)).astype(np.float64)
         shared[counts >= self._depth] = self._depth  # there may be more
-        worth = np.zeros(len(held))
-        hit = held[first]
-        near = 1.0 - hits.distances[hit] / (self._search.radius + 1.0)
-        worth[first] = near / np.log2(1.0 + shared[row[hit]])
+        worth = np.zeros(len(row))
+        near = 1.0 - distances[first] / (self._search.radius + 1.0)
+        worth[first] = near / np.log2(1.0 + shared[row[first]])
         return worth
 
     def _strong(
         self, stretches: npt.NDArray[np.int64], worth: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.bool_]:
+    ) -> npt.NDArray[np.intp]:
         """Which hits lie in two neighbouring stretches that have votes enough."""
-        known, of_hit = np.unique(stretches, return_inverse=True)
-        votes = np.bincount(of_hit, weights=worth, minlength=len(known))
-        follows = np.r_[np.diff(known) == 1, False]
-        enough = votes + np.where(follows, np.r_[votes[1:], 0.0], 0.0) >= self._search.least_votes
-        enough |= np.r_[False, (enough & follows)[:-1]]
-        strong: npt.NDArray[np.bool_] = enough[of_hit]
+        size = 1 << len(stretches).bit_length()
+        bins = stretches & (size - 1)
+        binned = np.bincount(bins, weights=worth, minlength=size)
+        binned += np.append(binned[1:], binned[0])
+        many = binned >= self._search.least_votes
+        many |= np.append(many[-1], many[:-1])
+        maybe = np.flatnonzero(many[bins])  # with the votes of other stretches in the same bin
+        known, of_hit = np.unique(stretches[maybe], return_inverse=True)
+        votes = np.bincount(of_hit, weights=worth[maybe], minlength=len(known))
+        follows = np.append(np.diff(known) == 1, False)[: len(known)]
+        enough = votes + np.where(follows, np.append(votes[1:], 0.0)[: len(known)], 0.0)
+        reached = enough >= self._search.least_votes
+        reached[1:] |= reached[:-1] & follows[:-1]
+        strong: npt.NDArray[np.intp] = maybe[reached[of_hit]]
         return strong
 
     def _add(
@@ -338,6 +354,13 @@ def _distinct(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.
     wide[:, :width] = np.ascontiguousarray(rows).view(np.uint8)
     _, first, inverse = np.unique(wide.view(np.uint64).ravel(), return_index=True, return_inverse=True)
     return rows[first], inverse.reshape(-1)
+
+
+def _first_of_each(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Where each different key stands first; quick where keys never fall, as those of equally near hits."""
+    if (keys[1:] >= keys[:-1]).all():
+        return np.concatenate([[0], np.flatnonzero(keys[1:] > keys[:-1]) + 1])[: len(keys)]
+    return np.unique(keys, return_index=True)[1]
 
 
 class _Places:
