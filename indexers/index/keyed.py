@@ -96,7 +96,9 @@ class KeyedRows:
 
     def _rest_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """What follows the first bits of numbers, in as few bytes as hold it."""
-        return (numbers & ((1 << self._after) - 1)).astype(np.min_scalar_type((1 << self._after) - 1))
+        most = (1 << self._after) - 1
+        rest: npt.NDArray[Any] = (numbers & most).astype(np.min_scalar_type(most))
+        return rest
 
     def _numbers(self, descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Descriptors as numbers below 2^56, which rise with their bytes from the first on."""
