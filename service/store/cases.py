@@ -460,9 +460,9 @@ class CaseWriter(Cases):
                 continue
             tally.add(tallies.STATE, state, one)
             is_open = state == CaseState.OPEN.value
-            tally.add(tallies.SITE, site, one * is_open, one * (not is_open))
+            tally.add(tallies.SITE, site, one * int(is_open), one * int(not is_open))
             for name in lists:
-                tally.add(tallies.LIST, name, one * is_open, one * (not is_open))
+                tally.add(tallies.LIST, name, one * int(is_open), one * int(not is_open))
 
     def append(
         self,
@@ -560,7 +560,7 @@ class CaseWriter(Cases):
         self._connection.execute(insert(case_lists), {"list_id": list_id, "case_id": case_id})
         if state is not None:
             is_open = state == CaseState.OPEN.value
-            tally.add(tallies.LIST, str(list_id), is_open, not is_open)
+            tally.add(tallies.LIST, str(list_id), int(is_open), int(not is_open))
 
     def _join(  # noqa: PLR0917 - one row and the other
         self,
@@ -615,7 +615,7 @@ class CaseWriter(Cases):
             .where(cases.c.id == case_id)
             .values(
                 report_count=cases.c.report_count + 1,
-                open_count=cases.c.open_count + (settled is None),
+                open_count=cases.c.open_count + int(settled is None),
                 revision=number,
                 reported_at=now,
                 updated_at=now,
