@@ -249,15 +249,18 @@ def main() -> int:
         figures = measure(small, large, repeated)
         small.close()
         large.close()
-    bounds = []
-    for what, alike in (("the same page", True), ("a page that shows less", False)):
-        ratios = {
-            name: one["ratio"]
-            for name, one in figures.items()
-            if (2 * one["small_cases"] >= one["large_cases"]) is alike
-        }
-        worst = max(ratios, key=ratios.__getitem__)
-        bounds.append(harness.Bound.at_most(3.0, f"{worst}, against {what} of 100", ratios[worst]))
+    full = figures["first page"]["small_ms"]
+    ratios: dict[str, dict[str, float]] = {"the same page": {}, "a full page": {}}
+    for name, one in figures.items():
+        alike = 2 * one["small_cases"] >= one["large_cases"]
+        # Where so few cases hold nothing rare, their page is next to empty: what counts is a full one.
+        ratio = one["ratio"] if alike else one["large_ms"] / full
+        ratios["the same page" if alike else "a full page"][name] = ratio
+    bounds = [
+        harness.Bound.at_most(3.0, f"{worst}, against {what} of 100 cases", of_pages[worst])
+        for what, of_pages in ratios.items()
+        if (worst := max(of_pages, key=of_pages.__getitem__))
+    ]
     return harness.finish(options, {"cases": count, "pages": figures}, bounds)
 
 

@@ -103,9 +103,9 @@ _SETTLED = (
     .where(
         case_reports.c.report_id == bindparam("report_id"),
         case_reports.c.number < cases.c.decision_number,
-        cases.c.outcome.in_(_SETTLING),
+        func.coalesce(cases.c.outcome, "").in_(_SETTLING),  # from the report, not from the outcome
     )
-    .order_by(cases.c.id)
+    .order_by(case_reports.c.case_id)
     .limit(1)
 )
 _IS_OPEN = and_(
@@ -207,12 +207,12 @@ class Cases:
             select(decisions, cases.c.owner)
             .join(cases, cases.c.id == decisions.c.case_id)
             .where(decisions.c.batch_id == batch_id)
-            .order_by(decisions.c.case_id)
         )
-        return [
+        found = [
             (_to_decision(row._mapping, row.case_id), row.owner)  # noqa: SLF001 - SQLAlchemy's public name
             for row in self._connection.execute(query)
         ]
+        return sorted(found, key=lambda pair: pair[0].case_id)
 
     def find_key(self, key_id: str) -> ApiKey | None:
         """A key, revoked or not."""
