@@ -220,14 +220,10 @@ class Cases:
 
     def position(self, case: Case, order: CaseOrder) -> Position:
         """Where a list goes on after a case."""
-        value = {
-            CaseOrder.NEWEST: case.reported_at,
-            CaseOrder.PROBABLE: case.probability,
-            CaseOrder.DUE: case.due_at or NEVER,
-        }[order]
-        if isinstance(value, datetime):
-            value = (value - _EPOCH) // _MICROSECOND
-        return Position(value, case.id)
+        if order is CaseOrder.PROBABLE:
+            return Position(case.probability, case.id)
+        moment = case.reported_at if order is CaseOrder.NEWEST else case.due_at or NEVER
+        return Position((moment - _EPOCH) // _MICROSECOND, case.id)
 
     def page(self, which: CaseFilter, order: CaseOrder, *, after: Position | None, limit: int) -> list[Case]:
         """A page of cases, in their order."""
@@ -646,7 +642,7 @@ class CaseWriter(Cases):
             tally.add(tallies.DAY, tallies.day_of(now), 1)
         self.moved(tally, case_id, site, before, after)
 
-    def _settled(self, report_id: UUID) -> Row[Any] | None:
+    def _settled(self, report_id: UUID) -> Row[Any, Any, Any] | None:
         """The decision in any case by which a report needs none where it is seen later."""
         return self._connection.execute(_SETTLED, {"report_id": report_id}).one_or_none()
 

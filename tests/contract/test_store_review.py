@@ -214,7 +214,7 @@ def test_a_lease_is_for_one_until_it_ends(store: Store) -> None:
         with store.transaction() as transaction:
             found = DESK.lease_next(transaction, actor, CaseFilter(), CaseOrder.PROBABLE, now, after=after)
             assert found is None or found.held_by(now) == actor.id
-            return found and found.id
+            return None if found is None else found.id
 
     newest, middle, oldest = ids(scene.cases(order=CaseOrder.PROBABLE))
     assert take(ADMIN) == newest
@@ -400,7 +400,8 @@ def test_cases_of_others_are_as_if_they_were_not_there(store: Store) -> None:
         assert DESK.overview(view, OTHER).states[CaseState.OPEN] == 0
         for kind in PrecisionKind:
             assert DESK.precision(view, OTHER, kind) == []
-        assert DESK.examples(view, OTHER) == DESK.suppressions(view, OTHER) == DESK.flagged(view, OTHER) == []
+        nothing = DESK.examples(view, OTHER), DESK.suppressions(view, OTHER), DESK.flagged(view, OTHER)
+        assert nothing == ([], [], [])
     assert scene.cases() == [case]
 
 
