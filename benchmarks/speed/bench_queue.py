@@ -146,14 +146,14 @@ PAGES: dict[str, tuple[Actor, CaseFilter, CaseOrder]] = {
     "an owner's": (_OWNER, _OPEN, CaseOrder.NEWEST),
     "an owner's, most probable": (_OWNER, _OPEN, CaseOrder.PROBABLE),
     **{
-        f"{which} {name}": (_ADMIN, replace(_OPEN, **filters), CaseOrder.NEWEST)
+        f"{which} {name}": (_ADMIN, asked, CaseOrder.NEWEST)
         for which in ("common", "rare")
-        for name, filters in {
-            "site": {"site": f"{which}.example"},
-            "list": {"list_id": _LISTS[which]},
-            "work": {"work_id": _WORKS[which]},
-            "assignee": {"assignee": {"common": "key"}.get(which, which)},
-            "word": {"text": which},
+        for name, asked in {
+            "site": replace(_OPEN, site=f"{which}.example"),
+            "list": replace(_OPEN, list_id=_LISTS[which]),
+            "work": replace(_OPEN, work_id=_WORKS[which]),
+            "assignee": replace(_OPEN, assignee={"common": "key"}.get(which, which)),
+            "word": replace(_OPEN, text=which),
         }.items()
     },
     "common kind of media": (_ADMIN, replace(_OPEN, modality="image"), CaseOrder.PROBABLE),
