@@ -28,6 +28,7 @@ from service.matching.decide import Thresholds
 from service.matching.score import Scorer
 from service.metrics import Metrics
 from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
+from service.review import Desk
 from service.rpc.access import Gate
 from service.rpc.captures import CaptureService
 from service.rpc.guard import Guard
@@ -36,6 +37,7 @@ from service.rpc.media import MediaReader
 from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
 from service.rpc.reports import ReportService
+from service.rpc.review import ReviewService
 from service.rpc.server import Server, credentials, is_loopback
 from service.rpc.state import StateReader
 from service.rpc.uploads import Spooler
@@ -349,4 +351,5 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         monitoring=monitoring.service,
         captures=monitoring.captures,
         reports=monitoring.reports,
+        review=ReviewService(catalogue, Desk()),
     )
