@@ -333,7 +333,7 @@ class _Check:
         for case in report["cases"]:
             self._check_case(case)
         content = report["content"]["sha256"]
-        left_out = set(about.get("left_out", ()))
+        left_out = dict(about.get("left_out", {}))
         self._check_suspect(f"suspect/{content}.bin", content, left_out)
         expected = {"suspect/" + content + ".bin"}
         for capture in report["captures"]:
@@ -343,7 +343,7 @@ class _Check:
             if not name.startswith("reference/"):
                 self.findings.append(f"{name}: {REPORT} does not speak of it")
 
-    def _check_suspect(self, name: str, content: str, left_out: set[str]) -> None:
+    def _check_suspect(self, name: str, content: str, left_out: Mapping[str, str]) -> None:
         if name not in self.parts:
             self._absent(name, left_out)
             return
@@ -351,7 +351,7 @@ class _Check:
             if _digest(file) != content:
                 self.findings.append(f"{name}: is not the content that {REPORT} speaks of")
 
-    def _check_capture(self, capture: Mapping[str, Any], content: str, left_out: set[str]) -> set[str]:
+    def _check_capture(self, capture: Mapping[str, Any], content: str, left_out: Mapping[str, str]) -> set[str]:
         name = str(capture["name"])
         base = f"captures/{name.removeprefix('captures/')}"
         warc, custody = f"{base}.warc", f"{base}.custody.json"
@@ -382,9 +382,9 @@ class _Check:
             self.findings.append(f"{warc}: holds another content than {REPORT} speaks of")
         return {warc, custody}
 
-    def _absent(self, name: str, left_out: set[str]) -> None:
+    def _absent(self, name: str, left_out: Mapping[str, str]) -> None:
         if name in left_out:
-            self.notes.append(f"{name}: was left out when the bundle was made; {REPORT} has its digest")
+            self.notes.append(f"{name}: was left out when the bundle was made: {left_out[name]}")
         else:
             self.findings.append(f"{name}: is missing: {REPORT} speaks of it")
 

@@ -4,7 +4,7 @@ docs/guides/evidence.md describes every field; a test holds it to this module.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -273,6 +273,7 @@ def _match(match: Mapping[str, Any], words: Words) -> dict[str, Any]:
                 "query": _box(one.query),
                 "work": _box(one.work),
                 "transform": one.transform,
+                "matrix": list(one.matrix),
                 "said": explain_transform(words, one.transform),
             }
             for one in monitor_codec.load_regions(match["regions"])
@@ -363,6 +364,3 @@ def _case(case: Case, decisions: Sequence[Decision], events: Sequence[Event]) ->
         "events": [_event(one) for one in events],
     }
 
-
-Clock = Callable[[], datetime]
-"""Gives the time, UTC."""

@@ -4,8 +4,7 @@ The printable page and the PDF show the same sheet; neither has words of its own
 names, addresses, notes) are strings here, with everything that has no shape of its own made visible. Blocks are
 told apart by ``kind``:
 
-- ``heading`` (``level`` 2 or 3, ``text``), ``lead``, ``text``, ``note`` (``text``), ``list`` (``items``),
-  ``code`` (``lines``);
+- ``heading`` (``level`` 2 or 3, ``text``), ``lead``, ``text``, ``note`` (``text``), ``code`` (``lines``);
 - ``facts``: ``rows`` of ``label``, ``value``, ``style`` (empty or ``code``, which may be broken anywhere);
 - ``table``: ``columns`` of ``label``, ``width`` (share), ``style``, and ``rows`` of texts;
 - ``measures``: ``rows`` of ``label``, ``value``, ``sentence``, ``telling``;
@@ -68,6 +67,7 @@ class Picture:
         file: Name, such as ``suspect.webp``.
         content: The file, WebP.
         of_work: Whether it is of the work, not of the suspect.
+        outlined: Whether the regions of the match are drawn on it.
     """
 
     file: str
@@ -75,6 +75,7 @@ class Picture:
     width: int
     height: int
     of_work: bool
+    outlined: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,7 @@ class _Sheet:
                     "width": one.width,
                     "height": one.height,
                     "caption": caption,
-                    "shapes": [region.get(f"{side}_shape") or _corners(region[side]) for region in regions],
+                    "shapes": [_shape(region, side) for region in regions] if one.outlined else [],
                 }
             )
         return [{"kind": "pictures", "items": items}] if items else []
@@ -563,9 +564,25 @@ def _column(label: str, width: int, style: str = "") -> Block:
     return {"label": label, "width": width, "style": style}
 
 
-def _corners(box: Sequence[float]) -> list[list[float]]:
-    left, top, right, bottom = box
-    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+def _shape(region: Mapping[str, Any], side: str) -> list[list[float]]:
+    """The outline of a region on one side: in the suspect, where the transform puts the work's corners."""
+    left, top, right, bottom = region["work"]
+    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    if side == "work":
+        return corners
+    a, b, c, d, e, f, g, h, i = region["matrix"]
+    shape = []
+    for x, y in corners:
+        depth = g * x + h * y + i
+        if depth <= 0.0:  # beyond the horizon: the box alone is sure
+            left, top, right, bottom = region["query"]
+            return [[left, top], [right, top], [right, bottom], [left, bottom]]
+        shape.append([_clip((a * x + b * y + c) / depth), _clip((d * x + e * y + f) / depth)])
+    return shape
+
+
+def _clip(fraction: float) -> float:
+    return min(max(fraction, 0.0), 1.0)
 
 
 def _area(box: Sequence[float]) -> str:
