@@ -12,6 +12,7 @@ from service.domain import DescriptorOwner, Holding, Reference, Work
 from service.store import queries
 from service.store.captures import Captures
 from service.store.lists import Lists
+from service.store.previews import Previews
 from service.store.reports import Reports
 
 
@@ -31,6 +32,8 @@ class View:
         """Captures and suspects."""
         self.reports = Reports(connection)
         """Match reports."""
+        self.previews = Previews(connection)
+        """What people are shown."""
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""
