@@ -18,7 +18,7 @@ from indexers import registry
 from indexers.errors import ModelError, SnapshotError
 from indexers.image import ImageModality
 from indexers.networks import UserNetwork
-from service.blobs import FolderBlobs
+from service.blobs import Blobs, FolderBlobs
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
 from service.imports import Importer
@@ -28,6 +28,7 @@ from service.matching.decide import Thresholds
 from service.matching.score import Scorer
 from service.metrics import Metrics
 from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
+from service.previews import PreviewMaker, PreviewReader
 from service.rpc.access import Gate
 from service.rpc.captures import CaptureService
 from service.rpc.guard import Guard
@@ -35,6 +36,7 @@ from service.rpc.matches import MatchService
 from service.rpc.media import MediaReader
 from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
+from service.rpc.previews import PreviewService
 from service.rpc.reports import ReportService
 from service.rpc.server import Server, credentials, is_loopback
 from service.rpc.state import StateReader
@@ -59,12 +61,14 @@ class Running:
         port: Where it listens.
         metrics_port: Where its metrics are; None: nowhere.
         catalogue: What it knows.
+        previews: What people are shown.
     """
 
     host: str
     port: int
     metrics_port: int | None
     catalogue: Catalogue
+    previews: PreviewReader
 
 
 def open_store(settings: Settings) -> Store:
@@ -169,9 +173,19 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         matcher = Matcher(answering, pool)
         stack.push_async_callback(matcher.close)
+        scratch = settings.data / "uploads"
+        _make_folder(scratch)
+        blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
+        reader = PreviewReader(store, blobs)
+        maker = PreviewMaker(
+            catalogue=catalogue, pool=pool, blobs=blobs, captured=captured, scratch=scratch, metrics=metrics
+        )
+        maker.start()
+        stack.push_async_callback(maker.close)
         importer = Importer(
             catalogue=catalogue,
             read=matcher.read,
+            previews=maker,
             root=settings.import_root,
             max_bytes=settings.max_media_bytes,
             parallel=_parallel(settings),
@@ -179,7 +193,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         await importer.start()
         stack.push_async_callback(importer.close)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, catalogue, matcher, answering, metrics)
+            _monitoring(settings, catalogue, matcher, answering, captured, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
@@ -189,10 +203,10 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
             with _explaining(f"serve metrics on {settings.metrics}"):
                 metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        await _serve(server, settings, catalogue, matcher, importer, monitoring)
+        await _serve(server, settings, catalogue, matcher, importer, maker, reader, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, catalogue)
+        yield Running(host, port, metrics_port, catalogue, reader)
         log.info("stopping")
 
 
@@ -227,6 +241,11 @@ def _parallel(settings: Settings) -> int:
 def _make_folder(folder: Path) -> None:
     with _explaining(f"make the folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _blobs(folder: Path) -> Blobs:
+    with _explaining(f"use the folder {folder}"):
+        return FolderBlobs(folder)
 
 
 def _open_catalogue(store: Store, folder: Path, folding: Folding, metrics: Metrics) -> Catalogue:
@@ -269,17 +288,19 @@ class _Monitoring:
 
 @asynccontextmanager
 async def _monitoring(
-    settings: Settings, catalogue: Catalogue, matcher: Matcher, answering: Answering, metrics: Metrics
+    settings: Settings,
+    catalogue: Catalogue,
+    matcher: Matcher,
+    answering: Answering,
+    blobs: Blobs,
+    metrics: Metrics,
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
-    folder, scratch = settings.data / "captures", settings.data / "uploads"
+    scratch = settings.data / "uploads"
     try:
         allowed = read_networks(settings.webhook_networks.split(","))
     except ValueError as error:
         raise StartupError(f"webhook_networks: {error}") from error
-    with _explaining(f"use the folder {folder}"):
-        blobs = FolderBlobs(folder)
-    _make_folder(scratch)
     suspects = Suspects(
         catalogue=catalogue,
         matcher=matcher,
@@ -314,13 +335,13 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     catalogue: Catalogue,
     matcher: Matcher,
     importer: Importer,
+    maker: PreviewMaker,
+    reader: PreviewReader,
     monitoring: _Monitoring,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
-    spool_folder = settings.data / "uploads"
-    _make_folder(spool_folder)
-    spooler = Spooler(spool_folder, settings.max_media_bytes)
+    spooler = Spooler(settings.data / "uploads", settings.max_media_bytes)
     state = StateReader(
         catalogue=catalogue,
         folder=settings.data,
@@ -335,6 +356,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
             media=media,
             spooler=spooler,
             importer=importer,
+            previews=maker,
             parallel=_parallel(settings),
         ),
         matches=MatchService(
@@ -349,4 +371,5 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         monitoring=monitoring.service,
         captures=monitoring.captures,
         reports=monitoring.reports,
+        previews=PreviewService(catalogue.store, reader),
     )
