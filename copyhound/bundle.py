@@ -182,7 +182,7 @@ def _in_folder(folder: Path) -> dict[str, Callable[[], BinaryIO]]:
             continue
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not path.is_file() or not stored_zip.is_name(name):
-            raise NoBundleError(f"{ascii(name)} is no file of a bundle; unpack the bundle into a new folder")
+            raise NoBundleError(f"{name!a} is no file of a bundle; unpack the bundle into a new folder")
         if len(found) >= stored_zip.MAX_FILES:
             raise NoBundleError(f"there are more than {stored_zip.MAX_FILES:,} files: this is no bundle")
         found[name] = _folder_opener(path)
@@ -258,7 +258,7 @@ class _Check:
         for line in sums.decode("ascii", "replace").splitlines():
             found = _LINE.fullmatch(line)
             if found is None or found[2] in listed:
-                self.findings.append(f"{SUMS}: a line was altered: {ascii(line[:120])}")
+                self.findings.append(f"{SUMS}: a line was altered: {line[:120]!a}")
                 continue
             listed[found[2]] = found[1]
         present = {name for name in self.parts if not name.startswith(SUMS)}
@@ -267,7 +267,7 @@ class _Check:
             f"{name}: was put in: {SUMS} does not name it" for name in _sorted(present - listed.keys())
         ]
         self.findings += [
-            f"{ascii(name)}: was put in: no bundle holds it"
+            f"{name!a}: was put in: no bundle holds it"
             for name in _sorted(self.parts.keys() - present - {SUMS, SIGNATURE, STAMP})
         ]
         self.findings += [f"{name}: is missing" for name in _NEEDED if name not in listed.keys() | present]
@@ -351,7 +351,9 @@ class _Check:
             if _digest(file) != content:
                 self.findings.append(f"{name}: is not the content that {REPORT} speaks of")
 
-    def _check_capture(self, capture: Mapping[str, Any], content: str, left_out: Mapping[str, str]) -> set[str]:
+    def _check_capture(
+        self, capture: Mapping[str, Any], content: str, left_out: Mapping[str, str]
+    ) -> set[str]:
         name = str(capture["name"])
         base = f"captures/{name.removeprefix('captures/')}"
         warc, custody = f"{base}.warc", f"{base}.custody.json"

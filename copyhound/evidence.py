@@ -361,7 +361,7 @@ def _check_token(  # noqa: PLR0917  called in one place
     return check_stamp(file.read(tokens[0].block_length), seal, authorities, findings, notes)
 
 
-def check_stamp(  # noqa: PLR0917  as the checks around it
+def check_stamp(
     token: bytes, message: bytes, authorities: Sequence[bytes], findings: list[str], notes: list[str]
 ) -> str:
     """Check an RFC 3161 time-stamp response; add what is wrong to `findings`, what else is to say to `notes`.

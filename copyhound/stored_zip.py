@@ -246,9 +246,9 @@ def _places(file: BinaryIO, directory: bytes, count: int, end: int) -> dict[str,
         name = directory[name_at : name_at + name_length].decode("ascii")
         extra = directory[name_at + name_length : name_at + name_length + extra_length]
         if method or packed != size:
-            raise ArchiveError(f"{ascii(name)} is packed: files are stored as they are")
+            raise ArchiveError(f"{name!a} is packed: files are stored as they are")
         if not is_name(name):
-            raise ArchiveError(f"{ascii(name)} is no name of a file here")
+            raise ArchiveError(f"{name!a} is no name of a file here")
         if name in found:
             raise ArchiveError(f"{name} is there twice")
         if size == _MAX32 and len(extra) >= 12:

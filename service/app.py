@@ -21,6 +21,7 @@ from indexers.networks import UserNetwork
 from service.blobs import Blobs, FolderBlobs
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
+from service.evidence import Bundler, Signer, StampAuthority
 from service.imports import Importer
 from service.inquiry import Answering
 from service.matcher import Matcher
@@ -29,6 +30,7 @@ from service.matching.score import Scorer
 from service.metrics import Metrics
 from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
 from service.previews import PreviewMaker, PreviewReader
+from service.review import Desk
 from service.rpc.access import Gate
 from service.rpc.captures import CaptureService
 from service.rpc.guard import Guard
@@ -62,6 +64,7 @@ class Running:
         metrics_port: Where its metrics are; None: nowhere.
         catalogue: What it knows.
         previews: What people are shown.
+        bundler: What is handed over of reports.
     """
 
     host: str
@@ -69,6 +72,7 @@ class Running:
     metrics_port: int | None
     catalogue: Catalogue
     previews: PreviewReader
+    bundler: Bundler
 
 
 def open_store(settings: Settings) -> Store:
@@ -127,6 +131,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         if network is not None:
             stack.enter_context(registry.using(ImageModality(network)))
         stack.enter_context(lock_folder(settings.data))
+        signer, authority = Signer.open(settings.data, settings.evidence_key), _authority(settings)
         store = await asyncio.to_thread(open_store, settings)
         stack.push_async_callback(asyncio.to_thread, store.close)
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
@@ -192,8 +197,17 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         await importer.start()
         stack.push_async_callback(importer.close)
+        bundler = Bundler(
+            catalogue=catalogue,
+            desk=Desk(),
+            blobs=captured,
+            previews=reader,
+            signer=signer,
+            authority=authority,
+            scratch=scratch,
+        )
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, catalogue, matcher, answering, captured, metrics)
+            _monitoring(settings, catalogue, matcher, answering, captured, bundler, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
@@ -203,10 +217,12 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
             with _explaining(f"serve metrics on {settings.metrics}"):
                 metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        await _serve(server, settings, catalogue, matcher, importer, maker, reader, monitoring)
+        await _serve(
+            server, settings, catalogue, matcher, importer, maker, reader, monitoring, signer.public_key
+        )
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, catalogue, reader)
+        yield Running(host, port, metrics_port, catalogue, reader, bundler)
         log.info("stopping")
 
 
@@ -231,6 +247,13 @@ def _network(settings: Settings) -> UserNetwork | None:
         return None if settings.image_network is None else UserNetwork.read(settings.image_network)
     except ModelError as error:
         raise StartupError(f"image_network: {error}") from error
+
+
+def _authority(settings: Settings) -> StampAuthority | None:
+    try:
+        return StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
+    except ValueError as error:
+        raise StartupError(f"timestamp_url: {error}") from error
 
 
 def _parallel(settings: Settings) -> int:
@@ -287,12 +310,13 @@ class _Monitoring:
 
 
 @asynccontextmanager
-async def _monitoring(
+async def _monitoring(  # noqa: PLR0917 - the parts, by name
     settings: Settings,
     catalogue: Catalogue,
     matcher: Matcher,
     answering: Answering,
     blobs: Blobs,
+    bundler: Bundler,
     metrics: Metrics,
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
@@ -323,7 +347,7 @@ async def _monitoring(
     for part in (suspects, scheduler, webhooks):
         part.start()
     try:
-        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store))
+        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store, bundler))
     finally:
         for part in (webhooks, scheduler, suspects):
             await part.close()
@@ -338,6 +362,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     maker: PreviewMaker,
     reader: PreviewReader,
     monitoring: _Monitoring,
+    evidence_key: str,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
@@ -348,6 +373,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         max_inline_bytes=settings.max_inline_bytes,
         max_media_bytes=settings.max_media_bytes,
         version=version("copyhound"),
+        evidence_key=evidence_key,
     )
     await server.serve(
         works=WorkService(

@@ -43,6 +43,13 @@ _PASSAGES: Final = 10
 _PASSAGE_CHARACTERS: Final = 600
 _MAX_PICTURE: Final = 8 * 1024 * 1024
 _COPY_BYTES: Final = 256 * 1024
+_ENDINGS: Final = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "video/webm": "webm",
+    "audio/webm": "webm",
+}
 _SHOWN: Final = {"image": Kind.PICTURE, "video": Kind.THUMBNAIL, "audio": Kind.SPECTROGRAM}
 _LEFT_OUT: Final = {
     "limit": "fewer captures were asked for",
@@ -282,9 +289,7 @@ class Bundler:
                 continue
             parts.append(whole)
             if suspect is None:
-                suspect = self._digested(
-                    suspect_name, capture, capture.new.ranges, gathered.report.sha256
-                )
+                suspect = self._digested(suspect_name, capture, capture.new.ranges, gathered.report.sha256)
         if suspect is None:
             left_out[suspect_name] = _LEFT_OUT["damaged"]
             return parts, left_out
@@ -313,12 +318,11 @@ class Bundler:
     def _reference_files(self, reference_id: UUID) -> list[_Digested]:
         """What is kept to show of the work."""
         parts = []
-        endings = {"image/webp": "webp", "video/webm": "webm", "audio/webm": "webm"}
         found = self._previews.find(reference_id)
         for kind, file in sorted(found.files.items()):
             if kind in (Kind.WAVEFORM, Kind.THUMBNAIL, Kind.SPECTROGRAM):
                 continue
-            name = f"reference/{kind.value}.{endings.get(file.media_type, 'txt')}"
+            name = f"reference/{kind.value}.{_ENDINGS.get(file.media_type, 'txt')}"
             read: Callable[[], Iterator[bytes]] = partial(self._preview, reference_id, kind)
             digest, crc, size = hashlib.sha256(), 0, 0
             for piece in read():
@@ -354,19 +358,21 @@ class Bundler:
             key=self._signer.key_id if files else "",
         )
 
-    def _picture(
-        self, subject: Subject, found: PreviewSet, modality: str, of_work: bool
-    ) -> Picture | None:
+    def _picture(self, subject: Subject, found: PreviewSet, modality: str, of_work: bool) -> Picture | None:
         kind = _SHOWN.get(modality)
         file = None if kind is None else found.files.get(kind)
-        if kind is None or file is None or not (file.width and file.height) or file.byte_count > _MAX_PICTURE:
+        if kind is None or file is None or file.media_type not in _ENDINGS:
             return None
-        name = "work.webp" if of_work else "suspect.webp"
+        facts = file.facts
+        if not (facts.width and facts.height) or file.byte_count > _MAX_PICTURE:
+            return None
+        name = f"{'work' if of_work else 'suspect'}.{_ENDINGS[file.media_type]}"
         try:
             content = b"".join(self._preview(subject, kind))
         except NotFoundError:  # deleted since
             return None
-        return Picture(name, content, file.width, file.height, of_work, outlined=kind is Kind.PICTURE)
+        outlined = kind is Kind.PICTURE
+        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined)
 
     def _passages(
         self, values: Mapping[str, Any], suspect: Subject, reference: Subject | None
@@ -394,7 +400,8 @@ class Bundler:
 
 
 def _length(found: PreviewSet) -> float:
-    return max((file.seconds or float(file.characters) for file in found.files.values()), default=0.0)
+    facts = (file.facts for file in found.files.values())
+    return max((one.seconds or float(one.characters) for one in facts), default=0.0)
 
 
 def _json(value: object) -> bytes:

@@ -363,4 +363,3 @@ def _case(case: Case, decisions: Sequence[Decision], events: Sequence[Event]) ->
         ],
         "events": [_event(one) for one in events],
     }
-

@@ -30,7 +30,8 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture]) -> str:
         pictures: Those that it names.
     """
     inside = {
-        one.file: f"data:image/webp;base64,{base64.b64encode(one.content).decode('ascii')}" for one in pictures
+        one.file: f"data:{one.media_type};base64,{base64.b64encode(one.content).decode('ascii')}"
+        for one in pictures
     }
     return _ENVIRONMENT.get_template("page.html").render(
         sheet=sheet,

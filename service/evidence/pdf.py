@@ -114,6 +114,9 @@ def _shapes() -> tuple[list[int], list[int]]:
         platform, encoding, offset = unpack_from(">HHI", data, cmap + 4 + 8 * number)
         if (platform, encoding) == (3, 10):
             (groups,) = unpack_from(">I", data, cmap + offset + 12)
-            ranges = [unpack(">III", data[at : at + 12]) for at in range(cmap + offset + 16, cmap + offset + 16 + 12 * groups, 12)]
+            ranges = [
+                unpack(">III", data[at : at + 12])
+                for at in range(cmap + offset + 16, cmap + offset + 16 + 12 * groups, 12)
+            ]
             return [first for first, _, _ in ranges], [last for _, last, _ in ranges]
     raise TypesettingError("the fonts have no map of all characters: install the pinned manimgx-fonts-cjk")

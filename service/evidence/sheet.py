@@ -64,13 +64,15 @@ class Picture:
     """A picture that the sheet shows: one that Copyhound made itself.
 
     Attributes:
-        file: Name, such as ``suspect.webp``.
-        content: The file, WebP.
+        file: Name, such as ``suspect.jpg``.
+        media_type: Such as ``image/jpeg``.
+        content: The file.
         of_work: Whether it is of the work, not of the suspect.
         outlined: Whether the regions of the match are drawn on it.
     """
 
     file: str
+    media_type: str
     content: bytes
     width: int
     height: int
@@ -187,7 +189,9 @@ class _Sheet:
             _fact(say.text("Places"), f"{document['sighting_count']:,}"),
             _fact(say.text("Probability of a copy"), percent(document["match"]["probability"])),
             _fact(say.text("Decision"), self._standing()),
-            _fact(say.text("Report"), f"{document['report']['name']}, {document['report']['revision']}", "code"),
+            _fact(
+                say.text("Report"), f"{document['report']['name']}, {document['report']['revision']}", "code"
+            ),
             _fact(say.text("SHA-256 of the suspect"), content["sha256"], "code"),
         ]
         lead = say.text(
@@ -198,10 +202,16 @@ class _Sheet:
         )
         blocks: list[Block] = [{"kind": "lead", "text": lead}, {"kind": "facts", "rows": rows}]
         if work["deleted"]:
-            blocks.append(_note(say.text("The work was deleted from the register after this report was made.")))
+            blocks.append(
+                _note(say.text("The work was deleted from the register after this report was made."))
+            )
         if document["report"]["on_registration"]:
             blocks.append(
-                _note(say.text("The work was registered after the suspect had been captured, and found in it then."))
+                _note(
+                    say.text(
+                        "The work was registered after the suspect had been captured, and found in it then."
+                    )
+                )
             )
         return blocks
 
@@ -230,7 +240,9 @@ class _Sheet:
         items = []
         for one in sorted(self._extras.pictures, key=lambda picture: picture.of_work):
             side = "work" if one.of_work else "query"
-            caption = say.text("The registered work, reduced") if one.of_work else say.text("The suspect, reduced")
+            caption = (
+                say.text("The registered work, reduced") if one.of_work else say.text("The suspect, reduced")
+            )
             items.append(
                 {
                     "file": one.file,
@@ -326,7 +338,9 @@ class _Sheet:
                 moment(one["first_seen_at"]),
                 moment(one["last_seen_at"]),
                 "\n".join(
-                    shown(text, 500) for text in (one["page_url"], one["page_title"], one["media_url"]) if text
+                    shown(text, 500)
+                    for text in (one["page_url"], one["page_title"], one["media_url"])
+                    if text
                 ),
                 (one["capture"] or "–").removeprefix("captures/"),
             ]
@@ -361,7 +375,9 @@ class _Sheet:
                 _fact(say.text("Crawler"), shown(one["crawler"] or "–", 200)),
                 _fact(
                     say.text("Software"),
-                    shown(", ".join(f"{name} {value}" for name, value in one["software"].items()) or "–", 500),
+                    shown(
+                        ", ".join(f"{name} {value}" for name, value in one["software"].items()) or "–", 500
+                    ),
                 ),
                 _fact(say.text("Size"), say.text("%(count)s bytes", count=f"{one['bytes']:,}")),
                 _fact(say.text("SHA-256 of the capture"), one["sha256"], "code"),
