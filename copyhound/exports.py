@@ -62,7 +62,7 @@ class ExportCalls:
     """The calls of `AsyncClient` that hand reports over."""
 
     _transport: Transport
-    _reports: report_pb2_grpc.ReportServiceAsyncStub
+    _reports: "report_pb2_grpc.ReportServiceAsyncStub"
 
     async def export_evidence(
         self,
