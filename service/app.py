@@ -131,7 +131,6 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         if network is not None:
             stack.enter_context(registry.using(ImageModality(network)))
         stack.enter_context(lock_folder(settings.data))
-        signer, authority = Signer.open(settings.data, settings.evidence_key), _authority(settings)
         store = await asyncio.to_thread(open_store, settings)
         stack.push_async_callback(asyncio.to_thread, store.close)
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
@@ -197,29 +196,14 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         await importer.start()
         stack.push_async_callback(importer.close)
-        bundler = Bundler(
-            catalogue=catalogue,
-            desk=Desk(),
-            blobs=captured,
-            previews=reader,
-            signer=signer,
-            authority=authority,
-            scratch=scratch,
-        )
+        bundler = _bundler(settings, catalogue, captured, reader)
         monitoring = await stack.enter_async_context(
             _monitoring(settings, catalogue, matcher, answering, captured, bundler, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
-        metrics_port = None
-        if settings.metrics:
-            host, _, number = settings.metrics.rpartition(":")
-            with _explaining(f"serve metrics on {settings.metrics}"):
-                metrics_port, stop_metrics = metrics.serve(host, int(number))
-            stack.callback(stop_metrics)
-        await _serve(
-            server, settings, catalogue, matcher, importer, maker, reader, monitoring, signer.public_key
-        )
+        metrics_port = _serve_metrics(settings, metrics, stack)
+        await _serve(server, settings, catalogue, matcher, importer, maker, bundler, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
         yield Running(host, port, metrics_port, catalogue, reader, bundler)
@@ -249,11 +233,32 @@ def _network(settings: Settings) -> UserNetwork | None:
         raise StartupError(f"image_network: {error}") from error
 
 
-def _authority(settings: Settings) -> StampAuthority | None:
+def _bundler(settings: Settings, catalogue: Catalogue, captured: Blobs, reader: PreviewReader) -> Bundler:
+    """What hands reports over."""
     try:
-        return StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
+        authority = StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
     except ValueError as error:
         raise StartupError(f"timestamp_url: {error}") from error
+    return Bundler(
+        catalogue=catalogue,
+        desk=Desk(),
+        blobs=captured,
+        previews=reader,
+        signer=Signer.open(settings.data, settings.evidence_key),
+        authority=authority,
+        scratch=settings.data / "uploads",
+    )
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> int | None:
+    """Serve the metrics, if they are to be, until the stack is left; return the port."""
+    if not settings.metrics:
+        return None
+    host, _, number = settings.metrics.rpartition(":")
+    with _explaining(f"serve metrics on {settings.metrics}"):
+        port, stop = metrics.serve(host, int(number))
+    stack.callback(stop)
+    return port
 
 
 def _parallel(settings: Settings) -> int:
@@ -360,9 +365,8 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     matcher: Matcher,
     importer: Importer,
     maker: PreviewMaker,
-    reader: PreviewReader,
+    bundler: Bundler,
     monitoring: _Monitoring,
-    evidence_key: str,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
@@ -373,7 +377,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         max_inline_bytes=settings.max_inline_bytes,
         max_media_bytes=settings.max_media_bytes,
         version=version("copyhound"),
-        evidence_key=evidence_key,
+        evidence_key=bundler.signer.public_key,
     )
     await server.serve(
         works=WorkService(
@@ -397,5 +401,5 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         monitoring=monitoring.service,
         captures=monitoring.captures,
         reports=monitoring.reports,
-        previews=PreviewService(catalogue.store, reader),
+        previews=PreviewService(catalogue.store, bundler.previews),
     )
