@@ -173,19 +173,13 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         matcher = Matcher(answering, pool)
         stack.push_async_callback(matcher.close)
-        scratch = settings.data / "uploads"
-        _make_folder(scratch)
-        blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
-        reader = PreviewReader(store, blobs)
-        maker = PreviewMaker(
-            catalogue=catalogue, pool=pool, blobs=blobs, captured=captured, scratch=scratch, metrics=metrics
-        )
-        maker.start()
-        stack.push_async_callback(maker.close)
+        previews = _previews(settings, catalogue, pool, metrics)
+        previews.maker.start()
+        stack.push_async_callback(previews.maker.close)
         importer = Importer(
             catalogue=catalogue,
             read=matcher.read,
-            previews=maker,
+            previews=previews.maker,
             root=settings.import_root,
             max_bytes=settings.max_media_bytes,
             parallel=_parallel(settings),
@@ -193,7 +187,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         await importer.start()
         stack.push_async_callback(importer.close)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, catalogue, matcher, answering, captured, metrics)
+            _monitoring(settings, answering, matcher, previews.captured, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
@@ -203,10 +197,10 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
             with _explaining(f"serve metrics on {settings.metrics}"):
                 metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        await _serve(server, settings, catalogue, matcher, importer, maker, reader, monitoring)
+        await _serve(server, settings, catalogue, matcher, importer, previews, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, catalogue, reader)
+        yield Running(host, port, metrics_port, catalogue, previews.reader)
         log.info("stopping")
 
 
@@ -278,6 +272,25 @@ def _check(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Previews:
+    """The parts of previews that others need, and where captures are."""
+
+    maker: PreviewMaker
+    reader: PreviewReader
+    captured: Blobs
+
+
+def _previews(settings: Settings, catalogue: Catalogue, pool: Pool, metrics: Metrics) -> _Previews:
+    scratch = settings.data / "uploads"
+    _make_folder(scratch)
+    blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
+    maker = PreviewMaker(
+        catalogue=catalogue, pool=pool, blobs=blobs, captured=captured, scratch=scratch, metrics=metrics
+    )
+    return _Previews(maker, PreviewReader(catalogue.store, blobs), captured)
+
+
+@dataclass(frozen=True, slots=True)
 class _Monitoring:
     """The parts of monitoring that calls reach."""
 
@@ -288,14 +301,10 @@ class _Monitoring:
 
 @asynccontextmanager
 async def _monitoring(
-    settings: Settings,
-    catalogue: Catalogue,
-    matcher: Matcher,
-    answering: Answering,
-    blobs: Blobs,
-    metrics: Metrics,
+    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
+    catalogue = answering.catalogue
     scratch = settings.data / "uploads"
     try:
         allowed = read_networks(settings.webhook_networks.split(","))
@@ -335,8 +344,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     catalogue: Catalogue,
     matcher: Matcher,
     importer: Importer,
-    maker: PreviewMaker,
-    reader: PreviewReader,
+    previews: _Previews,
     monitoring: _Monitoring,
 ) -> None:
     """Put the services together, and let the server take calls."""
@@ -356,7 +364,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
             media=media,
             spooler=spooler,
             importer=importer,
-            previews=maker,
+            previews=previews.maker,
             parallel=_parallel(settings),
         ),
         matches=MatchService(
@@ -371,5 +379,5 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         monitoring=monitoring.service,
         captures=monitoring.captures,
         reports=monitoring.reports,
-        previews=PreviewService(catalogue.store, reader),
+        previews=PreviewService(catalogue.store, previews.reader),
     )

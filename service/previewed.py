@@ -44,8 +44,8 @@ class PreviewState(StrEnum):
     NOT_KEPT = "not_kept"
     """The owner of the work asked for none."""
     ABSENT = "absent"
-    """None was made: only fingerprints were registered, there is no report on the content, or it is a container,
-    whose parts have some."""
+    """None was made: only fingerprints were registered, there is no report on the content, or it is a
+    container, whose parts have some."""
     DELETED = "deleted"
     """The reference, or the content, is not there any more, or never was."""
 

@@ -70,7 +70,7 @@ class Track:
         options = {"application": "audio", "frame_duration": "60", "compression_level": "0"}
         stream = output.add_stream("libopus", rate=RATE, layout="stereo", options=options)
         if not isinstance(stream, AudioStream):
-            raise AssertionError("Opus is a codec of sound")
+            raise AssertionError("Opus is a codec of sound")  # noqa: TRY004 - cannot be
         stream.bit_rate = BIT_RATE
         stream.codec_context.thread_count = 1
         self._stream = stream

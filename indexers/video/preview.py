@@ -1,4 +1,4 @@
-"""What people are shown of a film: a clip of it at few frames a second with its sound, and one of its frames."""
+"""What people are shown of a film: a clip at few frames a second with its sound, and one of its frames."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -115,7 +115,7 @@ class _Pictures:
         rate = round(1 / (SHORT_STEP if short else STEP))
         stream = output.add_stream("libvpx", rate=rate, options=dict(_OPTIONS))
         if not isinstance(stream, VideoStream):
-            raise AssertionError("VP8 is a codec of pictures")
+            raise AssertionError("VP8 is a codec of pictures")  # noqa: TRY004 - cannot be
         self._small = _size(first)
         self.size = self._small[::-1] if self._turns % 2 else self._small
         stream.width, stream.height = self.size

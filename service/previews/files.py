@@ -67,7 +67,9 @@ class Receiver:
             raise _not_ours()
         try:
             if kind not in self._files:
-                self._files[kind] = tempfile.TemporaryFile(dir=self._folder, buffering=0)
+                self._files[kind] = tempfile.TemporaryFile(  # noqa: SIM115 - closed at the end
+                    dir=self._folder, buffering=0
+                )
             file = self._files[kind]
             file.seek(at)
             rest = memoryview(piece)

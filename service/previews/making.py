@@ -108,7 +108,8 @@ class PreviewMaker:
     ) -> AsyncIterator[Mapping[Place, NewPreview]]:
         """Make previews of what is about to be registered, or keep it until they are made.
 
-        The references have to be committed before the context is left: what no row speaks of by then is erased.
+        The references have to be committed before the context is left: what no row speaks of by then is
+        erased.
 
         Args:
             media: The file.
