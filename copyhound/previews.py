@@ -63,8 +63,8 @@ class PreviewFile:
         height: In pixels; 0: it has none.
         seconds: How long it plays, or what a waveform or spectrogram covers; 0.0: it does not play.
         characters: How many characters a text has; 0: it is none.
-        cut: Whether it shows the beginning of the item alone: all of it would have been too large, or taken too
-            long.
+        cut: Whether it shows the beginning of the item alone: all of it would have been too large, or taken
+            too long.
     """
 
     kind: PreviewKind
@@ -167,12 +167,11 @@ class PreviewCalls:
                     if message.chunk:
                         sent += len(message.chunk)
                         yield message.chunk
-                return
             except grpc.aio.AioRpcError as failure:
                 attempt += 1
                 await self._transport.pause(status.from_call(failure), attempt, failure)
-                if length and sent >= length:
-                    return
+            else:
+                return
             finally:
                 call.cancel()
 

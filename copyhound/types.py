@@ -240,9 +240,10 @@ class Region:
             ``flip_horizontal``, ``flip_vertical``, ``rotate_90``, ``rotate_180``, ``rotate_270``
             (counter-clockwise), ``transpose``, ``transverse``, ``invert``, or ``affine`` or ``perspective``
             for any other.
-        matrix: The same exactly, as far as that is known: 3 × 3 numbers, row after row, that take a point of the
-            work to the point of the query that shows it, in fractions of width and height: (x, y) goes to
-            (u / w, v / w), where (u, v, w) is the matrix times (x, y, 1). Empty: an older server did not tell.
+        matrix: The same exactly, as far as that is known: 3 × 3 numbers, row after row, that take a point of
+            the work to the point of the query that shows it, in fractions of width and height: (x, y) goes to
+            (u / w, v / w), where (u, v, w) is the matrix times (x, y, 1). Empty: an older server did not
+            tell.
     """
 
     query: Box

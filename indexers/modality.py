@@ -102,8 +102,8 @@ class AlignedRegion:
         query: In the query.
         work: In the reference.
         transform: What was done to the reference's region to give the query's, by name.
-        matrix: The same exactly, as far as that is known; see `transforms`. Where it is not given, it takes the one
-            region to the other by the named transform.
+        matrix: The same exactly, as far as that is known; see `transforms`. Where it is not given, it takes
+            the one region to the other by the named transform.
     """
 
     query: Box
@@ -225,8 +225,8 @@ class Channel:
 class Modality(Protocol[T]):
     """One kind of media: decoding, fingerprinting and aligning. Implementations hold no state.
 
-    `decode`, `preview` and `fingerprint` run on untrusted bytes, in the sandbox; `align` runs in the service, on
-    fingerprints alone.
+    `decode`, `preview` and `fingerprint` run on untrusted bytes, in the sandbox; `align` runs in the service,
+    on fingerprints alone.
     """
 
     name: str

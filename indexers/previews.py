@@ -1,8 +1,8 @@
 """What people are shown of media: files that Copyhound makes itself, of a few kinds, in the sandbox.
 
-A preview shows an item as a viewer would, so that regions, times and offsets of matches hold in it: pictures and
-frames upright, seconds counted as in fingerprints, characters as they are read. It carries no metadata of the
-item.
+A preview shows an item as a viewer would, so that regions, times and offsets of matches hold in it: pictures
+and frames upright, seconds counted as in fingerprints, characters as they are read. It carries no metadata of
+the item.
 """
 
 import io
@@ -37,8 +37,8 @@ class Kind(StrEnum):
     SOUND = "sound"
     """The whole sound."""
     WAVEFORM = "waveform"
-    """Of a sound, or of a film's: for each 1/`WAVEFORM_RATE` s its smallest and its largest sample, two signed
-    bytes, -127..127."""
+    """Of a sound, or of a film's: for each 1/`WAVEFORM_RATE` s its smallest and its largest sample, two
+    signed bytes, -127..127."""
     SPECTROGRAM = "spectrogram"
     """The same as a picture: time from left to right, low frequencies at the bottom, grey; its width is what
     `Facts.seconds` says."""
@@ -67,8 +67,8 @@ class Facts:
         height: In pixels; 0: it has none.
         seconds: How long it plays, or what a waveform or spectrogram covers; 0.0: it does not play.
         characters: How many characters a text has; 0: it is none.
-        whole: Whether it shows all of the item; False: it was cut off where it would have become too large, or
-            have taken too long.
+        whole: Whether it shows all of the item; False: it was cut off where it would have become too large,
+            or have taken too long.
     """
 
     width: int = 0

@@ -1,8 +1,8 @@
 """What was done to a picture to give another, as names and as matrices.
 
 A matrix takes a point of the reference to the point of the query that shows it. Points are fractions of width
-and height, from the top left, of the pictures as a viewer shows them; a point (x, y) goes to (u / w, v / w), where
-(u, v, w) is the matrix times (x, y, 1).
+and height, from the top left, of the pictures as a viewer shows them; a point (x, y) goes to (u / w, v / w),
+where (u, v, w) is the matrix times (x, y, 1).
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ LINEAR: Final[Mapping[str, tuple[tuple[int, int], tuple[int, int]]]] = MappingPr
         "transverse": ((0, -1), (-1, 0)),
     }
 )
-"""What each flip or right-angle turn does to directions; x points right, y down. Turns are counter-clockwise."""
+"""What each flip or turn does to directions; x points right, y down. Turns are counter-clockwise."""
 
 
 def between(work: _Corners, query: _Corners, transform: str) -> Matrix:

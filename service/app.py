@@ -177,36 +177,30 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         matcher = Matcher(answering, pool)
         stack.push_async_callback(matcher.close)
-        scratch = settings.data / "uploads"
-        _make_folder(scratch)
-        blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
-        reader = PreviewReader(store, blobs)
-        maker = PreviewMaker(
-            catalogue=catalogue, pool=pool, blobs=blobs, captured=captured, scratch=scratch, metrics=metrics
-        )
-        maker.start()
-        stack.push_async_callback(maker.close)
+        previews = _previews(settings, catalogue, pool, metrics)
+        previews.maker.start()
+        stack.push_async_callback(previews.maker.close)
         importer = Importer(
             catalogue=catalogue,
             read=matcher.read,
-            previews=maker,
+            previews=previews.maker,
             root=settings.import_root,
             max_bytes=settings.max_media_bytes,
             parallel=_parallel(settings),
         )
         await importer.start()
         stack.push_async_callback(importer.close)
-        bundler = _bundler(settings, catalogue, captured, reader)
+        bundler = _bundler(settings, catalogue, previews)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, catalogue, matcher, answering, captured, bundler, metrics)
+            _monitoring(settings, answering, matcher, previews.captured, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
         metrics_port = _serve_metrics(settings, metrics, stack)
-        await _serve(server, settings, catalogue, matcher, importer, maker, bundler, monitoring)
+        await _serve(server, settings, catalogue, matcher, importer, previews, bundler, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, catalogue, reader, bundler)
+        yield Running(host, port, metrics_port, catalogue, previews.reader, bundler)
         log.info("stopping")
 
 
@@ -233,7 +227,7 @@ def _network(settings: Settings) -> UserNetwork | None:
         raise StartupError(f"image_network: {error}") from error
 
 
-def _bundler(settings: Settings, catalogue: Catalogue, captured: Blobs, reader: PreviewReader) -> Bundler:
+def _bundler(settings: Settings, catalogue: Catalogue, previews: "_Previews") -> Bundler:
     """What hands reports over."""
     try:
         authority = StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
@@ -242,8 +236,8 @@ def _bundler(settings: Settings, catalogue: Catalogue, captured: Blobs, reader: 
     return Bundler(
         catalogue=catalogue,
         desk=Desk(),
-        blobs=captured,
-        previews=reader,
+        blobs=previews.captured,
+        previews=previews.reader,
         signer=Signer.open(settings.data, settings.evidence_key),
         authority=authority,
         scratch=settings.data / "uploads",
@@ -306,25 +300,44 @@ def _check(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Previews:
+    """The parts of previews that others need, and where captures are."""
+
+    maker: PreviewMaker
+    reader: PreviewReader
+    captured: Blobs
+
+
+def _previews(settings: Settings, catalogue: Catalogue, pool: Pool, metrics: Metrics) -> _Previews:
+    scratch = settings.data / "uploads"
+    _make_folder(scratch)
+    blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
+    maker = PreviewMaker(
+        catalogue=catalogue,
+        pool=pool,
+        blobs=blobs,
+        captured=captured,
+        scratch=scratch,
+        metrics=metrics,
+        most_kept_bytes=settings.preview_backlog_mb * 1024 * 1024,
+    )
+    return _Previews(maker, PreviewReader(catalogue.store, blobs), captured)
+
+
+@dataclass(frozen=True, slots=True)
 class _Monitoring:
     """The parts of monitoring that calls reach."""
 
     service: MonitorService
     captures: CaptureService
-    reports: ReportService
 
 
 @asynccontextmanager
-async def _monitoring(  # noqa: PLR0917 - the parts, by name
-    settings: Settings,
-    catalogue: Catalogue,
-    matcher: Matcher,
-    answering: Answering,
-    blobs: Blobs,
-    bundler: Bundler,
-    metrics: Metrics,
+async def _monitoring(
+    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
+    catalogue = answering.catalogue
     scratch = settings.data / "uploads"
     try:
         allowed = read_networks(settings.webhook_networks.split(","))
@@ -352,7 +365,7 @@ async def _monitoring(  # noqa: PLR0917 - the parts, by name
     for part in (suspects, scheduler, webhooks):
         part.start()
     try:
-        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store, bundler))
+        yield _Monitoring(MonitorService(catalogue), captures)
     finally:
         for part in (webhooks, scheduler, suspects):
             await part.close()
@@ -364,7 +377,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     catalogue: Catalogue,
     matcher: Matcher,
     importer: Importer,
-    maker: PreviewMaker,
+    previews: _Previews,
     bundler: Bundler,
     monitoring: _Monitoring,
 ) -> None:
@@ -386,7 +399,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
             media=media,
             spooler=spooler,
             importer=importer,
-            previews=maker,
+            previews=previews.maker,
             parallel=_parallel(settings),
         ),
         matches=MatchService(
@@ -400,6 +413,6 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         operations=OperationsService(catalogue=catalogue, importer=importer),
         monitoring=monitoring.service,
         captures=monitoring.captures,
-        reports=monitoring.reports,
-        previews=PreviewService(catalogue.store, bundler.previews),
+        reports=ReportService(catalogue.store, bundler),
+        previews=PreviewService(catalogue.store, previews.reader),
     )

@@ -86,8 +86,8 @@ class NewReference:
         fingerprints: At least one, of different schemes, view 0 alone; none of a container.
         weight: As a part: how much it says, from above 0 to where 1 is a picture or a page of text.
         parts: What a container holds, in its order; parts have none themselves.
-        preview: What people are to be shown of it; None: nothing, it is a container, or only fingerprints were
-            given.
+        preview: What people are to be shown of it; None: nothing, since it is a container, or only
+            fingerprints were given.
     """
 
     filename: str

@@ -5,6 +5,7 @@ A preview is always a file that Copyhound made itself, of one of a few kinds; ne
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID
@@ -44,8 +45,8 @@ class PreviewState(StrEnum):
     NOT_KEPT = "not_kept"
     """The owner of the work asked for none."""
     ABSENT = "absent"
-    """None was made: only fingerprints were registered, there is no report on the content, or it is a container,
-    whose parts have some."""
+    """None was made: only fingerprints were registered, there is no report on the content, or it is a
+    container, whose parts have some."""
     DELETED = "deleted"
     """The reference, or the content, is not there any more, or never was."""
 
@@ -130,8 +131,10 @@ class Job:
         subject: Of what.
         modality: Such as ``video``.
         source: Of a reference; a content is in its capture.
+        created_at: Since when it waits, UTC.
     """
 
     subject: Subject
     modality: str
     source: Source | None
+    created_at: datetime

@@ -1,9 +1,9 @@
 """Manifests: tables of files and what to register them as, in CSV or JSON Lines.
 
 A row has `path` (relative to the manifest's folder) and may have `owner`, `external_id`, `title`, `labels`,
-`action`, `min_probability`, `territories` and `previews`. In CSV, labels are written ``key=value;key=value`` and
-territories ``CN;HK``; in JSON Lines they are an object and a list. Rows that are wrong are reported by their
-number and field, and never keep the others from being registered.
+`action`, `min_probability`, `territories` and `previews`. In CSV, labels are written ``key=value;key=value``
+and territories ``CN;HK``; in JSON Lines they are an object and a list. Rows that are wrong are reported by
+their number and field, and never keep the others from being registered.
 """
 
 import csv

@@ -70,7 +70,7 @@ class Track:
         options = {"application": "audio", "frame_duration": "60", "compression_level": "0"}
         stream = output.add_stream("libopus", rate=RATE, layout="stereo", options=options)
         if not isinstance(stream, AudioStream):
-            raise AssertionError("Opus is a codec of sound")
+            raise AssertionError("Opus is a codec of sound")  # noqa: TRY004 - cannot be
         stream.bit_rate = BIT_RATE
         stream.codec_context.thread_count = 1
         self._stream = stream
@@ -82,7 +82,7 @@ class Track:
     @property
     def seconds(self) -> float:
         """How much sound it was given."""
-        return (self._count + self._waiting.shape[1]) / RATE
+        return float(self._count + self._waiting.shape[1]) / RATE
 
     def add(self, piece: Sides) -> None:
         """Encode what comes next."""
@@ -199,11 +199,11 @@ def preview(source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget)
     with written(file) as output:
         track = Track(output)
         for piece in sounds(source, limits):
+            drawing.add(piece)
+            track.add(piece)
             if budget.spent(track.byte_count):
                 whole = False
                 break
-            drawing.add(piece)
-            track.add(piece)
         track.end()
     files.end(Kind.SOUND, Facts(seconds=track.seconds, whole=whole))
     drawing.write(files, whole=whole)

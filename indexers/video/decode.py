@@ -252,6 +252,7 @@ class Clock:
     """Tells when a frame is shown, counted from the start of the media."""
 
     def __init__(self, begin: float, rate: float) -> None:
+        """Count from a time stamp, in seconds; expect so many frames a second."""
         self._shift = -begin
         self.step = 1.0 / rate
         """How long a frame is shown, as a rule."""

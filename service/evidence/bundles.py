@@ -147,11 +147,6 @@ class Bundler:
         self._scratch = scratch
 
     @property
-    def previews(self) -> PreviewReader:
-        """What people are shown."""
-        return self._previews
-
-    @property
     def signer(self) -> Signer:
         """The key."""
         return self._signer

@@ -67,7 +67,9 @@ class Receiver:
             raise _not_ours()
         try:
             if kind not in self._files:
-                self._files[kind] = tempfile.TemporaryFile(dir=self._folder, buffering=0)
+                self._files[kind] = tempfile.TemporaryFile(  # noqa: SIM115 - closed at the end
+                    dir=self._folder, buffering=0
+                )
             file = self._files[kind]
             file.seek(at)
             rest = memoryview(piece)
@@ -117,16 +119,18 @@ def _digest(file: Finished) -> tuple[bytes, int]:
     decoder = codecs.getincrementaldecoder("utf-8")() if file.kind is Kind.TEXT else None
     digest, size = hashlib.sha256(), 0
     file.content.seek(0)
-    while piece := file.content.read(_MIB):
-        if size == 0 and not piece.startswith(beginning):
-            raise _not_ours()
-        if decoder is not None:
-            try:
+    try:
+        while piece := file.content.read(_MIB):
+            if size == 0 and not piece.startswith(beginning):
+                raise _not_ours()
+            if decoder is not None:
                 decoder.decode(piece)
-            except UnicodeDecodeError as error:
-                raise _not_ours() from error
-        digest.update(piece)
-        size += len(piece)
+            digest.update(piece)
+            size += len(piece)
+        if decoder is not None:
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_ours() from error
     return digest.digest(), size
 
 

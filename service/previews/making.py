@@ -10,7 +10,7 @@ Whatever becomes of a preview, its reference is registered.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from service.domain import CONTAINER
 from service.errors import BusyError, NotFoundError, ServiceError, StorageFullError, UnreadableMediaError
 from service.loop import Loop
 from service.metrics import Metrics
-from service.previewed import Job, NewPreview, Place, PreviewFile, PreviewState, Source
+from service.previewed import Job, NewPreview, Place, PreviewFile, PreviewState, Source, Subject
 from service.previews.files import MAX_BYTES, Receiver
 from service.previews.pins import Pins
 from service.sandbox import Pool, ReadMedia
@@ -35,13 +35,12 @@ T = TypeVar("T")
 
 _AT_ONCE_MODALITIES: Final = frozenset({"image", "text"})
 """Whose previews are made while they are registered."""
-_MOST_KEPT_BYTES: Final = 32 * 1024**3
-"""Of all files that previews are still to be made of. From there on they are made while the references are
-registered: who registers waits, so that the disk does not fill up."""
 _AT_ONCE: Final = 64
 _ERASED_AT_ONCE: Final = 500
 _SECONDS: Final = 1.0
 """Between two looks for what there is to make and to erase."""
+_LOST_AFTER: Final = timedelta(days=1)
+"""From when on a file that is not here is not elsewhere either: each server keeps what was sent to it."""
 _GIVE_WAY_SECONDS: Final = 0.1
 _GIVE_WAY_TIMES: Final = 50
 """Others that wait for a worker go first, for 5 s at most."""
@@ -61,7 +60,7 @@ class PreviewMaker:
         captured: Blobs,
         scratch: Path,
         metrics: Metrics,
-        most_kept_bytes: int = _MOST_KEPT_BYTES,
+        most_kept_bytes: int,
     ) -> None:
         """Take the parts.
 
@@ -72,7 +71,8 @@ class PreviewMaker:
             captured: Where captures are.
             scratch: Folder for files that are being written.
             metrics: Where it is counted.
-            most_kept_bytes: Of all files that previews are still to be made of.
+            most_kept_bytes: Of all files that previews are still to be made of. From there on they are made
+                while the references are registered: who registers waits, so that the disk does not fill up.
         """
         self._catalogue = catalogue
         self._pool = pool
@@ -84,6 +84,7 @@ class PreviewMaker:
         self._pins = Pins()
         self._slots = asyncio.Semaphore(max(1, pool.workers // 2))
         self._swept = False
+        self._elsewhere: set[Subject] = set()
         self._making = Loop("previews", self._make, _SECONDS)
         self._erasing = Loop("erasing previews", self._erase, _SECONDS)
 
@@ -108,7 +109,8 @@ class PreviewMaker:
     ) -> AsyncIterator[Mapping[Place, NewPreview]]:
         """Make previews of what is about to be registered, or keep it until they are made.
 
-        The references have to be committed before the context is left: what no row speaks of by then is erased.
+        The references have to be committed before the context is left: what no row speaks of by then is
+        erased.
 
         Args:
             media: The file.
@@ -224,7 +226,8 @@ class PreviewMaker:
     def _look(self) -> list[Job]:
         with self._catalogue.store.view() as view:
             self._metrics.previews_waiting.set(view.previews.waiting()[0])
-            return view.previews.pending(_AT_ONCE)
+            jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere))
+        return [job for job in jobs if job.subject not in self._elsewhere]
 
     async def _in_turn(self, job: Job) -> None:
         async with self._slots:
@@ -234,12 +237,15 @@ class PreviewMaker:
                 await asyncio.sleep(_GIVE_WAY_SECONDS)
             with self._pins.pinned() as pin:
                 made = await self._done(job, pin)
+                if made is None:
+                    self._elsewhere.add(job.subject)
+                    return
                 await self._catalogue.write(
                     lambda transaction: transaction.previews.finish(job.subject, made, datetime.now(UTC))
                 )
 
-    async def _done(self, job: Job, pin: Callable[[bytes], None]) -> NewPreview:
-        """What becomes of a pending preview.
+    async def _done(self, job: Job, pin: Callable[[bytes], None]) -> NewPreview | None:
+        """What becomes of a pending preview; None: another server may have what it is to be made of.
 
         Raises:
             BusyError, StorageFullError: If it has to be tried again.
@@ -249,8 +255,9 @@ class PreviewMaker:
             part = Part("part", job.modality, job.source.part_bytes, job.source.place)
         try:
             media = await asyncio.to_thread(self._open, job)
-        except (NotFoundError, OSError) as error:
-            return _failed(error)
+        except NotFoundError as error:
+            lost = datetime.now(UTC) - job.created_at > _LOST_AFTER
+            return _failed(error) if lost else None
         with media:
             return await self._made(media, job.modality, part, pin)
 
@@ -323,5 +330,5 @@ def _failed(error: Exception) -> NewPreview:
     if isinstance(error, UnreadableMediaError | BusyError | StorageFullError):
         return NewPreview(PreviewState.FAILED, f"{error.reason}: {error}")
     if isinstance(error, NotFoundError):
-        return NewPreview(PreviewState.FAILED, f"CAPTURE_LOST: {error}")
+        return NewPreview(PreviewState.FAILED, f"SOURCE_LOST: {error}")
     return NewPreview(PreviewState.FAILED, "INTERNAL: the server failed on this preview; its log tells more")

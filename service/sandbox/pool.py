@@ -93,8 +93,8 @@ class Pool:
             network: What describes pictures; None: what ships.
             forks: What starts the workers, and is not closed by `close`; None: one of its own.
             on_death: Told why a worker died: a signal's name, ``exit N``, ``timeout``, ``cancelled``,
-                ``wire`` (its answer made no sense), ``unwanted`` (the preview that it made was not to be had),
-                ``stuck``, ``unfit`` (a network cannot be loaded),
+                ``wire`` (its answer made no sense), ``unwanted`` (the preview that it wrote was too large, or
+                there was no room for it), ``stuck``, ``unfit`` (a network cannot be loaded),
                 ``orphaned`` (the process that workers are forked from has ended). A worker that was
                 replaced for its age, or stopped by `close`, did not die.
         """
