@@ -29,7 +29,7 @@ def contents(data: bytes) -> dict[str, bytes]:
     return {name: window(file, place).read() for name, place in read(file).items()}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z0-9]{1,8}(\.[a-z]{1,3})?(/[a-z]{1,5})?", fullmatch=True), st.binary(max_size=200)
@@ -166,7 +166,7 @@ def test_what_was_not_written_here_is_refused(alter: Callable[[bytes], bytes], r
         read(io.BytesIO(alter(archive(FILES))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_no_damage_is_read_as_something_else(data: st.DataObject) -> None:
     """Of one altered byte, either the archive is refused or the contents of its files are other ones."""
