@@ -41,9 +41,6 @@ _SECONDS: Final = 1.0
 """Between two looks for what there is to make and to erase."""
 _LOST_AFTER: Final = timedelta(days=1)
 """From when on a file that is not here is not elsewhere either: each server keeps what was sent to it."""
-_GIVE_WAY_SECONDS: Final = 0.1
-_GIVE_WAY_TIMES: Final = 50
-"""Others that wait for a worker go first, for 5 s at most."""
 
 log = structlog.get_logger()
 
@@ -56,6 +53,7 @@ class PreviewMaker:
         *,
         catalogue: Catalogue,
         pool: Pool,
+        spare: Callable[[], Pool],
         blobs: Blobs,
         captured: Blobs,
         scratch: Path,
@@ -66,7 +64,9 @@ class PreviewMaker:
 
         Args:
             catalogue: The works, and the store.
-            pool: Makes previews.
+            pool: Makes previews while references are registered.
+            spare: Gives a pool that is not started yet, which makes the others, so that nothing waits for
+                them. Asked when there is one to make.
             blobs: Where previews are; nothing else may be there.
             captured: Where captures are.
             scratch: Folder for files that are being written.
@@ -76,13 +76,14 @@ class PreviewMaker:
         """
         self._catalogue = catalogue
         self._pool = pool
+        self._new_spare = spare
+        self._spare: Pool | None = None
         self._blobs = blobs
         self._captured = captured
         self._scratch = scratch
         self._metrics = metrics
         self._most_kept_bytes = most_kept_bytes
         self._pins = Pins()
-        self._slots = asyncio.Semaphore(max(1, pool.workers // 2))
         self._swept = False
         self._elsewhere: set[Subject] = set()
         self._making = Loop("previews", self._make, _SECONDS)
@@ -102,6 +103,8 @@ class PreviewMaker:
         """Stop; what is not done yet is done after the next start."""
         await self._making.close()
         await self._erasing.close()
+        if self._spare is not None:
+            await self._spare.close()
 
     @asynccontextmanager
     async def kept(
@@ -179,9 +182,22 @@ class PreviewMaker:
             return _failed(error)
 
     async def _made(
-        self, media: BinaryIO, modality: str, part: Part | None, pin: Callable[[bytes], None]
+        self,
+        media: BinaryIO,
+        modality: str,
+        part: Part | None,
+        pin: Callable[[bytes], None],
+        *,
+        patient: Pool | None = None,
     ) -> NewPreview:
         """A preview whose files are kept, or one that failed.
+
+        Args:
+            media: The file.
+            modality: Kind of media.
+            part: Which part of it; None: itself.
+            pin: Holds files.
+            patient: What makes it, where nobody waits for it; None: the pool that others use too.
 
         Raises:
             BusyError: If too many media wait to be read.
@@ -190,7 +206,14 @@ class PreviewMaker:
         with Receiver(self._scratch) as receiver:
             try:
                 with self._metrics.stage("preview"):
-                    await self._pool.preview(media, modality, receiver, max_bytes=MAX_BYTES, part=part)
+                    await (patient or self._pool).preview(
+                        media,
+                        modality,
+                        receiver,
+                        max_bytes=MAX_BYTES,
+                        part=part,
+                        patient=patient is not None,
+                    )
                 files = await asyncio.to_thread(self._keep, receiver, pin)
             except (BusyError, StorageFullError):
                 raise
@@ -217,10 +240,8 @@ class PreviewMaker:
     async def _make(self) -> None:
         """Make what is still to be made."""
         while jobs := await asyncio.to_thread(self._look):
-            results = await asyncio.gather(*(self._in_turn(job) for job in jobs), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            for job in jobs:
+                await self._finish(job, await self._started())
             self._erasing.wake()
 
     def _look(self) -> list[Job]:
@@ -229,22 +250,25 @@ class PreviewMaker:
             jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere))
         return [job for job in jobs if job.subject not in self._elsewhere]
 
-    async def _in_turn(self, job: Job) -> None:
-        async with self._slots:
-            for _ in range(_GIVE_WAY_TIMES):
-                if not self._pool.waiting:
-                    break
-                await asyncio.sleep(_GIVE_WAY_SECONDS)
-            with self._pins.pinned() as pin:
-                made = await self._done(job, pin)
-                if made is None:
-                    self._elsewhere.add(job.subject)
-                    return
-                await self._catalogue.write(
-                    lambda transaction: transaction.previews.finish(job.subject, made, datetime.now(UTC))
-                )
+    async def _started(self) -> Pool:
+        """The spare pool, ready."""
+        if self._spare is None:
+            spare = self._new_spare()
+            await spare.start()
+            self._spare = spare
+        return self._spare
 
-    async def _done(self, job: Job, pin: Callable[[bytes], None]) -> NewPreview | None:
+    async def _finish(self, job: Job, pool: Pool) -> None:
+        with self._pins.pinned() as pin:
+            made = await self._done(job, pool, pin)
+            if made is None:
+                self._elsewhere.add(job.subject)
+                return
+            await self._catalogue.write(
+                lambda transaction: transaction.previews.finish(job.subject, made, datetime.now(UTC))
+            )
+
+    async def _done(self, job: Job, pool: Pool, pin: Callable[[bytes], None]) -> NewPreview | None:
         """What becomes of a pending preview; None: another server may have what it is to be made of.
 
         Raises:
@@ -259,7 +283,7 @@ class PreviewMaker:
             lost = datetime.now(UTC) - job.created_at > _LOST_AFTER
             return _failed(error) if lost else None
         with media:
-            return await self._made(media, job.modality, part, pin)
+            return await self._made(media, job.modality, part, pin, patient=pool)
 
     def _open(self, job: Job) -> BinaryIO:
         """What a preview is made of.
