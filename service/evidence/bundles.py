@@ -1,8 +1,8 @@
 """Bundles of evidence: put together from what the service keeps, checked, signed, streamed.
 
 `copyhound.bundle` says what a bundle holds, and checks it. Every file is read once before anything is sent:
-then digests, signature and size are known, and a capture that is not any more what was received is left out, and
-named. The files are read again as they are sent. None of them is ever in memory as a whole.
+then digests, signature and size are known, and a capture that is not any more what was received is left out,
+and named. The files are read again as they are sent. None of them is ever in memory as a whole.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
@@ -120,6 +121,9 @@ def test_what_cannot_be_set_is_an_error(scratch: Path, monkeypatch: pytest.Monke
         pdf.render(broken, (), scratch)
     monkeypatch.setattr(pdf, "_SECONDS", 0.0)
     with pytest.raises(BusyError, match="took too long"):
+        pdf.render(broken, EXTRAS.pictures, scratch)
+    monkeypatch.setattr(pdf, "_setting", BoundedSemaphore(1))
+    with pdf._setting, pytest.raises(BusyError, match="too many reports"):
         pdf.render(broken, EXTRAS.pictures, scratch)
     assert not list(scratch.iterdir())
 
