@@ -36,7 +36,7 @@ T = TypeVar("T")
 _AT_ONCE_MODALITIES: Final = frozenset({"image", "text"})
 """Whose previews are made while they are registered."""
 _AT_ONCE: Final = 64
-_ERASED_AT_ONCE: Final = 500
+_ERASED_AT_ONCE: Final = 50
 _SECONDS: Final = 1.0
 """Between two looks for what there is to make and to erase."""
 _LOST_AFTER: Final = timedelta(days=1)
