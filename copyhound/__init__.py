@@ -34,6 +34,7 @@ from copyhound.errors import (
     UnauthenticatedError,
     UnreadableMediaError,
 )
+from copyhound.exports import EvidenceFormat, Exported
 from copyhound.folders import packed
 from copyhound.imports import AsyncImport, Import
 from copyhound.monitor_types import (
@@ -61,6 +62,7 @@ from copyhound.monitor_types import (
     Webhook,
 )
 from copyhound.monitoring import ListChanges
+from copyhound.previews import Preview, PreviewFile, PreviewKind, PreviewState
 from copyhound.review_types import (
     BatchDecided,
     Case,
@@ -143,7 +145,9 @@ __all__ = [
     "CustodyEvent",
     "DeadlineExceededError",
     "Decision",
+    "EvidenceFormat",
     "Example",
+    "Exported",
     "FieldViolation",
     "Fingerprint",
     "FingerprintSet",
@@ -181,6 +185,10 @@ __all__ = [
     "Policy",
     "Precision",
     "PrecisionKind",
+    "Preview",
+    "PreviewFile",
+    "PreviewKind",
+    "PreviewState",
     "Progress",
     "QueryOptions",
     "QuotaExceededError",

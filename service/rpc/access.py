@@ -11,6 +11,7 @@ from time import monotonic
 
 from service.domain import ApiKey, KeyRole
 from service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from service.reviewed import Actor
 from service.rpc.quotas import Quotas
 from service.store import Store
 
@@ -55,6 +56,9 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.CaptureService/GetCapture": _READERS,
     "/copyhound.v1.ReportService/GetMatchReport": _READERS,
     "/copyhound.v1.ReportService/ListMatchReports": _READERS,
+    "/copyhound.v1.ReportService/ExportEvidence": _READERS,
+    "/copyhound.v1.PreviewService/GetPreview": _READERS,
+    "/copyhound.v1.PreviewService/ReadPreview": _READERS,
     "/copyhound.v1.ReviewService/LeaseNext": _READERS,
     "/copyhound.v1.ReviewService/LeaseCase": _READERS,
     "/copyhound.v1.ReviewService/ReleaseCase": _READERS,
@@ -129,6 +133,11 @@ class Caller:
     def owner(self) -> str | None:
         """Whose works alone the caller sees; None: all."""
         return None if self.key is None else self.key.owner
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as review knows people; an anonymous one may do everything."""
+        return Actor(self.id, KeyRole.ADMIN if self.key is None else self.key.role, self.owner)
 
     @property
     def sees_all_imports(self) -> bool:
