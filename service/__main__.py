@@ -13,7 +13,7 @@ from service import logs
 from service.app import open_store, serve
 from service.domain import ApiKey, KeyRole
 from service.errors import InvalidRequestError, ServiceError
-from service.rpc.access import new_key
+from service.keys import new_key
 from service.rpc.convert import read_owner
 from service.settings import Settings
 
