@@ -167,6 +167,7 @@ class Call:
             "here": self.request.url.path,
             "now": datetime.now(UTC),
             "version": self.parts.version,
+            "form_token": self.request.state.form_token if hasattr(self.request.state, "form_token") else "",
             **(values or {}),
         }
         return HTMLResponse(render(self.preferences.language, template, every), status)
