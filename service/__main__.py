@@ -28,6 +28,7 @@ _Data = Annotated[Path, typer.Option("--data", help="Folder that holds everythin
 def serve_command(
     data: _Data,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; port 0: any free one.")] = None,
+    web: Annotated[str | None, typer.Option(help="HOST:PORT of the pages.")] = None,
     metrics: Annotated[str | None, typer.Option(help="HOST:PORT of the metrics.")] = None,
     import_root: Annotated[Path | None, typer.Option(help="Folder that imports read.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option()] = None,
@@ -40,6 +41,7 @@ def serve_command(
     logs.configure(json_lines=json_logs)
     given: dict[str, object] = {
         "listen": listen,
+        "web": web,
         "metrics": metrics,
         "import_root": import_root,
         "tls_certificate": tls_certificate,

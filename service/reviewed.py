@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -285,8 +286,8 @@ class Event:
 def digest_of_event(event: Event, previous: bytes) -> bytes:
     """SHA-256 over an event's fields and the digest of the one before (32 zero bytes before the first).
 
-    The fields are a JSON array of texts, without spaces, in UTF-8: kind and id of the subject, number, time as
-    ISO 8601 with microseconds, actor, action, detail, the digest before in hex.
+    The fields are a JSON array of texts, without spaces, in UTF-8: kind and id of the subject, number, time
+    as ISO 8601 with microseconds, actor, action, detail, the digest before in hex.
     """
     fields = [
         event.kind.value,
@@ -531,3 +532,16 @@ class Example:
     signals: Mapping[str, float] = field(default_factory=dict)
     policy_revision: str = ""
     at: datetime | None = None
+
+
+def band_of(name: str, value: float) -> str:
+    """The band of a signal's values that one falls into, such as ``pdq_distance [10, 20)``.
+
+    Bands are 0.1 wide up to 1, 1 wide up to 10, 10 wide up to 100, and so on; those below 0 mirror them. Exactly
+    0 has a band of its own.
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{name} = {value:g}"
+    width = 10.0 ** max(math.floor(math.log10(abs(value))), -1)
+    step = math.floor(round(value / width, 9))
+    return f"{name} [{step * width:.10g}, {(step + 1) * width:.10g})"

@@ -198,7 +198,7 @@ class Desk:
 
     # Leases
 
-    def lease_next(  # noqa: PLR0917 - as the others, then what is asked for
+    def lease_next(
         self,
         transaction: Transaction,
         actor: Actor,

@@ -27,11 +27,14 @@ from service.domain import (
 )
 from service.errors import BusyError, NotFoundError, StartupError
 from service.store import importing, keys, queries, sessions, writing
+from service.store.cases import CaseWriter
 from service.store.database import Database, connect
 from service.store.migrate import migrate
 from service.store.schema import counters, removals, responses, schemes
 from service.store.transaction import Transaction
 from service.store.view import View
+
+_FILED_AT_ONCE = 200
 
 
 class RemovalsForgottenError(Exception):
@@ -77,6 +80,7 @@ class Store:
         database = connect(url)
         try:
             migrate(database.writer)
+            _file_reports(database)
             return cls(database, schemes, _scheme_ids(database, schemes))
         except (DatabaseError, BusyError) as error:
             database.dispose()
@@ -360,6 +364,15 @@ class Store:
     def _writing(self) -> Iterator[Connection]:
         with self._write_lock, self._database.writer.begin() as connection:
             yield connection
+
+
+def _file_reports(database: Database) -> None:
+    """Put reports from before there were cases into cases, some at a time: what was done stays done."""
+    while True:
+        with database.writer.begin() as connection:
+            writing.lock_counters(connection)  # servers that start at once: one by one
+            if not CaseWriter(connection).file_some(_FILED_AT_ONCE):
+                return
 
 
 def _scheme_ids(database: Database, known: Mapping[str, Scheme]) -> dict[str, int]:

@@ -35,10 +35,12 @@ from service.errors import (
 )
 from service.store import importing, queries, writing
 from service.store.captures import CaptureWriter
+from service.store.cases import CaseWriter
 from service.store.codec import dump_labels, dump_policy
 from service.store.database import DISK_WAS_FULL
 from service.store.lists import ListWriter
 from service.store.reports import ReportWriter
+from service.store.review import ReviewWriter
 from service.store.writing import PlacedFingerprint
 
 MAX_REFERENCES = 10_000
@@ -77,9 +79,13 @@ class Transaction:
         self._changes: list[IndexChange] = []
         self.lists = ListWriter(connection)
         """Monitoring lists and runs."""
-        self.captures = CaptureWriter(connection, known, scheme_ids, self._next_sequence)
+        self.cases = CaseWriter(connection)
+        """Cases that reports are in."""
+        self.reviews = ReviewWriter(connection, self.cases)
+        """Decisions, and what follows from them."""
+        self.captures = CaptureWriter(connection, known, scheme_ids, self._next_sequence, self.cases)
         """Captures and suspects."""
-        self.reports = ReportWriter(connection, self._next_sequence)
+        self.reports = ReportWriter(connection, self._next_sequence, self.cases)
         """Match reports."""
 
     @property
@@ -256,6 +262,7 @@ class Transaction:
         """
         work = self._work(work_id, revision)
         sequence = self._tally.sequence + 1
+        self.reviews.forget_work(work_id)
         self._changes += [
             IndexChange(sequence, scheme, first_id, count, None)
             for scheme, first_id, count in writing.erase_work(self._connection, work_id, sequence)
