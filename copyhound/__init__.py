@@ -60,6 +60,7 @@ from copyhound.monitor_types import (
     Webhook,
 )
 from copyhound.monitoring import ListChanges
+from copyhound.previews import Preview, PreviewFile, PreviewKind, PreviewState
 from copyhound.transport import Tls
 from copyhound.types import (
     Action,
@@ -143,6 +144,10 @@ __all__ = [
     "Place",
     "PlaceKind",
     "Policy",
+    "Preview",
+    "PreviewFile",
+    "PreviewKind",
+    "PreviewState",
     "Progress",
     "QueryOptions",
     "QuotaExceededError",

@@ -121,6 +121,8 @@ class Client:
     reports = _iterates(AsyncClient.reports)
     watch_reports = _iterates(AsyncClient.watch_reports)
     get_capture = _waits(AsyncClient.get_capture)
+    get_preview = _waits(AsyncClient.get_preview)
+    read_preview = _iterates(AsyncClient.read_preview)
 
     def import_works(self, rows: Iterable[ImportRow]) -> Import:
         """Start an import of files that lie below the server's import folder, at most 100,000."""

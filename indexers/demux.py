@@ -152,3 +152,30 @@ def _boxes(source: BinaryIO, start: int, end: int, name: bytes) -> Iterator[tupl
         if header[4:8] == name:
             yield begin, min(end, start + length)
         start += length
+
+
+class OwnPlace:
+    """A file read at a place of its own, so that several can read the same file by turns."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        """Begin at the beginning of `source`."""
+        self._source = source
+        self._at = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Read on."""
+        self._source.seek(self._at)
+        some = self._source.read(count)
+        self._at += len(some)
+        return some
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; return where to."""
+        if whence == os.SEEK_CUR:
+            offset, whence = self._at + offset, os.SEEK_SET
+        self._at = self._source.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._at

@@ -20,7 +20,7 @@ from indexers import registry
 from indexers.errors import ModelError, SnapshotError
 from indexers.image import ImageModality
 from indexers.networks import UserNetwork
-from service.blobs import FolderBlobs
+from service.blobs import Blobs, FolderBlobs
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
 from service.imports import Importer
@@ -29,8 +29,8 @@ from service.matcher import Matcher
 from service.matching.decide import Thresholds
 from service.matching.score import Scorer
 from service.metrics import Metrics
-from service.previews import PreviewReader
 from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
+from service.previews import PreviewMaker, PreviewReader
 from service.review import Desk
 from service.rpc.access import Gate
 from service.rpc.captures import CaptureService
@@ -39,6 +39,7 @@ from service.rpc.matches import MatchService
 from service.rpc.media import MediaReader
 from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
+from service.rpc.previews import PreviewService
 from service.rpc.reports import ReportService
 from service.rpc.server import Server, credentials, is_loopback
 from service.rpc.state import StateReader
@@ -68,6 +69,7 @@ class Running:
         metrics_port: Where its metrics are; None: nowhere.
         web_port: Where its pages are; None: nowhere.
         catalogue: What it knows.
+        previews: What people are shown.
     """
 
     host: str
@@ -75,6 +77,7 @@ class Running:
     metrics_port: int | None
     web_port: int | None
     catalogue: Catalogue
+    previews: PreviewReader
 
 
 def open_store(settings: Settings) -> Store:
@@ -179,9 +182,13 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         matcher = Matcher(answering, pool)
         stack.push_async_callback(matcher.close)
+        previews = _previews(settings, catalogue, pool, metrics)
+        previews.maker.start()
+        stack.push_async_callback(previews.maker.close)
         importer = Importer(
             catalogue=catalogue,
             read=matcher.read,
+            previews=previews.maker,
             root=settings.import_root,
             max_bytes=settings.max_media_bytes,
             parallel=_parallel(settings),
@@ -189,7 +196,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         await importer.start()
         stack.push_async_callback(importer.close)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, catalogue, matcher, answering, metrics)
+            _monitoring(settings, answering, matcher, previews.captured, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
@@ -199,11 +206,11 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
             with _explaining(f"serve metrics on {settings.metrics}"):
                 metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        web_port = await stack.enter_async_context(_pages(settings, catalogue))
-        await _serve(server, settings, catalogue, matcher, importer, monitoring)
+        web_port = await stack.enter_async_context(_pages(settings, catalogue, previews.reader))
+        await _serve(server, settings, catalogue, matcher, importer, previews, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, web_port, catalogue)
+        yield Running(host, port, metrics_port, web_port, catalogue, previews.reader)
         log.info("stopping")
 
 
@@ -240,6 +247,11 @@ def _parallel(settings: Settings) -> int:
 def _make_folder(folder: Path) -> None:
     with _explaining(f"make the folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _blobs(folder: Path) -> Blobs:
+    with _explaining(f"use the folder {folder}"):
+        return FolderBlobs(folder)
 
 
 def _open_catalogue(store: Store, folder: Path, folding: Folding, metrics: Metrics) -> Catalogue:
@@ -302,7 +314,9 @@ def _origin(settings: Settings, port: int) -> str:
 
 
 @asynccontextmanager
-async def _pages(settings: Settings, catalogue: Catalogue) -> AsyncIterator[int | None]:
+async def _pages(
+    settings: Settings, catalogue: Catalogue, previews: PreviewReader
+) -> AsyncIterator[int | None]:
     """Serve the investigators' pages, if they are wanted; give their port."""
     if not settings.web:
         yield None
@@ -318,7 +332,7 @@ async def _pages(settings: Settings, catalogue: Catalogue) -> AsyncIterator[int 
     parts = Parts(
         catalogue=catalogue,
         desk=Desk(),
-        previews=PreviewReader(catalogue.store, FolderBlobs(settings.data / "captures")),
+        previews=previews,
         visits=Visits(
             catalogue.store,
             idle=timedelta(minutes=settings.web_idle_minutes),
@@ -338,6 +352,25 @@ async def _pages(settings: Settings, catalogue: Catalogue) -> AsyncIterator[int 
 
 
 @dataclass(frozen=True, slots=True)
+class _Previews:
+    """The parts of previews that others need, and where captures are."""
+
+    maker: PreviewMaker
+    reader: PreviewReader
+    captured: Blobs
+
+
+def _previews(settings: Settings, catalogue: Catalogue, pool: Pool, metrics: Metrics) -> _Previews:
+    scratch = settings.data / "uploads"
+    _make_folder(scratch)
+    blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
+    maker = PreviewMaker(
+        catalogue=catalogue, pool=pool, blobs=blobs, captured=captured, scratch=scratch, metrics=metrics
+    )
+    return _Previews(maker, PreviewReader(catalogue.store, blobs), captured)
+
+
+@dataclass(frozen=True, slots=True)
 class _Monitoring:
     """The parts of monitoring that calls reach."""
 
@@ -348,17 +381,15 @@ class _Monitoring:
 
 @asynccontextmanager
 async def _monitoring(
-    settings: Settings, catalogue: Catalogue, matcher: Matcher, answering: Answering, metrics: Metrics
+    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
-    folder, scratch = settings.data / "captures", settings.data / "uploads"
+    catalogue = answering.catalogue
+    scratch = settings.data / "uploads"
     try:
         allowed = read_networks(settings.webhook_networks.split(","))
     except ValueError as error:
         raise StartupError(f"webhook_networks: {error}") from error
-    with _explaining(f"use the folder {folder}"):
-        blobs = FolderBlobs(folder)
-    _make_folder(scratch)
     suspects = Suspects(
         catalogue=catalogue,
         matcher=matcher,
@@ -393,13 +424,12 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     catalogue: Catalogue,
     matcher: Matcher,
     importer: Importer,
+    previews: _Previews,
     monitoring: _Monitoring,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
-    spool_folder = settings.data / "uploads"
-    _make_folder(spool_folder)
-    spooler = Spooler(spool_folder, settings.max_media_bytes)
+    spooler = Spooler(settings.data / "uploads", settings.max_media_bytes)
     state = StateReader(
         catalogue=catalogue,
         folder=settings.data,
@@ -414,6 +444,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
             media=media,
             spooler=spooler,
             importer=importer,
+            previews=previews.maker,
             parallel=_parallel(settings),
         ),
         matches=MatchService(
@@ -428,4 +459,5 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         monitoring=monitoring.service,
         captures=monitoring.captures,
         reports=monitoring.reports,
+        previews=PreviewService(catalogue.store, previews.reader),
     )

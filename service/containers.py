@@ -22,6 +22,7 @@ from service.inquiry import Answering, Inquiry, Options
 from service.matching import decide, report
 from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
+from service.previewed import NewPreview, Place
 from service.sandbox import Listing, Pool, ReadMedia
 from service.store import View
 
@@ -54,8 +55,17 @@ class Run(Protocol):
         ...
 
 
-def new_reference(filename: str, read: ReadMedia) -> NewReference:
-    """What is registered of a media item; parts are called by the container's name and their own."""
+def new_reference(
+    filename: str, read: ReadMedia, previews: Mapping[Place, NewPreview], place: Place = None
+) -> NewReference:
+    """What is registered of a media item; parts are called by the container's name and their own.
+
+    Args:
+        filename: What it is called.
+        read: What was found in it.
+        previews: What people are to be shown of it, or of its parts, by their places.
+        place: Its own.
+    """
     return NewReference(
         filename,
         read.modality,
@@ -64,8 +74,10 @@ def new_reference(filename: str, read: ReadMedia) -> NewReference:
         read.fingerprints,
         weight=read.weight,
         parts=tuple(
-            new_reference(f"{filename}{containers.NESTED}{part.name}", found) for part, found in read.parts
+            new_reference(f"{filename}{containers.NESTED}{part.name}", found, previews, part.place)
+            for part, found in read.parts
         ),
+        preview=previews.get(place),
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from indexers.fingerprint import Fingerprint
 from indexers.modality import AlignedRegion, AlignedSegment
+from service.previewed import NewPreview
 
 CONTAINER = "container"
 """What stands for a modality where a media item is a container of others: it has no fingerprints itself."""
@@ -52,12 +53,14 @@ class Policy:
         min_probability: From which probability, 0..1; None: the server's default.
         territories: Where the owner holds the rights, ISO 3166-1 alpha-2; empty: everywhere.
         licences: Permissions.
+        previews: Whether previews of the work's references are kept for those who review matches.
     """
 
     action: Action = Action.BLOCK
     min_probability: float | None = None
     territories: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
+    previews: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class NewReference:
         fingerprints: At least one, of different schemes, view 0 alone; none of a container.
         weight: As a part: how much it says, from above 0 to where 1 is a picture or a page of text.
         parts: What a container holds, in its order; parts have none themselves.
+        preview: What people are to be shown of it; None: nothing, since it is a container, or only
+            fingerprints were given.
     """
 
     filename: str
@@ -92,6 +97,7 @@ class NewReference:
     fingerprints: tuple[Fingerprint, ...]
     weight: float = 1.0
     parts: tuple["NewReference", ...] = ()
+    preview: NewPreview | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,47 +6,30 @@ A preview is always a file that Copyhound made itself, of one of a few kinds; ne
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
+
+from indexers.previews import MEDIA_TYPES, WAVEFORM_RATE, Facts, Kind
+
+__all__ = [
+    "MEDIA_TYPES",
+    "WAVEFORM_RATE",
+    "Job",
+    "Kind",
+    "NewPreview",
+    "Place",
+    "PreviewFile",
+    "PreviewSet",
+    "PreviewState",
+    "Source",
+    "Subject",
+]
 
 Subject: TypeAlias = UUID | bytes
 """What is shown: a reference, by its id, or a captured content, by its SHA-256 (32 bytes)."""
 
-
-class Kind(StrEnum):
-    """What a file of a preview is."""
-
-    PICTURE = "picture"
-    """The picture as a viewer shows it, upright, at most 1,024 pixels wide and high."""
-    THUMBNAIL = "thumbnail"
-    """The same, or of a film one of its frames, at most 256 pixels wide and high."""
-    CLIP = "clip"
-    """The whole film at few frames a second, at most 320 pixels wide and high, with its sound."""
-    SOUND = "sound"
-    """The whole sound."""
-    WAVEFORM = "waveform"
-    """Of a sound, or of a film's: for each 1/`WAVEFORM_RATE` s its smallest and its largest sample, two signed
-    bytes, -127..127."""
-    SPECTROGRAM = "spectrogram"
-    """The same as a picture: time from left to right, low frequencies at the bottom, grey; the whole width is
-    the whole sound."""
-    TEXT = "text"
-    """The text that is read from the item, UTF-8. Offsets of matches count its characters (code points)."""
-
-
-MEDIA_TYPES: Final[Mapping[Kind, str]] = {
-    Kind.PICTURE: "image/webp",
-    Kind.THUMBNAIL: "image/webp",
-    Kind.CLIP: "video/webm",
-    Kind.SOUND: "audio/webm",
-    Kind.WAVEFORM: "application/octet-stream",
-    Kind.SPECTROGRAM: "image/webp",
-    Kind.TEXT: "text/plain; charset=utf-8",
-}
-"""What each kind is served as."""
-
-WAVEFORM_RATE: Final = 20
-"""Pairs of samples that a waveform has for each second."""
+Place: TypeAlias = tuple[int, ...] | None
+"""Where in a container an item is, as `indexers.containers` counts; None: it is the file itself."""
 
 
 class PreviewState(StrEnum):
@@ -61,7 +44,8 @@ class PreviewState(StrEnum):
     NOT_KEPT = "not_kept"
     """The owner of the work asked for none."""
     ABSENT = "absent"
-    """None was ever made: only fingerprints were registered, or that was before there were previews."""
+    """None was made: only fingerprints were registered, there is no report on the content, or it is a
+    container, whose parts have some."""
     DELETED = "deleted"
     """The reference, or the content, is not there any more, or never was."""
 
@@ -73,22 +57,13 @@ class PreviewFile:
     Attributes:
         sha256: Its digest, 32 bytes; good as an ETag.
         byte_count: Its size.
-        width: In pixels; 0: it has none.
-        height: In pixels; 0: it has none.
-        seconds: How long it plays, or what a waveform or spectrogram covers; 0.0: it does not play.
-        characters: How many characters a text has; 0: it is none.
-        whole: Whether it shows all of the item; False: it was cut off where it would have become too large, or
-            have taken too long.
+        facts: Width, height, length and the like.
     """
 
     kind: Kind
     sha256: bytes
     byte_count: int
-    width: int = 0
-    height: int = 0
-    seconds: float = 0.0
-    characters: int = 0
-    whole: bool = True
+    facts: Facts = field(default_factory=Facts)
 
     @property
     def media_type(self) -> str:
@@ -111,3 +86,52 @@ class PreviewSet:
     reason: str = ""
     modality: str = ""
     files: Mapping[Kind, PreviewFile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a reference's preview is still to be made of: a file that is kept until then.
+
+    Attributes:
+        sha256: Of the file, 32 bytes.
+        byte_count: Of the file.
+        place: Where in it the reference is.
+        part_bytes: Size of that part, as far as that is known.
+    """
+
+    sha256: bytes
+    byte_count: int
+    place: Place = None
+    part_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewPreview:
+    """The preview of a reference that is about to be registered.
+
+    Attributes:
+        state: `READY`, `FAILED`, `NOT_KEPT`, or `PENDING`.
+        reason: As in `PreviewSet`.
+        files: Of a ready one.
+        source: Of a pending one.
+    """
+
+    state: PreviewState
+    reason: str = ""
+    files: tuple[PreviewFile, ...] = ()
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A preview that is still to be made.
+
+    Attributes:
+        subject: Of what.
+        modality: Such as ``video``.
+        source: Of a reference; a content is in its capture.
+    """
+
+    subject: Subject
+    modality: str
+    source: Source | None

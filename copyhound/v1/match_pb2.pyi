@@ -347,6 +347,7 @@ class RegionPair(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     WORK_FIELD_NUMBER: _builtins.int
     TRANSFORM_FIELD_NUMBER: _builtins.int
+    MATRIX_FIELD_NUMBER: _builtins.int
     transform: _builtins.str
     """What was done to the reference's region to give the query's: `identity`, `flip_horizontal`,
     `flip_vertical`, `rotate_90`, `rotate_180`, `rotate_270` (counter-clockwise), `transpose`,
@@ -361,16 +362,24 @@ class RegionPair(_message.Message):
     def work(self) -> Global___Box:
         """In the reference."""
 
+    @_builtins.property
+    def matrix(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same exactly, as far as that is known: a matrix of 3 × 3 numbers, row after row, that takes a point of the
+        reference to the point of the query that shows it. Points are fractions of width and height of the pictures as
+        a viewer shows them: (x, y) goes to (u / w, v / w), where (u, v, w) is the matrix times (x, y, 1).
+        """
+
     def __init__(
         self,
         *,
         query: Global___Box | None = ...,
         work: Global___Box | None = ...,
         transform: _builtins.str = ...,
+        matrix: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "transform", b"transform", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matrix", b"matrix", "query", b"query", "transform", b"transform", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

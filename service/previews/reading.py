@@ -15,7 +15,7 @@ _PIECE_BYTES: Final = 256 * 1024
 _WHY_NOT: Final = {
     PreviewState.PENDING: "the preview is still being made; ask again in some seconds",
     PreviewState.NOT_KEPT: "the owner of the work asked for no previews",
-    PreviewState.ABSENT: "no preview was made: only fingerprints were registered, or that was long ago",
+    PreviewState.ABSENT: "no preview was made: only fingerprints were registered, or it is a container",
     PreviewState.DELETED: "the reference or content was deleted",
 }
 

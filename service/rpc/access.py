@@ -51,6 +51,8 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.CaptureService/GetCapture": _READERS,
     "/copyhound.v1.ReportService/GetMatchReport": _READERS,
     "/copyhound.v1.ReportService/ListMatchReports": _READERS,
+    "/copyhound.v1.PreviewService/GetPreview": _READERS,
+    "/copyhound.v1.PreviewService/ReadPreview": _READERS,
     "/google.longrunning.Operations/GetOperation": _WRITERS,
     "/google.longrunning.Operations/ListOperations": _WRITERS,
     "/google.longrunning.Operations/WaitOperation": _WRITERS,

@@ -94,6 +94,15 @@ class Captures:
             CustodyEvent(row.number, row.at, row.actor, row.action, row.detail, row.sha256) for row in rows
         ]
 
+    def holding(self, sha256: bytes) -> Capture | None:
+        """A capture that holds a content; None: there is none."""
+        content = self.content(sha256)
+        if content is not None:
+            return self.get(content.capture_id)
+        query = select(captures).where(captures.c.content_sha256 == sha256).limit(1)  # its list was deleted
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else _to_capture(row)
+
     def content(self, sha256: bytes) -> Content | None:
         """A content; None: it was never captured, or erased."""
         row = self._connection.execute(select(contents).where(contents.c.sha256 == sha256)).one_or_none()

@@ -130,7 +130,8 @@ def dump_match(match: Match) -> str:
                 for segment in match.segments
             ],
             "regions": [
-                [_box(region.query), _box(region.work), region.transform] for region in match.regions
+                [_box(region.query), _box(region.work), region.transform, region.matrix]
+                for region in match.regions
             ],
             "query_coverage": match.query_coverage,
             "work_coverage": match.work_coverage,
@@ -148,8 +149,11 @@ def load_segments(values: list[list[Any]]) -> tuple[AlignedSegment, ...]:
 
 
 def load_regions(values: list[list[Any]]) -> tuple[AlignedRegion, ...]:
-    """The regions of a stored match."""
-    return tuple(AlignedRegion(Box(*query), Box(*work), transform) for query, work, transform in values)
+    """The regions of a stored match; those of old reports have no matrix of their own."""
+    return tuple(
+        AlignedRegion(Box(*query), Box(*work), transform, *map(tuple, matrix))
+        for query, work, transform, *matrix in values
+    )
 
 
 def _box(box: Box) -> list[float]:

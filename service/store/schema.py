@@ -645,3 +645,49 @@ saved_views = Table(
     Column("updated_at", UtcTime, nullable=False),
     Index("ux_saved_views_actor", "actor", "title", unique=True),
 )
+preview_sets = Table(
+    "preview_sets",
+    metadata,
+    Column("subject", LargeBinary(32), primary_key=True),
+    Column("work_id", Id),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("source_sha256", LargeBinary(32)),
+    Column("source_bytes", BigInteger),
+    Column("source_place", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_preview_sets_work_id", "work_id"),
+    Index("ix_preview_sets_state", "state", "created_at"),
+    Index("ix_preview_sets_source_sha256", "source_sha256"),
+    sqlite_with_rowid=False,
+)
+"""`subject` is a reference's id (16 bytes) or a content's SHA-256 (32 bytes), `work_id` NULL for contents.
+What a reference's preview is still to be made of is kept as the file `source_sha256`; `source_place` is JSON:
+where in that container it is, and its size."""
+
+preview_files = Table(
+    "preview_files",
+    metadata,
+    Column("subject", LargeBinary(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("characters", Integer, nullable=False),
+    Column("whole", Integer, nullable=False),
+    PrimaryKeyConstraint("subject", "kind"),
+    Index("ix_preview_files_sha256", "sha256"),
+    sqlite_with_rowid=False,
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Files of previews that may not be needed any more: erased soon, unless something needs them."""

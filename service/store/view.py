@@ -13,6 +13,7 @@ from service.store import queries
 from service.store.captures import Captures
 from service.store.cases import Cases
 from service.store.lists import Lists
+from service.store.previews import Previews
 from service.store.reports import Reports
 from service.store.review import Reviews
 
@@ -37,6 +38,8 @@ class View:
         """Cases that reports are in."""
         self.reviews = Reviews(connection)
         """Decisions, and what follows from them."""
+        self.previews = Previews(connection)
+        """What people are shown."""
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""
