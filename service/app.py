@@ -41,6 +41,7 @@ from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
 from service.rpc.previews import PreviewService
 from service.rpc.reports import ReportService
+from service.rpc.review import ReviewService
 from service.rpc.server import Server, credentials, is_loopback
 from service.rpc.state import StateReader
 from service.rpc.uploads import Spooler
@@ -460,4 +461,5 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         captures=monitoring.captures,
         reports=monitoring.reports,
         previews=PreviewService(catalogue.store, previews.reader),
+        review=ReviewService(catalogue, Desk()),
     )

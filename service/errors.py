@@ -123,7 +123,7 @@ class LeaseLostError(ServiceError):
 
 
 class CaseHeldError(ServiceError):
-    """Somebody else holds the case: take another, or wait. Metadata `holder` and `until` say who, how long."""
+    """Somebody else holds the case: take another, or wait until the metadata's `until`."""
 
     reason = "CASE_HELD"
 

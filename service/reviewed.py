@@ -537,8 +537,8 @@ class Example:
 def band_of(name: str, value: float) -> str:
     """The band of a signal's values that one falls into, such as ``pdq_distance [10, 20)``.
 
-    Bands are 0.1 wide up to 1, 1 wide up to 10, 10 wide up to 100, and so on; those below 0 mirror them. Exactly
-    0 has a band of its own.
+    Bands are 0.1 wide up to 1, 1 wide up to 10, 10 wide up to 100, and so on; those below 0 mirror them.
+    Exactly 0 has a band of its own.
     """
     if value == 0 or not math.isfinite(value):
         return f"{name} = {value:g}"

@@ -1,21 +1,23 @@
 """The desk: who may see and decide which case, and what a decision does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from service.domain import KeyRole
 from service.errors import (
+    BusyError,
     CaseHeldError,
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     ServiceError,
     StaleError,
+    StorageFullError,
 )
 from service.review import feedback
 from service.reviewed import (
@@ -162,7 +164,7 @@ class Desk:
     def precision(
         self, view: View, actor: Actor, kind: PrecisionKind, *, limit: int = 1000
     ) -> list[Precision]:
-        """How many matches were right, by list, band of a signal, modality, reference or work; most wrong first."""
+        """How many matches were right, by whatever `kind` says; most wrong first."""
         _admit(actor)
         return view.reviews.precision(actor.owner, kind, limit=limit)
 
@@ -397,7 +399,7 @@ class Desk:
     def _each(
         transaction: Transaction,
         case_ids: Sequence[UUID],
-        change: Any,
+        change: Callable[[int], Case],
         batch_id: UUID,
         *,
         preview: bool,
@@ -405,22 +407,21 @@ class Desk:
     ) -> Batch:
         """Change cases one by one, each by itself, and take all back where nothing is to be written."""
         items: list[BatchItem] = []
-        try:
-            with transaction.savepoint():
-                for i, case_id in enumerate(case_ids):
-                    try:
-                        with transaction.savepoint():
-                            items.append(BatchItem(case_id, change(i), None))
-                    except ServiceError as error:
-                        items.append(BatchItem(case_id, None, error))
-                if preview or (not allow_partial and any(item.error is not None for item in items)):
-                    raise _TakenBackError
-        except _TakenBackError:
-            batch_written = None
-        else:
-            batch_written = batch_id
+        written: UUID | None = None
+        with suppress(_TakenBackError), transaction.savepoint():
+            for i, case_id in enumerate(case_ids):
+                try:
+                    with transaction.savepoint():
+                        items.append(BatchItem(case_id, change(i), None))
+                except (BusyError, StorageFullError):
+                    raise
+                except ServiceError as error:
+                    items.append(BatchItem(case_id, None, error))
+            if preview or (not allow_partial and any(item.error is not None for item in items)):
+                raise _TakenBackError
+            written = batch_id
         reports = sum(item.case.report_count for item in items if item.case is not None)
-        return Batch(batch_written, tuple(items), reports)
+        return Batch(written, tuple(items), reports)
 
     # What else happens to a case
 

@@ -66,8 +66,8 @@ NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FEW = 2000
-"""A filter with at most so many cases is looked up by itself, and what it gives is sorted. Others are met often
-enough on a walk along the order's index."""
+"""A filter with at most so many cases is looked up by itself, and what it gives is sorted. Others are met
+often enough on a walk along the order's index."""
 _MAX_SITE, _MAX_WORDS, _MAX_CASES = 255, 200, 100
 _SETTLING = [outcome.value for outcome in Outcome if outcome.settles_content]
 
@@ -240,7 +240,7 @@ class Cases:
     def _rarest(
         self, which: CaseFilter, states: Sequence[CaseState], beginnings: Sequence[bytes]
     ) -> tuple[_Ids | None, int]:
-        """The filter that fewest cases meet, of those that an index knows, and how many, `_FEW` + 1 at most."""
+        """The filter that fewest cases meet, of those with an index; and how many, `_FEW` + 1 at most."""
         rarest, least = None, _FEW + 1
         for ids in _lookups(which, states, beginnings):
             few = ids.limit(_FEW + 1).subquery()
@@ -401,7 +401,7 @@ class CaseWriter(Cases):
         return self.get(case_id)
 
     def reopen(self, case_id: UUID, report_ids: Sequence[UUID], now: datetime) -> None:
-        """Let reports in a case need a decision again, since the one elsewhere that covered them does not stand.
+        """Let reports in a case need a decision again: the one elsewhere that covered them stands no more.
 
         Args:
             case_id: The case.
@@ -416,7 +416,7 @@ class CaseWriter(Cases):
         row = self._row(case_id)
         was = row.state
         detail = {"reports": [str(one) for one in report_ids], "unsettled": True}
-        number = self.append(case_id, row.owner, SERVER, "REOPENED", detail, now)
+        number = self.append(case_id, row.owner, actor=SERVER, action="REOPENED", detail=detail, now=now)
         values = self.counted(case_id, row.decision_number)
         if values["open_count"]:
             values["state"] = CaseState.OPEN.value
@@ -460,14 +460,15 @@ class CaseWriter(Cases):
                 continue
             tally.add(tallies.STATE, state, one)
             is_open = state == CaseState.OPEN.value
-            tally.add(tallies.SITE, site, one * is_open, one * (not is_open))
+            tally.add(tallies.SITE, site, one * int(is_open), one * int(not is_open))
             for name in lists:
-                tally.add(tallies.LIST, name, one * is_open, one * (not is_open))
+                tally.add(tallies.LIST, name, one * int(is_open), one * int(not is_open))
 
     def append(
         self,
         case_id: UUID,
         owner: str,
+        *,
         actor: str,
         action: str,
         detail: dict[str, Any],
@@ -560,7 +561,7 @@ class CaseWriter(Cases):
         self._connection.execute(insert(case_lists), {"list_id": list_id, "case_id": case_id})
         if state is not None:
             is_open = state == CaseState.OPEN.value
-            tally.add(tallies.LIST, str(list_id), is_open, not is_open)
+            tally.add(tallies.LIST, str(list_id), int(is_open), int(not is_open))
 
     def _join(  # noqa: PLR0917 - one row and the other
         self,
@@ -571,6 +572,7 @@ class CaseWriter(Cases):
         site: str,
         now: datetime,
     ) -> None:
+        """Add a report to a case, unless it is in it; `known`: the case as it was, None for a new one."""
         present = select(case_reports.c.number).where(
             case_reports.c.case_id == case_id, case_reports.c.report_id == report.id
         )
@@ -580,17 +582,11 @@ class CaseWriter(Cases):
         before = None if known is None else known.state
         is_open = settled is None or before == CaseState.OPEN.value
         after = CaseState.OPEN.value if is_open else (before or CaseState.DECIDED.value)
-        action = "REPORT_ADDED"
-        if settled is not None:
-            action = "REPORT_SETTLED"
-        elif before is None:
-            action = "OPENED"
-        elif before != after:
-            action = "REOPENED"
+        action = _action(before, after, settled=settled is not None)
         detail: dict[str, Any] = {"report": str(report.id), "probability": report.probability}
         if settled is not None:
             detail["settled_by"] = {"case": str(settled.case_id), "number": settled.number}
-        number = self.append(case_id, report.owner, SERVER, action, detail, now)
+        number = self.append(case_id, report.owner, actor=SERVER, action=action, detail=detail, now=now)
         self._connection.execute(
             insert(case_reports),
             {
@@ -602,11 +598,10 @@ class CaseWriter(Cases):
             },
         )
         values: dict[str, Any] = {"state": after}
-        if settled is None and known is not None and known.open_count:
-            values["probability"] = max(known.probability, report.probability)
-        elif settled is None:
-            values["probability"] = report.probability
-        if before is None and settled is not None:
+        if settled is None:
+            others = known.probability if known is not None and known.open_count else 0.0
+            values["probability"] = max(others, report.probability)
+        elif before is None:
             values["outcome"] = settled.outcome
         if action == "REOPENED" and known is not None and not known.decision_number:
             values["outcome"] = None
@@ -615,7 +610,7 @@ class CaseWriter(Cases):
             .where(cases.c.id == case_id)
             .values(
                 report_count=cases.c.report_count + 1,
-                open_count=cases.c.open_count + (settled is None),
+                open_count=cases.c.open_count + int(settled is None),
                 revision=number,
                 reported_at=now,
                 updated_at=now,
@@ -640,6 +635,15 @@ class CaseWriter(Cases):
             .limit(1)
         )
         return self._connection.execute(query).one_or_none()
+
+
+def _action(before: str | None, after: str, *, settled: bool) -> str:
+    """What happens to a case, by its states (None: it is new), when a report comes into it."""
+    if settled:
+        return "REPORT_SETTLED"
+    if before is None:
+        return "OPENED"
+    return "REPORT_ADDED" if before == after else "REOPENED"
 
 
 def _to_decision(row: Any, case_id: UUID, prefix: str = "") -> Decision:

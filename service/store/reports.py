@@ -123,7 +123,7 @@ class ReportWriter(Reports):
     """Makes and changes reports, and keeps what webhooks are to be told."""
 
     def __init__(self, connection: Connection, next_sequence: Callable[[], int], cases: CaseWriter) -> None:
-        """Write through `connection`; `next_sequence` gives the number of another change, `cases` keeps cases."""
+        """Write through `connection`; `next_sequence` gives the number of another change."""
         super().__init__(connection)
         self._next_sequence = next_sequence
         self._cases = cases

@@ -1,4 +1,4 @@
-"""Decisions and what follows from them in the database: events, examples, counts, suppressions, saved views."""
+"""Decisions, and what follows from them, in the database."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -233,7 +233,9 @@ class ReviewWriter(Reviews):
             detail["instead_of"] = case.decision.number
         if batch_id is not None:
             detail["batch"] = str(batch_id)
-        number = self._cases.append(case.id, case.owner, actor, "DECIDED", detail, now)
+        number = self._cases.append(
+            case.id, case.owner, actor=actor, action="DECIDED", detail=detail, now=now
+        )
         execute(
             insert(decisions),
             {
@@ -261,7 +263,7 @@ class ReviewWriter(Reviews):
         """Let a decision on a case stand no more; the newest that was not undone takes its place."""
         execute = self._connection.execute
         detail = {"decision": decision.number, "outcome": decision.ruling.outcome.value, "note": note}
-        number = self._cases.append(case.id, case.owner, actor, "UNDONE", detail, now)
+        number = self._cases.append(case.id, case.owner, actor=actor, action="UNDONE", detail=detail, now=now)
         execute(
             update(decisions)
             .where(decisions.c.case_id == case.id, decisions.c.number == decision.number)
@@ -283,18 +285,24 @@ class ReviewWriter(Reviews):
 
     def assign(self, case: Case, actor: str, assignee: str | None, now: datetime) -> None:
         """Note who is to decide a case."""
-        number = self._cases.append(case.id, case.owner, actor, "ASSIGNED", {"assignee": assignee}, now)
+        number = self._cases.append(
+            case.id, case.owner, actor=actor, action="ASSIGNED", detail={"assignee": assignee}, now=now
+        )
         self._set(case.id, number, now, assignee=assignee)
 
     def set_due(self, case: Case, actor: str, due_at: datetime | None, now: datetime) -> None:
         """Note until when a case is to be decided."""
         detail = {"due": None if due_at is None else due_at.isoformat()}
-        number = self._cases.append(case.id, case.owner, actor, "DUE_SET", detail, now)
+        number = self._cases.append(
+            case.id, case.owner, actor=actor, action="DUE_SET", detail=detail, now=now
+        )
         self._set(case.id, number, now, due_at=due_at or NEVER)
 
     def comment(self, case: Case, actor: str, text: str, now: datetime) -> None:
         """Keep a comment."""
-        number = self._cases.append(case.id, case.owner, actor, "COMMENTED", {"text": text}, now)
+        number = self._cases.append(
+            case.id, case.owner, actor=actor, action="COMMENTED", detail={"text": text}, now=now
+        )
         self._set(case.id, number, now)
 
     def suppress(
@@ -314,7 +322,7 @@ class ReviewWriter(Reviews):
                 "at": now,
             },
         )
-        self._tell(kind, subject, actor, "SUPPRESSED", note, now)
+        self._tell(kind, subject, actor=actor, action="SUPPRESSED", note=note, now=now)
         return Suppression(
             kind=kind,
             subject_id=subject_id,
@@ -331,7 +339,7 @@ class ReviewWriter(Reviews):
         """Let the matches of a reference or work, which is suppressed, count again."""
         subject = self._subjects(kind, [subject_id])[subject_id]
         self._connection.execute(delete(suppressions).where(suppressions.c.subject_id == subject_id))
-        self._tell(kind, subject, actor, "UNSUPPRESSED", note, now)
+        self._tell(kind, subject, actor=actor, action="UNSUPPRESSED", note=note, now=now)
 
     def forget_work(self, work_id: UUID) -> None:
         """Drop the suppressions of a work that is erased."""
@@ -510,7 +518,7 @@ class ReviewWriter(Reviews):
                 tally.add(_precision(kind), name, right, wrong)
 
     def _tell(
-        self, kind: SubjectKind, subject: Row[Any], actor: str, action: str, note: str, now: datetime
+        self, kind: SubjectKind, subject: Row[Any], *, actor: str, action: str, note: str, now: datetime
     ) -> None:
         review_events.append(
             self._connection,

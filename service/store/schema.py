@@ -513,8 +513,9 @@ case_reports = Table(
     ),
     sqlite_with_rowid=False,
 )
-"""`number` is that of the event by which a report came into a case: later decisions cover it. `settled_case_id`
-and `settled_number` name a decision on the same report in another case that covers it here too."""
+"""`number` is that of the event by which a report came into a case: later decisions cover it.
+`settled_case_id` and `settled_number` name a decision on the same report in another case that covers it here
+too."""
 
 case_lists = Table(
     "case_lists",
@@ -601,8 +602,8 @@ examples = Table(
     Index("ix_examples_case_id", "case_id", "number"),
     Index("ix_examples_owner", "owner", "id"),
 )
-"""Reports as they were when they were decided. `standing` is 0 while another decision, or none, stands; `lists`
-is JSON: those that had led to the case."""
+"""Reports as they were when they were decided. `standing` is 0 while another decision, or none, stands;
+`lists` is JSON: those that had led to the case."""
 
 tallies = Table(
     "tallies",
