@@ -33,6 +33,7 @@ from copyhound.errors import (
     UnauthenticatedError,
     UnreadableMediaError,
 )
+from copyhound.exports import EvidenceFormat, Exported
 from copyhound.folders import packed
 from copyhound.imports import AsyncImport, Import
 from copyhound.monitor_types import (
@@ -112,6 +113,8 @@ __all__ = [
     "CopyhoundError",
     "CustodyEvent",
     "DeadlineExceededError",
+    "EvidenceFormat",
+    "Exported",
     "FieldViolation",
     "Fingerprint",
     "FingerprintSet",

@@ -26,6 +26,7 @@ from copyhound.errors import (
     LocalFileError,
     MediaTooLargeError,
 )
+from copyhound.exports import ExportCalls
 from copyhound.imports import AsyncImport
 from copyhound.media import LocalMedia
 from copyhound.monitoring import MonitoringCalls
@@ -52,7 +53,7 @@ _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{3
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
 
 
-class AsyncClient(Connected, MonitoringCalls, PreviewCalls):
+class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ExportCalls):
     """Registers works and asks for copies. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. What the server refuses because it is busy, and

@@ -289,6 +289,7 @@ def index_state_from_message(message: match_pb2.IndexState) -> types.IndexState:
         max_inline_bytes=message.max_inline_bytes,
         max_media_bytes=message.max_media_bytes,
         version=message.version,
+        evidence_key=message.evidence_key,
     )
 
 

@@ -480,6 +480,7 @@ class IndexState:
         max_inline_bytes: Largest sum of media in one message; larger ones are streamed.
         max_media_bytes: Largest streamed media.
         version: Version of the server.
+        evidence_key: The public key of the signatures of evidence that it hands over, PEM.
     """
 
     sequence: int
@@ -491,6 +492,7 @@ class IndexState:
     max_inline_bytes: int
     max_media_bytes: int
     version: str
+    evidence_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

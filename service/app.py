@@ -23,6 +23,7 @@ from indexers.networks import UserNetwork
 from service.blobs import Blobs, FolderBlobs
 from service.catalogue import Catalogue, Folding
 from service.errors import FolderInUseError, StartupError
+from service.evidence import Bundler, Signer, StampAuthority
 from service.imports import Importer
 from service.inquiry import Answering
 from service.matcher import Matcher
@@ -71,6 +72,7 @@ class Running:
         web_port: Where its pages are; None: nowhere.
         catalogue: What it knows.
         previews: What people are shown.
+        bundler: What is handed over of reports.
     """
 
     host: str
@@ -79,6 +81,7 @@ class Running:
     web_port: int | None
     catalogue: Catalogue
     previews: PreviewReader
+    bundler: Bundler
 
 
 def open_store(settings: Settings) -> Store:
@@ -137,6 +140,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         if network is not None:
             stack.enter_context(registry.using(ImageModality(network)))
         stack.enter_context(lock_folder(settings.data))
+        signer, authority = Signer.open(settings.data, settings.evidence_key), _authority(settings)
         store = await asyncio.to_thread(open_store, settings)
         stack.push_async_callback(asyncio.to_thread, store.close)
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
@@ -196,8 +200,17 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         await importer.start()
         stack.push_async_callback(importer.close)
+        bundler = Bundler(
+            catalogue=catalogue,
+            desk=Desk(),
+            blobs=previews.captured,
+            previews=previews.reader,
+            signer=signer,
+            authority=authority,
+            scratch=settings.data / "uploads",
+        )
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, answering, matcher, previews.captured, metrics)
+            _monitoring(settings, answering, matcher, previews.captured, bundler, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
@@ -207,11 +220,11 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
             with _explaining(f"serve metrics on {settings.metrics}"):
                 metrics_port, stop_metrics = metrics.serve(host, int(number))
             stack.callback(stop_metrics)
-        web_port = await stack.enter_async_context(_pages(settings, catalogue, previews.reader))
-        await _serve(server, settings, catalogue, matcher, importer, previews, monitoring)
+        web_port = await stack.enter_async_context(_pages(settings, catalogue, previews.reader, bundler))
+        await _serve(server, settings, catalogue, matcher, importer, previews, monitoring, signer.public_key)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, web_port, catalogue, previews.reader)
+        yield Running(host, port, metrics_port, web_port, catalogue, previews.reader, bundler)
         log.info("stopping")
 
 
@@ -238,6 +251,13 @@ def _network(settings: Settings) -> UserNetwork | None:
         return None if settings.image_network is None else UserNetwork.read(settings.image_network)
     except ModelError as error:
         raise StartupError(f"image_network: {error}") from error
+
+
+def _authority(settings: Settings) -> StampAuthority | None:
+    try:
+        return StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
+    except ValueError as error:
+        raise StartupError(f"timestamp_url: {error}") from error
 
 
 def _parallel(settings: Settings) -> int:
@@ -316,7 +336,7 @@ def _origin(settings: Settings, port: int) -> str:
 
 @asynccontextmanager
 async def _pages(
-    settings: Settings, catalogue: Catalogue, previews: PreviewReader
+    settings: Settings, catalogue: Catalogue, previews: PreviewReader, bundler: Bundler
 ) -> AsyncIterator[int | None]:
     """Serve the investigators' pages, if they are wanted; give their port."""
     if not settings.web:
@@ -334,6 +354,7 @@ async def _pages(
         catalogue=catalogue,
         desk=Desk(),
         previews=previews,
+        bundler=bundler,
         visits=Visits(
             catalogue.store,
             idle=timedelta(minutes=settings.web_idle_minutes),
@@ -381,8 +402,13 @@ class _Monitoring:
 
 
 @asynccontextmanager
-async def _monitoring(
-    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
+async def _monitoring(  # noqa: PLR0917 - the parts, by name
+    settings: Settings,
+    answering: Answering,
+    matcher: Matcher,
+    blobs: Blobs,
+    bundler: Bundler,
+    metrics: Metrics,
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
     catalogue = answering.catalogue
@@ -413,7 +439,7 @@ async def _monitoring(
     for part in (suspects, scheduler, webhooks):
         part.start()
     try:
-        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store))
+        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store, bundler))
     finally:
         for part in (webhooks, scheduler, suspects):
             await part.close()
@@ -427,6 +453,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     importer: Importer,
     previews: _Previews,
     monitoring: _Monitoring,
+    evidence_key: str,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
@@ -437,6 +464,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         max_inline_bytes=settings.max_inline_bytes,
         max_media_bytes=settings.max_media_bytes,
         version=version("copyhound"),
+        evidence_key=evidence_key,
     )
     await server.serve(
         works=WorkService(

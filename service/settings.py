@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     webhook_networks: str = ""
     """Networks that webhooks may be in although they are not public, such as 10.0.0.0/8, with commas."""
 
+    evidence_key: Path | None = None
+    """PEM file of the Ed25519 key that signs exported evidence. None: one in the data folder, made at the start."""
+    timestamp_url: str = ""
+    """RFC 3161 authority that stamps exported evidence. Empty: none."""
+
     fold_after_changes: Annotated[int, Ge(1)] = 50_000
     """Descriptors in the delta from which a new snapshot is written."""
     fold_after_seconds: Annotated[float, Gt(0)] = 300.0

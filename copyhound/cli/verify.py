@@ -11,53 +11,74 @@ from copyhound.cli.output import FAILED, print_error, print_json, print_line
 
 def verify(
     *,
-    captures: Annotated[list[Path], typer.Argument(metavar="CAPTURE…", help="Captures: .warc files.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…",
+            help="Bundles of evidence (.zip, or the folders that they were unpacked into) and captures (.warc).",
+        ),
+    ],
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="Public key that must have signed the bundles, PEM."),
+    ] = None,
     authority: Annotated[
         list[Path] | None,
         typer.Option("--authority", metavar="FILE", help="Root certificate whose time stamps count, PEM."),
     ] = None,
     digest: Annotated[
-        str, typer.Option("--digest", metavar="HEX", help="SHA-256 of the file as the service keeps it.")
+        str, typer.Option("--digest", metavar="HEX", help="SHA-256 of a capture as the service keeps it.")
     ] = "",
-    seal: Annotated[str, typer.Option("--seal", metavar="HEX", help="The seal as kept elsewhere.")] = "",
+    seal: Annotated[
+        str, typer.Option("--seal", metavar="HEX", help="A capture's seal as kept elsewhere.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check captures offline, and say what was altered."""
-    from copyhound import evidence  # noqa: PLC0415  cryptography is slow to load
+    """Check bundles of evidence and captures offline, and say what was altered."""
+    from copyhound import bundle, evidence  # noqa: PLC0415  cryptography is slow to load
 
-    if (digest or seal) and len(captures) != 1:
+    if (digest or seal) and (len(paths) != 1 or bundle.is_bundle(paths[0])):
         raise typer.BadParameter("--digest and --seal are of one capture: name one")
     roots = [_read(path) for path in authority or ()]
+    try:
+        signer = None if key is None else bundle.read_key(_read(key))
+    except ValueError as error:
+        raise typer.BadParameter(f"--key: {key} holds no Ed25519 public key in PEM") from error
     intact = True
-    for path in captures:
+    for path in paths:
         try:
-            verified = evidence.verify(path, authorities=roots, sha256=digest, seal=seal)
-        except evidence.NoCaptureError as error:
+            if bundle.is_bundle(path):
+                found: Any = bundle.verify_bundle(path, key=signer, authorities=roots)
+                values, lines = _bundle_values(found), _bundle_lines(found)
+            else:
+                found = evidence.verify(path, authorities=roots, sha256=digest, seal=seal)
+                values, lines = _capture_values(found), []
+        except (evidence.NoCaptureError, bundle.NoBundleError) as error:
             intact = False
             if as_json:
                 print_json({"path": str(path), "status": "failed", "findings": [str(error)]})
             else:
                 print_error(f"{path}: {error}")
             continue
-        intact &= verified.intact
+        intact &= found.intact
         if as_json:
-            print_json(_values(path, verified))
+            print_json({"path": str(path), "status": "intact" if found.intact else "altered", **values})
             continue
-        print_line(f"{path}: {'intact' if verified.intact else 'ALTERED'}")
-        for finding in verified.findings:
+        print_line(f"{path}: {'intact' if found.intact else 'ALTERED'}")
+        for line in lines:
+            print_line(f"  {line}")
+        for finding in found.findings:
             print_line(f"  {finding}")
-        if verified.stamped_at:
-            print_line(f"  stamped at {verified.stamped_at}")
-        for note in verified.notes:
+        if found.stamped_at:
+            print_line(f"  stamped at {found.stamped_at}")
+        for note in found.notes:
             print_line(f"  note: {note}")
     if not intact:
         raise typer.Exit(FAILED)
 
 
-def _values(path: Path, verified: Any) -> dict[str, Any]:
+def _capture_values(verified: Any) -> dict[str, Any]:
     return {
-        "path": str(path),
-        "status": "intact" if verified.intact else "altered",
         "capture": verified.capture,
         "sha256": verified.sha256,
         "stamped_at": verified.stamped_at,
@@ -66,8 +87,31 @@ def _values(path: Path, verified: Any) -> dict[str, Any]:
     }
 
 
+def _bundle_values(verified: Any) -> dict[str, Any]:
+    return {
+        "report": verified.report,
+        "created_at": verified.created_at,
+        "files": verified.files,
+        "key": verified.key,
+        "key_given": verified.pinned,
+        "stamped_at": verified.stamped_at,
+        "captures": [
+            {"path": name, **_capture_values(capture)} for name, capture in verified.captures.items()
+        ],
+        "findings": list(verified.findings),
+        "notes": list(verified.notes),
+    }
+
+
+def _bundle_lines(verified: Any) -> list[str]:
+    lines = [f"{verified.report}, exported {verified.created_at}, {verified.files} files"]
+    if verified.key and verified.pinned:
+        lines.append(f"signed by the given key, {verified.key}")
+    return lines
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}; name a certificate that can be read") from error
+        raise typer.BadParameter(f"{path}: {error.strerror}; name a file that can be read") from error

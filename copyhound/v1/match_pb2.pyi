@@ -975,6 +975,7 @@ class IndexState(_message.Message):
     MAX_INLINE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_MEDIA_BYTES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    EVIDENCE_KEY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The last change that queries see."""
     committed_sequence: _builtins.int
@@ -991,6 +992,10 @@ class IndexState(_message.Message):
     """Largest streamed media, in bytes."""
     version: _builtins.str
     """Version of the server."""
+    evidence_key: _builtins.str
+    """The public key (Ed25519, PEM) of the signatures of evidence that the server hands over: keep it with the bundles'
+    receivers, apart from the bundles.
+    """
     @_builtins.property
     def schemes(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexState.SchemeState]:
         """One for each scheme, by id."""
@@ -1007,10 +1012,11 @@ class IndexState(_message.Message):
         max_inline_bytes: _builtins.int = ...,
         max_media_bytes: _builtins.int = ...,
         version: _builtins.str = ...,
+        evidence_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_sequence", b"committed_sequence", "disk_bytes", b"disk_bytes", "max_inline_bytes", b"max_inline_bytes", "max_media_bytes", b"max_media_bytes", "reference_count", b"reference_count", "schemes", b"schemes", "sequence", b"sequence", "version", b"version", "work_count", b"work_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_sequence", b"committed_sequence", "disk_bytes", b"disk_bytes", "evidence_key", b"evidence_key", "max_inline_bytes", b"max_inline_bytes", "max_media_bytes", b"max_media_bytes", "reference_count", b"reference_count", "schemes", b"schemes", "sequence", b"sequence", "version", b"version", "work_count", b"work_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,6 +51,7 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.CaptureService/GetCapture": _READERS,
     "/copyhound.v1.ReportService/GetMatchReport": _READERS,
     "/copyhound.v1.ReportService/ListMatchReports": _READERS,
+    "/copyhound.v1.ReportService/ExportEvidence": _READERS,
     "/copyhound.v1.PreviewService/GetPreview": _READERS,
     "/copyhound.v1.PreviewService/ReadPreview": _READERS,
     "/copyhound.v1.ReviewService/LeaseNext": _READERS,

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service.catalogue import Catalogue
+from service.evidence import Bundler
 from service.errors import InvalidRequestError, NotFoundError
 from service.language import LANGUAGES, Words, preferred
 from service.previews import PreviewReader
@@ -46,6 +47,7 @@ class Parts:
     catalogue: Catalogue
     desk: Desk
     previews: PreviewReader
+    bundler: Bundler
     visits: Visits
     secure: bool
     version: str
