@@ -24,7 +24,9 @@ from copyhound.stored_zip import Member
 from service.blobs import Blobs, pieces
 from service.catalogue import Catalogue
 from service.errors import NotFoundError
-from service.evidence import document, page, pdf
+from service.evidence import page as pages
+from service.evidence import pdf as typeset
+from service.evidence.document import Gathered, build, describe_captures, gather, visible
 from service.evidence.sheet import COMMANDS, Extras, Picture, lay_out
 from service.evidence.signing import Signer
 from service.evidence.stamping import StampAuthority
@@ -174,7 +176,7 @@ class Bundler:
         return self._document(self._gather(actor, report_id), language)
 
     def page(self, actor: Actor, report_id: UUID, language: str, *, with_reference: bool = False) -> str:
-        """A report as a page to be printed, HTML; serve it with `page.CONTENT_SECURITY_POLICY`. Blocks.
+        """A report as a page to be printed, HTML; serve it with `CONTENT_SECURITY_POLICY`. Blocks.
 
         Args:
             actor: Who looks.
@@ -187,7 +189,7 @@ class Bundler:
         """
         values = self.document(actor, report_id, language)
         extras = self._extras(values, with_reference=with_reference)
-        return page.render(lay_out(values, words(language, "report"), extras), extras.pictures)
+        return pages.render(lay_out(values, words(language, "report"), extras), extras.pictures)
 
     def pdf(self, actor: Actor, report_id: UUID, language: str, *, with_reference: bool = False) -> bytes:
         """A report as a PDF. Blocks, for a second or so.
@@ -214,19 +216,19 @@ class Bundler:
     @staticmethod
     def _note(actor: Actor, report_id: UUID, transaction: Transaction) -> None:
         now = datetime.now(UTC)
-        report = document.visible(transaction, actor, report_id)
+        report = visible(transaction, actor, report_id)
         for capture_id in {one.capture_id for one in report.sightings if one.capture_id}:
             if transaction.captures.get(capture_id).new.owner == report.owner:
                 transaction.captures.add_event(
                     capture_id, actor.id, EXPORTED, {"report": f"reports/{report_id}"}, now
                 )
 
-    def _gather(self, actor: Actor, report_id: UUID) -> document.Gathered:
-        return document.gather(self._catalogue.store, self._desk, actor, report_id)
+    def _gather(self, actor: Actor, report_id: UUID) -> Gathered:
+        return gather(self._catalogue.store, self._desk, actor, report_id)
 
-    def _document(self, gathered: document.Gathered, language: str) -> dict[str, Any]:
-        described = document.describe_captures(gathered, self._blobs)
-        return document.build(gathered, described, words(language, "report"), datetime.now(UTC))
+    def _document(self, gathered: Gathered, language: str) -> dict[str, Any]:
+        described = describe_captures(gathered, self._blobs)
+        return build(gathered, described, words(language, "report"), datetime.now(UTC))
 
     def _make(self, actor: Actor, wish: Wish) -> Bundle:
         gathered = self._gather(actor, wish.report_id)
@@ -272,7 +274,7 @@ class Bundler:
 
     # Parts
 
-    def _captured(self, gathered: document.Gathered, wish: Wish) -> tuple[list[_Digested], dict[str, str]]:
+    def _captured(self, gathered: Gathered, wish: Wish) -> tuple[list[_Digested], dict[str, str]]:
         """The captures and the suspect, and why some are left out."""
         parts: list[_Digested] = []
         left_out: dict[str, str] = {}
@@ -396,7 +398,7 @@ class Bundler:
 
     def _pdf(self, values: Mapping[str, Any], extras: Extras) -> bytes:
         sheet = lay_out(values, words(values["language"], "report"), extras)
-        return pdf.render({**sheet, "date": values["created_at"]}, extras.pictures, self._scratch)
+        return typeset.render({**sheet, "date": values["created_at"]}, extras.pictures, self._scratch)
 
 
 def _length(found: PreviewSet) -> float:

@@ -126,7 +126,7 @@ def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[s
     return {
         "title": words.text("Report on a match"),
         "name": document["report"]["name"],
-        "header": shown(document["work"]["title"] or document["work"]["name"], 80),
+        "header": shown(document["work"]["title"] or document["work"]["name"], 50),
         "footer": words.text("Made by Copyhound %(version)s on %(time)s", **made.origin()),
         "author": "Copyhound",
         "language": words.language,
@@ -184,13 +184,19 @@ class _Sheet:
             _fact(say.text("Work"), title),
             _fact(say.text("Owner of the work"), shown(work["owner"], 200)),
             _fact(say.text("Owner's own number"), shown(work["external_id"] or "–", 300)),
-            _fact(say.text("Kind of media"), self._modality(content["modality"])),
+            _fact(say.text("Kind of media"), self._named(_MODALITIES, content["modality"])),
             _fact(say.text("First seen"), moment(sightings[0]["first_seen_at"]) if sightings else "–"),
             _fact(say.text("Places"), f"{document['sighting_count']:,}"),
             _fact(say.text("Probability of a copy"), percent(document["match"]["probability"])),
             _fact(say.text("Decision"), self._standing()),
             _fact(
-                say.text("Report"), f"{document['report']['name']}, {document['report']['revision']}", "code"
+                say.text("Report"),
+                say.text(
+                    "%(name)s, revision %(revision)s",
+                    name=document["report"]["name"],
+                    revision=document["report"]["revision"],
+                ),
+                "code",
             ),
             _fact(say.text("SHA-256 of the suspect"), content["sha256"], "code"),
         ]
@@ -425,7 +431,7 @@ class _Sheet:
             blocks.append(_text(say.text("Nobody has decided on this match yet.")))
         for case in self._document["cases"]:
             site = shown(case["site"] or "–", 200)
-            state = say.text(_STATES[case["state"]]) if case["state"] in _STATES else case["state"]
+            state = self._named(_STATES, case["state"])
             blocks.append(_heading(3, say.text("Case at %(site)s: %(state)s", site=site, state=state)))
             columns = [
                 _column(say.text("When"), 3),
@@ -436,8 +442,7 @@ class _Sheet:
             rows = [
                 [
                     moment(one["at"]),
-                    self._outcome(one["outcome"])
-                    + (f" ({say.text('undone')})" if one["undone_by"] is not None else ""),
+                    self._ruled(one),
                     shown(": ".join(text for text in (one["reason"], one["note"]) if text) or "–"),
                     shown(one["actor"], 100),
                 ]
@@ -495,11 +500,10 @@ class _Sheet:
             _facts(_fact(say.text("Signed by the key"), self._extras.key, "code")),
         ]
 
-    def _modality(self, name: str) -> str:
-        return self._say.text(_MODALITIES[name]) if name in _MODALITIES else name
-
-    def _outcome(self, name: str) -> str:
-        return self._say.text(_OUTCOMES[name]) if name in _OUTCOMES else name
+    def _named(self, names: Mapping[str, str], code: str) -> str:
+        """A code in words; one that is not known as it is."""
+        message = names.get(code)
+        return code if message is None else self._say.text(message)
 
     def _content(self, name: str) -> list[str]:
         return [self._say.text(_CONTENTS[name])] if name in _CONTENTS else []
@@ -508,8 +512,14 @@ class _Sheet:
         standing = []
         for case in self._document["cases"]:
             last = [one for one in case["decisions"] if one["undone_by"] is None][-1:]
-            standing += [f"{self._outcome(one['outcome'])} ({moment(one['at'])})" for one in last]
+            standing += [f"{self._named(_OUTCOMES, one['outcome'])} ({moment(one['at'])})" for one in last]
         return "; ".join(standing) or self._say.text("none yet")
+
+    def _ruled(self, decision: Mapping[str, Any]) -> str:
+        outcome = self._named(_OUTCOMES, decision["outcome"])
+        if decision["undone_by"] is None:
+            return outcome
+        return self._say.text("%(outcome)s (undone)", outcome=outcome)
 
     def _events(self, events: Sequence[Mapping[str, Any]]) -> Block:
         say = self._say
