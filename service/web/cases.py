@@ -290,7 +290,7 @@ async def _show(
             "holder": found.case.held_by(now),
             "query": query,
             "problem": problem,
-            "typed": typed or {},
+            "typed": {"outcome": "", "reason": "", "note": "", **(typed or {})},
             "undone": params.get("undone", ""),
             "overdue": overdue,
             "reports_path": _case_path(case_id, query, {}),

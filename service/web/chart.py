@@ -7,9 +7,9 @@ from typing import Final
 
 from service.reviewed import Day
 
-WIDTH: Final = 600
+WIDTH: Final = 800
 """Of the drawing, in its own units."""
-HEIGHT: Final = 120
+HEIGHT: Final = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,5 @@ async def _pieces(opened: OpenPreview, start: int, length: int) -> AsyncIterator
 
 
 def _suffix(media_type: str) -> str:
-    return {"image/webp": "webp", "video/webm": "webm", "audio/webm": "webm"}.get(
-        media_type, "txt" if media_type.startswith("text/") else "bin"
-    )
+    kind, _, name = media_type.partition(";")[0].partition("/")
+    return {"jpeg": "jpg", "plain": "txt", "octet-stream": "bin"}.get(name, name) if kind else "bin"
