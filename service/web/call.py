@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from starlette.datastructures import FormData
+from starlette.datastructures import URL, FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -192,10 +192,10 @@ class Call:
     def sign_in_path(self) -> str:
         """Where to sign in, to come back here afterwards."""
         url = self.request.url
+        if self.request.method != "GET":  # back to the page with the form, not to what it was sent to
+            url = URL(self.request.headers.get("referer", "/"))
         here = url.path + (f"?{url.query}" if url.query else "")
-        if self.request.method != "GET":
-            here = self.request.headers.get("x-copyhound-page", "/")
-        return f"/sign-in?next={quote(here, safe='')}"
+        return f"/sign-in?next={quote(local_path(here), safe='')}"
 
 
 def local_path(text: str) -> str:

@@ -65,13 +65,26 @@ async def queue(call: Call) -> Response:
             "more": more,
             "lists": lists,
             "views": desk.views(view, actor),
+            "done": _read_done(call, view, None, call.request.query_params.get("done", "")),
             "work": view.get_works([query.work_id]).get(query.work_id) if query.work_id else None,
         }
 
     values = await call.read(read)
     if values["work"] is not None and call.actor.owner not in (None, values["work"].owner):
         values["work"] = None
-    return call.page("queue.html", {**values, **_vocabulary(call), "query": query, "now": now, "overdue": overdue})
+    undone = call.request.query_params.get("undone", "")
+    return call.page(
+        "queue.html",
+        {
+            **values,
+            **_vocabulary(call),
+            "query": query,
+            "now": now,
+            "overdue": overdue,
+            "undone": int(undone) if undone.isascii() and undone.isdecimal() and len(undone) < 6 else 0,
+            "empty": "empty" in call.request.query_params,
+        },
+    )
 
 
 async def take_next(call: Call) -> Response:
@@ -345,7 +358,7 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
         same_site=same_site,
         same_content=same_content[:_OTHERS],
         lists=lists,
-        done=_read_done(call, view, case, done),
+        done=_read_done(call, view, case_id, done),
     )
 
 
@@ -360,11 +373,11 @@ def _captures(view: View, report: StoredReport) -> list[tuple[Capture, Sequence[
     return found
 
 
-def _read_done(call: Call, view: View, case: Case, done: str) -> tuple[Case, Decision] | None:
-    """The decision that led here, to be told and perhaps undone."""
+def _read_done(call: Call, view: View, here: UUID | None, done: str) -> tuple[Case, Decision] | None:
+    """The decision that led here, to be told and perhaps undone: ``CASE~NUMBER``, or a number in this case."""
     text, _, number = done.rpartition("~")
-    case_id = _optional_id(text) or case.id
-    if not number.isdecimal():
+    case_id = _optional_id(text) or here
+    if case_id is None or not number.isdecimal():
         return None
     try:
         decided = call.parts.desk.case(view, call.actor, case_id)

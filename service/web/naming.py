@@ -1,6 +1,7 @@
 """Names of states, outcomes, reasons and events, in the visitor's language."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from service.language import Words
 from service.language.explain import noted
 from service.previewed import PreviewState
 from service.reviewed import CaseOrder, CaseState, Event, Outcome
+from service.web.render import percent
 
 _OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.INFRINGING: noted("Infringing"),
@@ -93,6 +95,10 @@ _ERRORS: Final[Mapping[str, str]] = {
 }
 
 
+_TOLD: Final = frozenset({"outcome", "reason", "probability", "note", "text"})
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """Names in one language; a name that is not known is shown as it is."""
@@ -135,18 +141,18 @@ class Names:
         """What an event says besides: outcome, reason, note, and so on."""
         facts = event.facts
         shown = []
-        if "outcome" in facts and facts["outcome"] in Outcome:
+        if facts.get("outcome") in set(Outcome):
             shown.append(self.outcome(facts["outcome"]))
         if facts.get("reason") in _REASONS:
             shown.append(self.reason(facts["reason"]))
-        known = {"outcome", "reason"}
+        if isinstance(facts.get("probability"), float):
+            shown.append(percent(facts["probability"]))
+        shown += [f"“{facts[name]}”" for name in ("note", "text") if facts.get(name)]
         for name, value in facts.items():
-            if name in known or value in (None, "", []):
+            if name in _TOLD or value in (None, "", []):
                 continue
-            if name in {"note", "text"}:
-                shown.append(f"“{value}”")
-            else:
-                shown.append(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+            text = value if isinstance(value, str) else json.dumps(value)
+            shown.append(f"{name}: {text[:8] if _ID.fullmatch(text) else text}")
         return " · ".join(shown)
 
     def _of(self, table: Mapping[str, str], key: str) -> str:

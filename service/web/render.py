@@ -71,13 +71,13 @@ def day(at: datetime) -> str:
 
 
 def percent(fraction: float) -> str:
-    """``97 %``; never 100 or 0 where it is not quite that."""
-    value = round(100 * fraction)
-    if value == 100 and fraction < 1:
-        value = 99
-    if value == 0 and fraction > 0:
-        return "<1 %"
-    return f"{value} %"
+    """``97 %``; finer near both ends, and never 100 or 0 where it is not quite that."""
+    value = 100 * fraction
+    if 99.9 < value < 100:
+        return "> 99.9 %"
+    if 0 < value < 0.1:
+        return "< 0.1 %"
+    return f"{value:.0f} %" if 1 <= value < 99 or value in {0, 100} else f"{value:.1f} %"
 
 
 def size(byte_count: int) -> str:

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from service.errors import NotFoundError, ServiceError
-from service.web import account, cases, media, places
+from service.web import account, cases, handing, media, places
 from service.web.account import session_cookie
 from service.web.call import Call, Parts, Preferences
 from service.web.guard import Guard
@@ -84,6 +84,10 @@ def site(parts: Parts, *, hosts: Collection[str]) -> ASGIApp:
         post("/cases/{case}/comment", cases.comment),
         post("/cases/{case}/plan", cases.plan),
         get("/cases/{case}/thumbnail/{side:str}", media.thumbnail),
+        get("/reports/{report}/print", handing.printed),
+        get("/reports/{report}/json", handing.document),
+        get("/reports/{report}/pdf", handing.pdf),
+        post("/reports/{report}/bundle", handing.bundle),
         get("/reports/{report}/{side:str}/{kind:str}", media.preview),
         get("/references/{reference}/{kind:str}", media.reference),
         get("/works", places.works),

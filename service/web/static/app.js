@@ -7,7 +7,6 @@ const viewers = { picture: "./picture.js", media: "./media.js", text: "./text.js
 
 document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-Copyhound-Form"] = body.dataset.form;
-  event.detail.headers["X-Copyhound-Page"] = location.pathname + location.search;
   // Only what differs from the defaults stands in addresses.
   for (const [name, value] of [...event.detail.formData.entries()]) {
     if (value === "" || (name === "state" && value === "open") || (name === "order" && value === "newest")) {
@@ -89,7 +88,7 @@ function setUpDecision() {
 // No form is sent twice by an impatient hand.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post") return;
+  if (form.method !== "post" || "again" in form.dataset) return;
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
 });
