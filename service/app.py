@@ -387,7 +387,13 @@ def _previews(settings: Settings, catalogue: Catalogue, pool: Pool, metrics: Met
     _make_folder(scratch)
     blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
     maker = PreviewMaker(
-        catalogue=catalogue, pool=pool, blobs=blobs, captured=captured, scratch=scratch, metrics=metrics
+        catalogue=catalogue,
+        pool=pool,
+        blobs=blobs,
+        captured=captured,
+        scratch=scratch,
+        metrics=metrics,
+        most_kept_bytes=settings.preview_backlog_mb * 1024 * 1024,
     )
     return _Previews(maker, PreviewReader(catalogue.store, blobs), captured)
 

@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     max_media_bytes: Annotated[int, Gt(0)] = 1024 * 1024 * 1024
     """Most bytes of one streamed media item."""
 
+    preview_backlog_mb: Annotated[int, Ge(0)] = 16_384
+    """Most MiB of files that are kept because previews are still to be made of them; beyond that, previews
+    are made before a registration is answered. 0: always."""
+
     review_threshold: Annotated[float, Ge(0), Le(1)] = 0.5
     """Probability from which a match is reported, and asks for review at least."""
     action_threshold: Annotated[float, Ge(0), Le(1)] = 0.9

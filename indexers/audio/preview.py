@@ -82,7 +82,7 @@ class Track:
     @property
     def seconds(self) -> float:
         """How much sound it was given."""
-        return (self._count + self._waiting.shape[1]) / RATE
+        return float(self._count + self._waiting.shape[1]) / RATE
 
     def add(self, piece: Sides) -> None:
         """Encode what comes next."""
@@ -199,11 +199,11 @@ def preview(source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget)
     with written(file) as output:
         track = Track(output)
         for piece in sounds(source, limits):
+            drawing.add(piece)
+            track.add(piece)
             if budget.spent(track.byte_count):
                 whole = False
                 break
-            drawing.add(piece)
-            track.add(piece)
         track.end()
     files.end(Kind.SOUND, Facts(seconds=track.seconds, whole=whole))
     drawing.write(files, whole=whole)

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 from av.container import OutputContainer
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
@@ -34,6 +34,7 @@ _LOOKS: Final = 20
 _MILLISECOND: Final = Fraction(1, 1000)
 _OPTIONS: Final = {
     "deadline": "realtime",
+    "g": "1000",  # key frames are asked for by time
     "cpu-used": "8",
     "lag-in-frames": "0",
     "auto-alt-ref": "0",
@@ -49,30 +50,30 @@ def preview(source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget)
     Raises:
         MediaError: As `decode.decode`.
     """
-    sound = _Sound(demux.OwnPlace(source), limits)
-    with decode.opened(demux.OwnPlace(source), limits) as film:
+    sound = _Sound(demux.own_place(source), limits)
+    with decode.opened(demux.own_place(source), limits) as film:
         frames = _chosen(film, limits)
         first = next(frames, None)
         if first is None:
             raise DamagedMediaError("none of its frames can be decoded: send the whole file")
-        whole, last = True, first
+        whole, last = True, first[0]
         file = files.begin(Kind.CLIP)
         best = _Best(film.seconds)
         with audio.written(file) as output:
             pictures = _Pictures(output, first[1], film.seconds)
             sound.begin(output)
             for now, frame in _from(first, frames):
+                sound.play(now)
+                best.look(now, pictures.add(now, frame))
+                last = now
                 if budget.spent(pictures.byte_count + sound.byte_count):
                     whole = False
                     break
-                sound.play(now)
-                best.look(now, pictures.add(now, frame))
-                last = now, frame
             if whole:
                 whole = sound.play_out(budget, pictures.byte_count)
             pictures.end()
             sound.end()
-    seconds = max(last[0] + film.clock.step, sound.seconds)
+    seconds = max(last + film.clock.step, sound.seconds)
     size = pictures.size
     files.end(Kind.CLIP, Facts(width=size[0], height=size[1], seconds=round(seconds, 3), whole=whole))
     write_picture(files, Kind.THUMBNAIL, best.image, side=THUMBNAIL_SIDE)
@@ -121,10 +122,10 @@ class _Pictures:
         stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = BIT_RATE
-        stream.codec_context.gop_size = _KEY_SECONDS * rate
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = _MILLISECOND
         self._stream = stream
+        self._key_due = 0.0
         self.byte_count = 0
 
     def add(self, now: float, frame: VideoFrame) -> VideoFrame:
@@ -133,10 +134,14 @@ class _Pictures:
         kind = "rgb24" if self._turns else "yuv420p"
         small = frame.reformat(width=width, height=height, format=kind, interpolation="AREA", threads=1)
         if self._turns:
-            turned = np.ascontiguousarray(np.rot90(small.to_ndarray(), self._turns))
+            upright = np.asarray(small.to_ndarray(), np.uint8)
+            turned = np.ascontiguousarray(np.rot90(upright, self._turns))
             small = VideoFrame.from_ndarray(turned, "rgb24").reformat(format="yuv420p", threads=1)
         small.pts, small.time_base = round(now * 1000), _MILLISECOND
-        small.pict_type = 0
+        key = now >= self._key_due
+        if key:
+            self._key_due = now + _KEY_SECONDS
+        small.pict_type = PictureType.I if key else PictureType.NONE
         self._mux(small)
         return small
 
@@ -187,7 +192,7 @@ class _Best:
 class _Sound:
     """The clip's sound; one that cannot be read is left out: pictures are what counts."""
 
-    def __init__(self, source: demux.OwnPlace, limits: MediaLimits) -> None:
+    def __init__(self, source: BinaryIO, limits: MediaLimits) -> None:
         self._pieces = audio.sounds(source, limits)
         self._next = self._read()
         self._track: audio.Track | None = None

@@ -119,16 +119,18 @@ def _digest(file: Finished) -> tuple[bytes, int]:
     decoder = codecs.getincrementaldecoder("utf-8")() if file.kind is Kind.TEXT else None
     digest, size = hashlib.sha256(), 0
     file.content.seek(0)
-    while piece := file.content.read(_MIB):
-        if size == 0 and not piece.startswith(beginning):
-            raise _not_ours()
-        if decoder is not None:
-            try:
+    try:
+        while piece := file.content.read(_MIB):
+            if size == 0 and not piece.startswith(beginning):
+                raise _not_ours()
+            if decoder is not None:
                 decoder.decode(piece)
-            except UnicodeDecodeError as error:
-                raise _not_ours() from error
-        digest.update(piece)
-        size += len(piece)
+            digest.update(piece)
+            size += len(piece)
+        if decoder is not None:
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_ours() from error
     return digest.digest(), size
 
 

@@ -35,9 +35,6 @@ T = TypeVar("T")
 
 _AT_ONCE_MODALITIES: Final = frozenset({"image", "text"})
 """Whose previews are made while they are registered."""
-_MOST_KEPT_BYTES: Final = 32 * 1024**3
-"""Of all files that previews are still to be made of. From there on they are made while the references are
-registered: who registers waits, so that the disk does not fill up."""
 _AT_ONCE: Final = 64
 _ERASED_AT_ONCE: Final = 500
 _SECONDS: Final = 1.0
@@ -61,7 +58,7 @@ class PreviewMaker:
         captured: Blobs,
         scratch: Path,
         metrics: Metrics,
-        most_kept_bytes: int = _MOST_KEPT_BYTES,
+        most_kept_bytes: int,
     ) -> None:
         """Take the parts.
 
@@ -72,7 +69,8 @@ class PreviewMaker:
             captured: Where captures are.
             scratch: Folder for files that are being written.
             metrics: Where it is counted.
-            most_kept_bytes: Of all files that previews are still to be made of.
+            most_kept_bytes: Of all files that previews are still to be made of. From there on they are made
+                while the references are registered: who registers waits, so that the disk does not fill up.
         """
         self._catalogue = catalogue
         self._pool = pool

@@ -104,10 +104,10 @@ class PreviewReader:
             NotFoundError: As `open`.
         """
         with self.open(subject, Kind.TEXT) as preview:
-            return _characters(preview.pieces(), start, end)
+            return characters(preview.pieces(), start, end)
 
 
-def _characters(pieces: Iterator[bytes], start: int, end: int) -> str:
+def characters(pieces: Iterator[bytes], start: int, end: int) -> str:
     """Characters of a UTF-8 text between two offsets, of which no more than a piece is held beside."""
     found: list[str] = []
     at, waiting = 0, b""

@@ -24,7 +24,7 @@ TURNED: Mapping[str, Callable[[Picture], Picture]] = {
     "identity": lambda p: p,
     "flip_horizontal": lambda p: p[:, ::-1],
     "flip_vertical": lambda p: p[::-1],
-    "rotate_90": lambda p: np.rot90(p),
+    "rotate_90": np.rot90,
     "rotate_180": lambda p: np.rot90(p, 2),
     "rotate_270": lambda p: np.rot90(p, 3),
     "transpose": lambda p: p.transpose(1, 0, 2),
