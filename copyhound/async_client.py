@@ -31,6 +31,7 @@ from copyhound.imports import AsyncImport
 from copyhound.media import LocalMedia
 from copyhound.monitoring import MonitoringCalls
 from copyhound.previews import PreviewCalls
+from copyhound.review import ReviewCalls
 from copyhound.transport import Connected, Tls, Transport, stream
 from copyhound.types import (
     Answer,
@@ -53,7 +54,7 @@ _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{3
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
 
 
-class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ExportCalls):
+class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ExportCalls, ReviewCalls):
     """Registers works and asks for copies. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. What the server refuses because it is busy, and
@@ -81,6 +82,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ExportCalls):
         self._operations = operations_pb2_grpc.OperationsStub(self._transport.channel)
         self._use(self._transport)
         self._show(self._transport)
+        self._use_review(self._transport)
         self._max_inline_bytes: int | None = None
 
     # Works

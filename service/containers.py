@@ -18,7 +18,7 @@ from indexers.containers import Part
 from indexers.modality import Alignment, Role
 from service.domain import CONTAINER, Match, MatchReport, NewReference
 from service.errors import BusyError, ServiceError, UnreadableMediaError
-from service.inquiry import Answering, Inquiry, Options
+from service.inquiry import Answering, Inquiry, Options, suppressed
 from service.matching import decide, report
 from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
@@ -324,7 +324,9 @@ class Containers:
             found = gather(parts, view.get_holdings(works) if works else {})
             matches = self._with_containers(view, found, sha256, options)
         verdict, decided = decide.decide(
-            report.best_of_each_work(report.covering(matches, options.selection)),
+            report.best_of_each_work(
+                report.covering(matches, options.selection), self._with.thresholds.review
+            ),
             self._with.thresholds,
             decide.Upload(options.uploader_token, options.territories, now),
             f"{decide.POLICY_REVISION}/{self._with.scorer.revision}",
@@ -358,10 +360,15 @@ class Containers:
             for match in found
         }
         identical = view.references_by_sha256(sha256, owner=options.owner)
-        for reference, work in view.get_registered([one.id for one in identical]):
+        registered = view.get_registered([one.id for one in identical])
+        held_back = suppressed(view, registered)
+        for reference, work in registered:
             known = matches.get(work.id) or _bare(work, reference, Alignment({}))
+            if reference.id in held_back and work.id in matches and not known.suppressed:
+                continue
             matches[work.id] = replace(
                 known,
+                suppressed=reference.id in held_back,
                 reference=reference,
                 probability=1.0,
                 signals={**known.signals, IDENTICAL_FILE: 1.0},

@@ -277,6 +277,7 @@ class Match:
         licence: The licence that allows this use.
         parts: Where the query is a container: which of its parts match what, the most telling first.
         part_counts: How many parts match, also those that `parts` leaves out.
+        suppressed: Whether a reviewer keeps back what the reference, or the work, matches.
     """
 
     work: Work
@@ -292,6 +293,7 @@ class Match:
     licence: Licence | None = None
     parts: tuple[PartMatch, ...] = ()
     part_counts: tuple[PartCount, ...] = ()
+    suppressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ def least(watch: Watch, threshold: float) -> float:
 
 
 def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[Match, ...]:
-    """The matches that a list is told of: of its works, probable enough, and not licensed to everybody."""
+    """The matches that a list is told of: of its works, probable, not licensed to all, and not suppressed."""
     works = set(watch.settings.works)
     return tuple(
         match
@@ -227,6 +227,7 @@ def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[
         and (not works or match.work.id in works)
         and match.probability >= least(watch, threshold)
         and match.licence is None
+        and not match.suppressed
     )
 
 

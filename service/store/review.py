@@ -129,7 +129,10 @@ class Reviews:
 
     def suppressed(self, ids: Collection[UUID]) -> set[UUID]:
         """Which of these references and works are suppressed themselves."""
-        wanted, found = list(ids), set()
+        wanted: list[UUID] = list(ids)
+        found: set[UUID] = set()
+        if not self._connection.execute(select(suppressions.c.subject_id).limit(1)).first():
+            return found
         for start in range(0, len(wanted), _AT_ONCE):
             query = select(suppressions.c.subject_id).where(
                 suppressions.c.subject_id.in_(wanted[start : start + _AT_ONCE])

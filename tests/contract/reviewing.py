@@ -56,14 +56,13 @@ class Scene:
 
     def see(self, content: int, site: str, page: str = "", *, at: int = 0, title: str = "Page") -> None:
         """Let list `at` see a content at a site."""
+        run, media = self.runs[at], f"https://{site}/{content}.jpg"
+        seen = Seen(sha256_of(content), f"https://{site}/{page}", title, media, "img", NOW)
         with self.store.transaction() as transaction:
-            self._see(transaction, content, site, page, at, title)
+            self._add(transaction, run, content, seen)
 
-    def _see(self, transaction: Transaction, content: int, site: str, page: str, at: int, title: str) -> None:
-        run = self.runs[at]
-        seen = Seen(
-            sha256_of(content), f"https://{site}/{page}", title, f"https://{site}/{content}.jpg", "img", NOW
-        )
+    @staticmethod
+    def _add(transaction: Transaction, run: Run, content: int, seen: Seen) -> None:
         if transaction.captures.content(seen.sha256) is None:
             transaction.captures.add(_capture(run, seen), "key", 25, NOW)
             transaction.captures.set_read(seen.sha256, "image", (fingerprint(BITS, content),), NOW)
