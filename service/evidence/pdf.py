@@ -19,6 +19,7 @@ from service.evidence.sheet import Picture
 _SECONDS: Final = 120.0
 _FONTS: Final = {"en": "Noto Sans CJK SC", "zh": "Noto Sans CJK SC"}
 _TEMPLATE: Final = "sheet.typ"
+_PROGRAM: Final = Path(__file__).with_name("typesetting.py")
 
 
 class TypesettingError(ServiceError):
@@ -50,8 +51,8 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture], scratch: Path)
         for picture in pictures:
             (folder / picture.file).write_bytes(picture.content)
         try:
-            done = subprocess.run(  # noqa: S603  our own module; the folder's name is ours
-                [sys.executable, "-m", "service.evidence.typesetting", str(folder)],
+            done = subprocess.run(  # noqa: S603  our own program; the folder's name is ours
+                [sys.executable, "-P", str(_PROGRAM), str(folder)],
                 capture_output=True,
                 check=False,
                 timeout=_SECONDS,
