@@ -2,7 +2,13 @@
 
 from starlette.responses import Response
 
-from service.errors import ForbiddenError, InvalidRequestError, QuotaExceededError, ServiceError, UnauthenticatedError
+from service.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    QuotaExceededError,
+    ServiceError,
+    UnauthenticatedError,
+)
 from service.language import LANGUAGES
 from service.web.call import BLURS, THEMES, Call, local_path
 from service.web.naming import named
@@ -50,7 +56,9 @@ async def sign_out(call: Call) -> Response:
 
 async def settings(call: Call) -> Response:
     """Show how the pages are wanted."""
-    return call.page("settings.html", {"names": named(call.words), "saved": "saved" in call.request.query_params})
+    return call.page(
+        "settings.html", {"names": named(call.words), "saved": "saved" in call.request.query_params}
+    )
 
 
 async def save_settings(call: Call) -> Response:

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service.catalogue import Catalogue
-from service.evidence import Bundler
 from service.errors import InvalidRequestError, NotFoundError
+from service.evidence import Bundler
 from service.language import LANGUAGES, Words, preferred
 from service.previews import PreviewReader
 from service.review import Desk

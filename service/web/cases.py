@@ -419,7 +419,9 @@ async def _matter(call: Call, found: _Read) -> matter.Matter | None:
 async def _next(call: Call, query: Query, after: UUID | None, told: dict[str, str]) -> Response:
     """Lease the next case that may be decided, and go there; to the queue if there is none."""
     actor, now = call.actor, datetime.now(UTC)
-    which = replace(query.filter(actor, now), states=() if query.state == "all" else (CaseState(query.state),))
+    which = replace(
+        query.filter(actor, now), states=() if query.state == "all" else (CaseState(query.state),)
+    )
     if query.state in ("all", "decided"):
         which = replace(which, states=(CaseState.OPEN,))
     try:
@@ -499,4 +501,3 @@ def _case_path(case_id: UUID, query: Query, more: dict[str, str]) -> str:
 def _queue_path(query: Query, more: dict[str, str] | None = None) -> str:
     parts = "&".join(filter(None, [query.encoded, urlencode(more or {})]))
     return "/queue" + (f"?{parts}" if parts else "")
-

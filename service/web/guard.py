@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,10 +28,6 @@ _HEADERS: Final = {
 }
 _MAX_BODY: Final = 1024 * 1024
 _SAFE: Final = frozenset({"GET", "HEAD"})
-
-
-class _TooLongError(Exception):
-    """A request's body is longer than any form of ours."""
 
 
 class Guard:
@@ -62,15 +59,11 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > _MAX_BODY:
-                raise _TooLongError
+                raise HTTPException(413)  # longer than any form of ours
             return message
 
-        started = False
-
         async def send_guarded(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -83,11 +76,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
             return
-        try:
-            await self._app(scope, receive_bounded, send_guarded)
-        except _TooLongError:
-            if not started:
-                await PlainTextResponse("too long", 413)(scope, receive, send_guarded)
+        await self._app(scope, receive_bounded, send_guarded)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         """What to say to a request that is not for us, or that another site makes a browser send."""

@@ -130,7 +130,11 @@ def viewer_of(work: Side, found: Side) -> str:
 
 
 def matter(
-    words: Words, report: StoredReport, sides: tuple[Side, Side], passages: tuple[Passage, ...], work: Work | None
+    words: Words,
+    report: StoredReport,
+    sides: tuple[Side, Side],
+    passages: tuple[Passage, ...],
+    work: Work | None,
 ) -> Matter:
     """Put together what is shown of a report.
 
@@ -155,7 +159,8 @@ def matter(
         found=sides[1],
         geometry={
             "regions": [
-                {"found": _box(one.query), "work": _box(one.work), "matrix": list(one.matrix)} for one in regions
+                {"found": _box(one.query), "work": _box(one.work), "matrix": list(one.matrix)}
+                for one in regions
             ],
             "segments": [_segment(one) for one in segments],
         },

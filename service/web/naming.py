@@ -75,7 +75,9 @@ _EVENTS: Final[Mapping[str, str]] = {
     "UNSUPPRESSED": noted("Suppression ended"),
 }
 _PREVIEWS: Final[Mapping[PreviewState, str]] = {
-    PreviewState.PENDING: noted("The preview is still being made. This page shows it as soon as it is there."),
+    PreviewState.PENDING: noted(
+        "The preview is still being made. This page shows it as soon as it is there."
+    ),
     PreviewState.FAILED: noted("No preview could be made."),
     PreviewState.NOT_KEPT: noted("The owner asked for no previews."),
     PreviewState.ABSENT: noted("There is no preview: only fingerprints were registered."),

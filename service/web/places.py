@@ -34,7 +34,10 @@ async def dashboard(call: Call) -> Response:
                 view, actor, CaseFilter(states=(CaseState.OPEN, CaseState.WAITING), due_before=now), limit=6
             ),
             "mine": desk.page(
-                view, actor, CaseFilter(states=(CaseState.OPEN, CaseState.WAITING), assignee=actor.id), limit=6
+                view,
+                actor,
+                CaseFilter(states=(CaseState.OPEN, CaseState.WAITING), assignee=actor.id),
+                limit=6,
             ),
             "precision": {
                 kind: desk.precision(view, actor, kind, limit=_SHOWN)
@@ -128,9 +131,7 @@ async def lists(call: Call) -> Response:
         found = view.lists.page(owner=call.actor.owner, after=after, limit=_PAGE + 1)
         shown = found[:_PAGE]
         return {
-            "lists": [
-                (one, None if one.latest_run is None else _run(view, one.latest_run)) for one in shown
-            ],
+            "lists": [(one, None if one.latest_run is None else _run(view, one.latest_run)) for one in shown],
             "more": str(shown[-1].id) if len(found) > _PAGE else "",
         }
 
@@ -156,9 +157,7 @@ async def monitoring_list(call: Call) -> Response:
             ],
         }
 
-    return call.page(
-        "list.html", {**await call.read(read), "names": named(call.words), "overdue": overdue}
-    )
+    return call.page("list.html", {**await call.read(read), "names": named(call.words), "overdue": overdue})
 
 
 async def events(call: Call) -> Response:

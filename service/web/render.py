@@ -44,7 +44,14 @@ def environment(language: str) -> Environment:
     i18n.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)
     made.policies["ext.i18n.trimmed"] = True
     made.filters.update(
-        moment=moment, day=day, percent=percent, size=size, count=count, json=as_json, short=short, web=web_address
+        moment=moment,
+        day=day,
+        percent=percent,
+        size=size,
+        count=count,
+        json=as_json,
+        short=short,
+        web=web_address,
     )
     made.globals.update(language=language, languages=LANGUAGES, static=f"/static/{static_version()}")
     return made

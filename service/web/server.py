@@ -65,7 +65,8 @@ class WebServer:
                 h11_max_incomplete_event_size=32 * 1024,
                 ssl_certfile=None if certificates is None else certificates.certificate,
                 ssl_keyfile=None if certificates is None else certificates.key,
-                ssl_ca_certs=None if certificates is None or certificates.client_ca is None
+                ssl_ca_certs=None
+                if certificates is None or certificates.client_ca is None
                 else str(certificates.client_ca),
                 ssl_cert_reqs=ssl.CERT_REQUIRED
                 if certificates is not None and certificates.client_ca is not None

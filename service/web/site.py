@@ -132,7 +132,9 @@ def _endpoint(
         if request.method == "POST" and not _comes_from_here(call, secret):
             if not signed_in:  # cookies were deleted, or the browser slept for long: ask again
                 return RedirectResponse("/sign-in", 303)
-            return _error(call, 403, call.words.text("This form is too old, or not ours. Go back and try again."))
+            return _error(
+                call, 403, call.words.text("This form is too old, or not ours. Go back and try again.")
+            )
         if visitor is None and not secret:
             secret = secrets.token_urlsafe(32)
         request.state.form_token = form_token(secret)
@@ -152,8 +154,10 @@ def _endpoint(
 
 def _comes_from_here(call: Call, secret: str) -> bool:
     sent = call.form.get("form_token") or call.request.headers.get("x-copyhound-form", "")
-    return bool(secret) and isinstance(sent, str) and hmac.compare_digest(
-        sent.encode(), form_token(secret).encode()
+    return (
+        bool(secret)
+        and isinstance(sent, str)
+        and hmac.compare_digest(sent.encode(), form_token(secret).encode())
     )
 
 

@@ -117,7 +117,9 @@ class Visits:
             self.attempts.failed(address)
             raise UnauthenticatedError("the API key is not valid, or was revoked; ask for a new one")
         if key.role not in ROLES:
-            raise ForbiddenError(f"a key of role {key.role} is for programs; ask for one of role investigator")
+            raise ForbiddenError(
+                f"a key of role {key.role} is for programs; ask for one of role investigator"
+            )
         return await self._start(Session(key, *2 * (datetime.now(UTC),)))
 
     async def come_in(self) -> Visit:
