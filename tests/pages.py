@@ -107,7 +107,7 @@ class Pages:
             work = transaction.create_work(new, [reference])
             assert work.references is not None
             first = work.references[0]
-            self._show(transaction, first.id, modality, shown)
+            self._show(transaction, first.id, modality, shown, work.id)
         return work
 
     def add_report(
@@ -206,14 +206,21 @@ class Pages:
         return tuple(kept)
 
     @staticmethod
-    def _show(transaction: Transaction, subject: UUID | bytes, modality: str, preview: NewPreview) -> None:
+    def _show(
+        transaction: Transaction,
+        subject: UUID | bytes,
+        modality: str,
+        preview: NewPreview,
+        work_id: UUID | None = None,
+    ) -> None:
         now = datetime.now(UTC)
         if isinstance(subject, bytes):
             transaction.previews.ask(subject, modality, now)
             if preview.state is not PreviewState.PENDING:
                 transaction.previews.finish(subject, preview, now)
         else:
-            transaction.previews.add(UUID(int=0), [(subject, modality, preview)], now, keep=True)
+            assert work_id is not None
+            transaction.previews.add(work_id, [(subject, modality, preview)], now, keep=True)
 
 
 @cache

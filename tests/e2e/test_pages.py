@@ -369,7 +369,7 @@ async def test_a_case_stays_when_its_work_and_files_are_gone(pages: Pages, tmp_p
     async with visitor(pages, "admin") as browser:
         assert (await browser.get(f"/reports/{report}/work/picture")).status_code == 404
         with pages.store.transaction() as transaction:
-            transaction.delete_work(case.work_id)
+            transaction.delete_work(case.work_id, revision=None)
         assert (await browser.get(f"/works/{case.work_id}")).status_code == 404
         shown = await browser.get(f"/cases/{case.id}")
         assert shown.status_code == 200
