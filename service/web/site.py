@@ -141,7 +141,8 @@ def _endpoint(
         try:
             response = await handler(call)
         except ServiceError as error:
-            log.info("refused", path=request.url.path, reason=error.reason)
+            if error.reason != "NOT_FOUND":
+                log.info("refused", path=request.url.path, reason=error.reason)
             return _error(call, _STATUS.get(error.reason, 500), named(call.words).error(error), str(error))
         if visitor is None and request.method == "GET":
             response.set_cookie(
