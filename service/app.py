@@ -5,10 +5,11 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -154,17 +155,9 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         port = await server.start(settings.listen, tls)
         stack.push_async_callback(server.stop, 0)
-        pool = Pool(
-            workers=settings.workers,
-            memory_mb=settings.worker_memory_mb,
-            seconds=settings.worker_seconds,
-            seconds_per_mb=settings.worker_seconds_per_mb,
-            queue_limit=settings.queue_limit,
-            limits=settings.media_limits,
-            network=network,
-            forks=forks,
-            on_death=lambda reason: metrics.deaths.labels(reason).inc(),
-        )
+        workers = await stack.enter_async_context(_forking(forks))
+        new_pool = partial(_pool, settings, network, workers, metrics)
+        pool = new_pool(settings.workers)
         metrics.queue.set_function(lambda: pool.waiting)
         folding = Folding(
             after_changes=settings.fold_after_changes,
@@ -187,7 +180,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         matcher = Matcher(answering, pool)
         stack.push_async_callback(matcher.close)
-        previews = _previews(settings, catalogue, pool, metrics)
+        previews = _previews(settings, catalogue, pool, partial(new_pool, 1), metrics)
         previews.maker.start()
         stack.push_async_callback(previews.maker.close)
         importer = Importer(
@@ -258,6 +251,34 @@ def _authority(settings: Settings) -> StampAuthority | None:
         return StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
     except ValueError as error:
         raise StartupError(f"timestamp_url: {error}") from error
+
+
+@asynccontextmanager
+async def _forking(given: ForkServer | None) -> AsyncIterator[ForkServer]:
+    """What starts the workers of all pools: what is given, or one that is closed at the end."""
+    forks = given or ForkServer()
+    try:
+        yield forks
+    finally:
+        if given is None:
+            await asyncio.to_thread(forks.close)
+
+
+def _pool(
+    settings: Settings, network: UserNetwork | None, forks: ForkServer, metrics: Metrics, workers: int
+) -> Pool:
+    """Processes that read media, not started yet."""
+    return Pool(
+        workers=workers,
+        memory_mb=settings.worker_memory_mb,
+        seconds=settings.worker_seconds,
+        seconds_per_mb=settings.worker_seconds_per_mb,
+        queue_limit=settings.queue_limit,
+        limits=settings.media_limits,
+        network=network,
+        forks=forks,
+        on_death=lambda reason: metrics.deaths.labels(reason).inc(),
+    )
 
 
 def _parallel(settings: Settings) -> int:
@@ -382,13 +403,16 @@ class _Previews:
     captured: Blobs
 
 
-def _previews(settings: Settings, catalogue: Catalogue, pool: Pool, metrics: Metrics) -> _Previews:
+def _previews(
+    settings: Settings, catalogue: Catalogue, pool: Pool, spare: Callable[[], Pool], metrics: Metrics
+) -> _Previews:
     scratch = settings.data / "uploads"
     _make_folder(scratch)
     blobs, captured = _blobs(settings.data / "previews"), _blobs(settings.data / "captures")
     maker = PreviewMaker(
         catalogue=catalogue,
         pool=pool,
+        spare=spare,
         blobs=blobs,
         captured=captured,
         scratch=scratch,

@@ -64,6 +64,8 @@ class FolderBlobs:
         """
         self._folder = folder
         self._aside = folder / "aside"
+        self._lasting: set[Path] = set()
+        """Folders that are known to survive a loss of power themselves."""
         self._aside.mkdir(parents=True, exist_ok=True)
         for left in self._aside.iterdir():
             left.unlink()
@@ -84,8 +86,11 @@ class FolderBlobs:
                 os.fsync(copy.fileno())
             Path(name).rename(target)
             name = None
-            for folder in (target.parent, target.parent.parent, self._folder):
-                _sync(folder)
+            _sync(target.parent)
+            if target.parent not in self._lasting:
+                for folder in (target.parent.parent, self._folder):
+                    _sync(folder)
+                self._lasting.add(target.parent)
         except OSError as error:
             if error.errno in _FULL:
                 raise StorageFullError(

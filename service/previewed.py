@@ -5,6 +5,7 @@ A preview is always a file that Copyhound made itself, of one of a few kinds; ne
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID
@@ -130,8 +131,10 @@ class Job:
         subject: Of what.
         modality: Such as ``video``.
         source: Of a reference; a content is in its capture.
+        created_at: Since when it waits, UTC.
     """
 
     subject: Subject
     modality: str
     source: Source | None
+    created_at: datetime

@@ -10,7 +10,7 @@ Whatever becomes of a preview, its reference is registered.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from service.domain import CONTAINER
 from service.errors import BusyError, NotFoundError, ServiceError, StorageFullError, UnreadableMediaError
 from service.loop import Loop
 from service.metrics import Metrics
-from service.previewed import Job, NewPreview, Place, PreviewFile, PreviewState, Source
+from service.previewed import Job, NewPreview, Place, PreviewFile, PreviewState, Source, Subject
 from service.previews.files import MAX_BYTES, Receiver
 from service.previews.pins import Pins
 from service.sandbox import Pool, ReadMedia
@@ -36,12 +36,11 @@ T = TypeVar("T")
 _AT_ONCE_MODALITIES: Final = frozenset({"image", "text"})
 """Whose previews are made while they are registered."""
 _AT_ONCE: Final = 64
-_ERASED_AT_ONCE: Final = 500
+_ERASED_AT_ONCE: Final = 50
 _SECONDS: Final = 1.0
 """Between two looks for what there is to make and to erase."""
-_GIVE_WAY_SECONDS: Final = 0.1
-_GIVE_WAY_TIMES: Final = 50
-"""Others that wait for a worker go first, for 5 s at most."""
+_LOST_AFTER: Final = timedelta(days=1)
+"""From when on a file that is not here is not elsewhere either: each server keeps what was sent to it."""
 
 log = structlog.get_logger()
 
@@ -54,6 +53,7 @@ class PreviewMaker:
         *,
         catalogue: Catalogue,
         pool: Pool,
+        spare: Callable[[], Pool],
         blobs: Blobs,
         captured: Blobs,
         scratch: Path,
@@ -64,7 +64,9 @@ class PreviewMaker:
 
         Args:
             catalogue: The works, and the store.
-            pool: Makes previews.
+            pool: Makes previews while references are registered.
+            spare: Gives a pool that is not started yet, which makes the others, so that nothing waits for
+                them. Asked when there is one to make.
             blobs: Where previews are; nothing else may be there.
             captured: Where captures are.
             scratch: Folder for files that are being written.
@@ -74,14 +76,16 @@ class PreviewMaker:
         """
         self._catalogue = catalogue
         self._pool = pool
+        self._new_spare = spare
+        self._spare: Pool | None = None
         self._blobs = blobs
         self._captured = captured
         self._scratch = scratch
         self._metrics = metrics
         self._most_kept_bytes = most_kept_bytes
         self._pins = Pins()
-        self._slots = asyncio.Semaphore(max(1, pool.workers // 2))
         self._swept = False
+        self._elsewhere: set[Subject] = set()
         self._making = Loop("previews", self._make, _SECONDS)
         self._erasing = Loop("erasing previews", self._erase, _SECONDS)
 
@@ -99,6 +103,8 @@ class PreviewMaker:
         """Stop; what is not done yet is done after the next start."""
         await self._making.close()
         await self._erasing.close()
+        if self._spare is not None:
+            await self._spare.close()
 
     @asynccontextmanager
     async def kept(
@@ -176,9 +182,22 @@ class PreviewMaker:
             return _failed(error)
 
     async def _made(
-        self, media: BinaryIO, modality: str, part: Part | None, pin: Callable[[bytes], None]
+        self,
+        media: BinaryIO,
+        modality: str,
+        part: Part | None,
+        pin: Callable[[bytes], None],
+        *,
+        patient: Pool | None = None,
     ) -> NewPreview:
         """A preview whose files are kept, or one that failed.
+
+        Args:
+            media: The file.
+            modality: Kind of media.
+            part: Which part of it; None: itself.
+            pin: Holds files.
+            patient: What makes it, where nobody waits for it; None: the pool that others use too.
 
         Raises:
             BusyError: If too many media wait to be read.
@@ -187,7 +206,14 @@ class PreviewMaker:
         with Receiver(self._scratch) as receiver:
             try:
                 with self._metrics.stage("preview"):
-                    await self._pool.preview(media, modality, receiver, max_bytes=MAX_BYTES, part=part)
+                    await (patient or self._pool).preview(
+                        media,
+                        modality,
+                        receiver,
+                        max_bytes=MAX_BYTES,
+                        part=part,
+                        patient=patient is not None,
+                    )
                 files = await asyncio.to_thread(self._keep, receiver, pin)
             except (BusyError, StorageFullError):
                 raise
@@ -214,31 +240,36 @@ class PreviewMaker:
     async def _make(self) -> None:
         """Make what is still to be made."""
         while jobs := await asyncio.to_thread(self._look):
-            results = await asyncio.gather(*(self._in_turn(job) for job in jobs), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            for job in jobs:
+                await self._finish(job, await self._started())
             self._erasing.wake()
 
     def _look(self) -> list[Job]:
         with self._catalogue.store.view() as view:
             self._metrics.previews_waiting.set(view.previews.waiting()[0])
-            return view.previews.pending(_AT_ONCE)
+            jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere))
+        return [job for job in jobs if job.subject not in self._elsewhere]
 
-    async def _in_turn(self, job: Job) -> None:
-        async with self._slots:
-            for _ in range(_GIVE_WAY_TIMES):
-                if not self._pool.waiting:
-                    break
-                await asyncio.sleep(_GIVE_WAY_SECONDS)
-            with self._pins.pinned() as pin:
-                made = await self._done(job, pin)
-                await self._catalogue.write(
-                    lambda transaction: transaction.previews.finish(job.subject, made, datetime.now(UTC))
-                )
+    async def _started(self) -> Pool:
+        """The spare pool, ready."""
+        if self._spare is None:
+            spare = self._new_spare()
+            await spare.start()
+            self._spare = spare
+        return self._spare
 
-    async def _done(self, job: Job, pin: Callable[[bytes], None]) -> NewPreview:
-        """What becomes of a pending preview.
+    async def _finish(self, job: Job, pool: Pool) -> None:
+        with self._pins.pinned() as pin:
+            made = await self._done(job, pool, pin)
+            if made is None:
+                self._elsewhere.add(job.subject)
+                return
+            await self._catalogue.write(
+                lambda transaction: transaction.previews.finish(job.subject, made, datetime.now(UTC))
+            )
+
+    async def _done(self, job: Job, pool: Pool, pin: Callable[[bytes], None]) -> NewPreview | None:
+        """What becomes of a pending preview; None: another server may have what it is to be made of.
 
         Raises:
             BusyError, StorageFullError: If it has to be tried again.
@@ -248,10 +279,11 @@ class PreviewMaker:
             part = Part("part", job.modality, job.source.part_bytes, job.source.place)
         try:
             media = await asyncio.to_thread(self._open, job)
-        except (NotFoundError, OSError) as error:
-            return _failed(error)
+        except NotFoundError as error:
+            lost = datetime.now(UTC) - job.created_at > _LOST_AFTER
+            return _failed(error) if lost else None
         with media:
-            return await self._made(media, job.modality, part, pin)
+            return await self._made(media, job.modality, part, pin, patient=pool)
 
     def _open(self, job: Job) -> BinaryIO:
         """What a preview is made of.
@@ -322,5 +354,5 @@ def _failed(error: Exception) -> NewPreview:
     if isinstance(error, UnreadableMediaError | BusyError | StorageFullError):
         return NewPreview(PreviewState.FAILED, f"{error.reason}: {error}")
     if isinstance(error, NotFoundError):
-        return NewPreview(PreviewState.FAILED, f"CAPTURE_LOST: {error}")
+        return NewPreview(PreviewState.FAILED, f"SOURCE_LOST: {error}")
     return NewPreview(PreviewState.FAILED, "INTERNAL: the server failed on this preview; its log tells more")

@@ -216,7 +216,14 @@ class Pool:
         return await self._in_turn(media, converse)
 
     async def preview(
-        self, media: BinaryIO, modality: str, received: Received, *, max_bytes: int, part: Part | None = None
+        self,
+        media: BinaryIO,
+        modality: str,
+        received: Received,
+        *,
+        max_bytes: int,
+        part: Part | None = None,
+        patient: bool = False,
     ) -> None:
         """Make what people are shown of a media item, in the next worker that is free; as `read`.
 
@@ -228,13 +235,14 @@ class Pool:
             received: Takes the files.
             max_bytes: Of one file; an honest worker stops there, about.
             part: As in `read`.
+            patient: Whether the worker is to leave the processor to others from now on, whatever it reads.
 
         Raises:
             UnreadableMediaError: If it cannot be made.
             BusyError: If too many items wait already, or the pool closes.
         """
         place, byte_count = (None, 0) if part is None else (part.place, part.byte_count)
-        request = wire.PreviewRequest(modality, self._limits, max_bytes, place, byte_count)
+        request = wire.PreviewRequest(modality, self._limits, max_bytes, place, byte_count, patient=patient)
 
         async def converse(worker: WorkerProcess, descriptor: int) -> wire.Ended | wire.Refusal:
             timer = self._killing(worker, self._seconds(descriptor, byte_count))

@@ -114,6 +114,7 @@ class PreviewRequest:
         place: As in `Request`.
         byte_count: As in `Request`.
         max_bytes: Of one file of the preview, about.
+        patient: Whether the worker is to leave the processor to whoever else wants it, from now on.
     """
 
     modality: str
@@ -121,6 +122,7 @@ class PreviewRequest:
     max_bytes: int
     place: tuple[int, ...] | None = None
     byte_count: int = 0
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ def unpack_request(text: bytes) -> Request | ListRequest | PreviewRequest:
     modality, byte_count = header["modality"], header["byte_count"]
     if "role" in header:
         return Request(Role(header["role"]), modality, limits, place, byte_count)
-    return PreviewRequest(modality, limits, header["max_bytes"], place, byte_count)
+    return PreviewRequest(modality, limits, header["max_bytes"], place, byte_count, patient=header["patient"])
 
 
 def pack_refusal(error: MediaError | MemoryError) -> bytes:

@@ -41,6 +41,8 @@ _LONGEST_REASON = 2000
 _PREVIEW_SHARE = 0.7
 """Part of the time for an item after which no more of its preview is made."""
 _PIECE_BYTES = 256 * 1024
+_PATIENT = 10
+"""Of the 19 steps by which a process can stand back."""
 
 _cpu_seconds = time.thread_time
 """Of the one thread that reads. Once a process has a limit on its CPU time, as `confine` sets, Linux counts
@@ -180,6 +182,8 @@ def _show(
     seconds: float,
 ) -> None:
     """Send the files of a preview, as long as the service wants them."""
+    if request.patient:
+        os.setpriority(os.PRIO_PROCESS, 0, _PATIENT)
     budget = Budget(time.monotonic() + _PREVIEW_SHARE * seconds, request.max_bytes)
     try:
         item = containers.item(media, request)

@@ -69,7 +69,7 @@ class Previews:
             .limit(limit)
         )
         return [
-            Job(_subject(row.subject), row.modality, _to_source(row))
+            Job(_subject(row.subject), row.modality, _to_source(row), row.created_at)
             for row in self._connection.execute(query)
         ]
 

@@ -137,7 +137,7 @@ def test_the_preview_of_a_content_is_asked_for_once(store: Store) -> None:
         with store.transaction() as transaction:
             transaction.previews.ask(content, "video", NOW + timedelta(minutes=minutes))
     with store.view() as view:
-        assert view.previews.pending(9) == [Job(content, "video", None)]
+        assert view.previews.pending(9) == [Job(content, "video", None, NOW)]
         assert view.previews.waiting() == (1, 0)
     with store.transaction() as transaction:
         assert transaction.previews.finish(content, NewPreview(PreviewState.READY, files=(CLIP,)), NOW)

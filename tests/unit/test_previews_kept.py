@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -80,6 +81,30 @@ def test_what_is_pinned_is_not_erased_and_loose_afterwards() -> None:
     assert pins.take_loose() == []
     assert pins.unless_held([ONE, TWO], in_use, erased.append) == [ONE, TWO]
     assert erased == [ONE]
+
+
+def test_who_needs_a_file_that_is_being_erased_keeps_it_again() -> None:
+    pins = Pins()
+    order: list[str] = []
+    erasing, asked = threading.Event(), threading.Event()
+
+    def erase(_: bytes) -> None:
+        erasing.set()
+        assert not asked.wait(0.05)  # the other waits
+        order.append("erased")
+
+    def keep() -> None:
+        with pins.pinned() as pin:
+            erasing.wait()
+            pin(ONE)
+            asked.set()
+            order.append("kept")
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    pins.unless_held([ONE], lambda _: set(), erase)
+    keeper.join()
+    assert order == ["erased", "kept"]
 
 
 def test_blobs_are_erased_and_listed(tmp_path: Path) -> None:

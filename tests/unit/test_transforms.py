@@ -90,8 +90,9 @@ def test_boxes_alone_give_the_matrix() -> None:
     assert AlignedRegion(WHOLE, WHOLE, "perspective").matrix == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize("name", TURNS)
-@pytest.mark.parametrize("hashes_alone", [True, False])
+@pytest.mark.parametrize(
+    ("name", "hashes_alone"), [*((name, True) for name in TURNS), ("rotate_90", False), ("transverse", False)]
+)
 def test_turned_pictures_have_the_matrix_of_their_turn(
     photo: Picture, name: str, *, hashes_alone: bool
 ) -> None:
