@@ -14,6 +14,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -77,6 +78,50 @@ _FROM = cases.outerjoin(
 )
 _CASE = select(cases, *_DECISION_COLUMNS)
 
+# Statements of every report and decision: made once, since making them costs more than running them.
+_CASE_BY_ID = _CASE.select_from(_FROM).where(cases.c.id == bindparam("id"))
+_ROW_BY_ID = select(cases).where(cases.c.id == bindparam("id"))
+_ROW_BY_SITE = select(cases).where(cases.c.work_id == bindparam("work_id"), cases.c.site == bindparam("site"))
+_REPORT_BY_ID = select(reports).where(reports.c.id == bindparam("id"))
+_PLACES = (
+    select(sightings.c.page_url, sightings.c.page_title, sightings.c.media_url)
+    .where(
+        sightings.c.content_sha256 == bindparam("content_sha256"),
+        sightings.c.list_id == bindparam("list_id"),
+    )
+    .order_by(sightings.c.id)
+)
+_WORDS = select(case_words.c.word).where(case_words.c.case_id == bindparam("case_id"))
+_LISTS = select(case_lists.c.list_id).where(case_lists.c.case_id == bindparam("case_id"))
+_LIST = _LISTS.where(case_lists.c.list_id == bindparam("list_id"))
+_NUMBER = select(case_reports.c.number).where(
+    case_reports.c.case_id == bindparam("case_id"), case_reports.c.report_id == bindparam("report_id")
+)
+_SETTLED = (
+    select(cases.c.id.label("case_id"), cases.c.decision_number.label("number"), cases.c.outcome)
+    .join(case_reports, case_reports.c.case_id == cases.c.id)
+    .where(
+        case_reports.c.report_id == bindparam("report_id"),
+        case_reports.c.number < cases.c.decision_number,
+        cases.c.outcome.in_(_SETTLING),
+    )
+    .order_by(cases.c.id)
+    .limit(1)
+)
+_IS_OPEN = and_(
+    case_reports.c.number > bindparam("decision_number"), case_reports.c.settled_case_id.is_(None)
+)
+_COUNTED = (
+    select(
+        func.count(),
+        func.sum(sql_case((_IS_OPEN, 1), else_=0)),
+        func.max(sql_case((_IS_OPEN, reports.c.probability))),
+        func.max(reports.c.probability),
+    )
+    .select_from(case_reports.join(reports, reports.c.id == case_reports.c.report_id))
+    .where(case_reports.c.case_id == bindparam("case_id"))
+)
+
 _ORDER = {
     CaseOrder.NEWEST: cases.c.reported_at,
     CaseOrder.PROBABLE: cases.c.probability,
@@ -106,7 +151,7 @@ class Cases:
 
     def find(self, case_id: UUID) -> Case | None:
         """A case, if there is one."""
-        row = self._connection.execute(_CASE.select_from(_FROM).where(cases.c.id == case_id)).one_or_none()
+        row = self._connection.execute(_CASE_BY_ID, {"id": case_id}).one_or_none()
         return None if row is None else _to_case(row)
 
     def get(self, case_id: UUID) -> Case:
@@ -350,11 +395,9 @@ class CaseWriter(Cases):
     def file_list(self, report_id: UUID, list_id: UUID, now: datetime) -> None:
         """Put a report into the cases of all places where a list saw its content."""
         report = self._report(report_id)
-        query = select(sightings.c.page_url, sightings.c.page_title, sightings.c.media_url).where(
-            sightings.c.content_sha256 == report.content_sha256, sightings.c.list_id == list_id
-        )
+        key = {"content_sha256": report.content_sha256, "list_id": list_id}
         by_site: dict[str, list[Any]] = {}
-        for place in self._connection.execute(query.order_by(sightings.c.id)):
+        for place in self._connection.execute(_PLACES, key):
             by_site.setdefault(site_of(place.page_url, place.media_url), []).append(place)
         for site, places in by_site.items():
             self._file(report, site, places, list_id, now)
@@ -434,17 +477,8 @@ class CaseWriter(Cases):
 
     def counted(self, case_id: UUID, decision_number: int) -> dict[str, Any]:
         """What of a case's row follows from its reports: how many are open, and how probable they are."""
-        is_open = and_(case_reports.c.number > decision_number, case_reports.c.settled_case_id.is_(None))
-        counted = self._connection.execute(
-            select(
-                func.count(),
-                func.sum(sql_case((is_open, 1), else_=0)),
-                func.max(sql_case((is_open, reports.c.probability))),
-                func.max(reports.c.probability),
-            )
-            .select_from(case_reports.join(reports, reports.c.id == case_reports.c.report_id))
-            .where(case_reports.c.case_id == case_id)
-        ).one()
+        key = {"case_id": case_id, "decision_number": decision_number}
+        counted = self._connection.execute(_COUNTED, key).one()
         count, open_count, of_open, of_all = counted
         probability = of_all if of_open is None else of_open
         return {"report_count": count, "open_count": int(open_count or 0), "probability": probability}
@@ -453,8 +487,8 @@ class CaseWriter(Cases):
         """Count a case that went from a state (None: it is new) to another."""
         if before == after:
             return
-        query = select(case_lists.c.list_id).where(case_lists.c.case_id == case_id)
-        lists = [str(one) for one in self._connection.execute(query).scalars()]
+        key = {"case_id": case_id}
+        lists = [str(one) for one in self._connection.execute(_LISTS, key).scalars()]
         for state, one in ((before, -1), (after, 1)):
             if state is None:
                 continue
@@ -487,16 +521,15 @@ class CaseWriter(Cases):
         )
 
     def _row(self, case_id: UUID) -> Row[Any]:
-        return self._connection.execute(select(cases).where(cases.c.id == case_id)).one()
+        return self._connection.execute(_ROW_BY_ID, {"id": case_id}).one()
 
     def _report(self, report_id: UUID) -> Row[Any]:
-        return self._connection.execute(select(reports).where(reports.c.id == report_id)).one()
+        return self._connection.execute(_REPORT_BY_ID, {"id": report_id}).one()
 
     def _file(self, report: Row[Any], site: str, places: Sequence[Any], list_id: UUID, now: datetime) -> None:
         """Put a report into the case of its work and a site; one that is in it brings the list in at most."""
-        known = self._connection.execute(
-            select(cases).where(cases.c.work_id == report.work_id, cases.c.site == site)
-        ).one_or_none()
+        key = {"work_id": report.work_id, "site": site}
+        known = self._connection.execute(_ROW_BY_SITE, key).one_or_none()
         match: dict[str, Any] = json.loads(report.match)
         titles = [places[0].page_title, *(place.page_title for place in places[1:_MAX_WORDS])]
         texts = [*titles, site]
@@ -542,23 +575,17 @@ class CaseWriter(Cases):
 
     def _add_words(self, case_id: UUID, texts: Iterable[str]) -> None:
         wanted = words.words_of(texts)
-        known = set(
-            self._connection.execute(
-                select(case_words.c.word).where(case_words.c.case_id == case_id)
-            ).scalars()
-        )
+        known = set(self._connection.execute(_WORDS, {"case_id": case_id}).scalars())
         new = sorted(wanted - known)[: max(_MAX_WORDS - len(known), 0)]
         if new:
             self._connection.execute(insert(case_words), [{"case_id": case_id, "word": word} for word in new])
 
     def _add_list(self, tally: Tally, case_id: UUID, list_id: UUID, state: str | None) -> None:
         """Note that a list led to a case; `state`: of a case that was there before."""
-        known = select(case_lists.c.list_id).where(
-            case_lists.c.list_id == list_id, case_lists.c.case_id == case_id
-        )
-        if self._connection.execute(known).first():
+        key = {"list_id": list_id, "case_id": case_id}
+        if self._connection.execute(_LIST, key).first():
             return
-        self._connection.execute(insert(case_lists), {"list_id": list_id, "case_id": case_id})
+        self._connection.execute(insert(case_lists), key)
         if state is not None:
             is_open = state == CaseState.OPEN.value
             tally.add(tallies.LIST, str(list_id), int(is_open), int(not is_open))
@@ -573,10 +600,8 @@ class CaseWriter(Cases):
         now: datetime,
     ) -> None:
         """Add a report to a case, unless it is in it; `known`: the case as it was, None for a new one."""
-        present = select(case_reports.c.number).where(
-            case_reports.c.case_id == case_id, case_reports.c.report_id == report.id
-        )
-        if known is not None and self._connection.execute(present).first():
+        key = {"case_id": case_id, "report_id": report.id}
+        if known is not None and self._connection.execute(_NUMBER, key).first():
             return
         settled = self._settled(report.id)
         before = None if known is None else known.state
@@ -623,18 +648,7 @@ class CaseWriter(Cases):
 
     def _settled(self, report_id: UUID) -> Row[Any] | None:
         """The decision in any case by which a report needs none where it is seen later."""
-        query = (
-            select(cases.c.id.label("case_id"), cases.c.decision_number.label("number"), cases.c.outcome)
-            .join(case_reports, case_reports.c.case_id == cases.c.id)
-            .where(
-                case_reports.c.report_id == report_id,
-                case_reports.c.number < cases.c.decision_number,
-                cases.c.outcome.in_(_SETTLING),
-            )
-            .order_by(cases.c.id)
-            .limit(1)
-        )
-        return self._connection.execute(query).one_or_none()
+        return self._connection.execute(_SETTLED, {"report_id": report_id}).one_or_none()
 
 
 def _action(before: str | None, after: str, *, settled: bool) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 from uuid_utils.compat import uuid7
 
 from service.reviewed import Event, EventFilter, SubjectKind, digest_of_event
@@ -14,6 +14,13 @@ from service.store.schema import review_events
 
 FIRST_DIGEST = bytes(32)
 """What the first event of a subject is chained to."""
+
+_LAST = (
+    select(review_events.c.number, review_events.c.sha256)
+    .where(review_events.c.subject_id == bindparam("subject_id"))
+    .order_by(review_events.c.number.desc())
+    .limit(1)
+)
 
 
 def append(
@@ -28,12 +35,7 @@ def append(
     now: datetime,
 ) -> int:
     """Add an event to a subject's chain; return its number."""
-    last = connection.execute(
-        select(review_events.c.number, review_events.c.sha256)
-        .where(review_events.c.subject_id == subject_id)
-        .order_by(review_events.c.number.desc())
-        .limit(1)
-    ).one_or_none()
+    last = connection.execute(_LAST, {"subject_id": subject_id}).one_or_none()
     number, previous = (1, FIRST_DIGEST) if last is None else (last.number + 1, last.sha256)
     text = json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
     event = Event(uuid7(), kind, subject_id, owner, number, now, actor, action, text)

@@ -22,7 +22,7 @@ def words_of(texts: Iterable[str]) -> set[bytes]:
     Letters lose case, accents and width. Scripts that put no spaces between words give every two characters
     that follow each other, and the last one by itself; words are cut to 32 characters.
     """
-    found = set()
+    found: set[str] = set()
     for text in texts:
         for word in _WORD.findall(_folded(text)):
             found.update(_pairs(word, with_last=True) if _IS_UNSPACED.match(word) else [word])
