@@ -54,7 +54,7 @@ _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{3
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
 
 
-class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ExportCalls, ReviewCalls):
+class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportCalls):
     """Registers works and asks for copies. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. What the server refuses because it is busy, and

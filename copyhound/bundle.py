@@ -1,13 +1,13 @@
 """Evidence bundles: what one holds, and how to check it offline.
 
-A bundle is a zip archive, its files stored as they are (see `stored_zip`), that holds all there is on one match
-report:
+A bundle is a zip archive, its files stored as they are (see `stored_zip`), that holds all there is on one
+match report:
 
 - ``report.json`` and ``report.pdf``: the report, for programs and for people;
 - ``captures/{id}.warc`` and ``captures/{id}.custody.json``: the captures, and what happened to each since;
 - ``suspect/{sha256}.bin``: the content that was captured, as it was;
-- ``reference.json``: what proves that the work was registered; ``reference/…``: what is shown of it, where that
-  was asked for and kept;
+- ``reference.json``: what proves that the work was registered; ``reference/…``: what is shown of it, where
+  that was asked for and kept;
 - ``decisions.json``: the cases that the report is in, with all their events;
 - ``bundle.json``: who made the bundle, when, with which software, and the public key;
 - ``VERIFY.txt``: how to check it by hand;
@@ -15,8 +15,8 @@ report:
 - ``SHA256SUMS.sig``: an Ed25519 signature (RFC 8032) over the bytes of ``SHA256SUMS``;
 - ``SHA256SUMS.tsr``, optional: an RFC 3161 time-stamp response over the same bytes.
 
-Whoever can sign can make another bundle that is consistent in itself: a signature says that the holder of the key
-put the parts together, and the time stamp, when at the latest.
+Whoever can sign can make another bundle that is consistent in itself: a signature says that the holder of the
+key put the parts together, and the time stamp, when at the latest.
 """
 
 import hashlib
@@ -76,7 +76,8 @@ class BundleVerification:
         key: Of the key that signed, `key_id`; empty: no signature that holds.
         pinned: Whether that key was given by the caller, and not by the bundle alone.
         created_at: When the bundle says that it was made.
-        stamped_at: Time of a time stamp that was checked against the given authorities, RFC 3339; empty: none.
+        stamped_at: Time of a time stamp that was checked against the given authorities, RFC 3339; empty:
+            none.
         captures: What checking each capture showed, by the file's name.
         files: How many files were compared with their digests.
     """
@@ -123,7 +124,7 @@ def key_id(key: Ed25519PublicKey) -> str:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file or folder is to be checked as a bundle: a zip archive, or a folder with ``SHA256SUMS``."""
+    """Whether to check a file or folder as a bundle: a zip archive, or a folder with ``SHA256SUMS``."""
     if path.is_dir():
         return (path / SUMS).is_file()
     try:
@@ -304,8 +305,8 @@ class _Check:
             return "", False
         if self.key is None:
             self.notes.append(
-                f"signed by the key {key_id(key)}, which only the bundle itself names: compare it with that of"
-                " the server (`copyhound reports key`), or give it with --key"
+                f"signed by the key {key_id(key)}, which only the bundle itself names: compare it with"
+                " that of the server (`copyhound reports key`), or give it with --key"
             )
         return key_id(key), self.key is not None
 

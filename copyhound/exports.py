@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -58,6 +59,19 @@ _FORMATS: Final = {
 }
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there, under its name, once all of it was written; not at all if that fails."""
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
 class ExportCalls:
     """The calls of `AsyncClient` that hand reports over."""
 
@@ -99,14 +113,8 @@ class ExportCalls:
             with_reference=with_reference,
             max_captures=max_captures,
         )
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                header = await self._receive(request, file)
-            Path(aside).replace(path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        with _written(path) as file:
+            header = await self._receive(request, file)
         return Exported(
             path=path,
             media_type=header.media_type,

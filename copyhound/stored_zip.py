@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 MAX_FILES: Final = 10_000
 """Most files of an archive."""
@@ -160,9 +160,9 @@ class Window(io.RawIOBase):
         self._at = max(0, base + offset)
         return self._at
 
-    def readinto(self, buffer: object, /) -> int:
-        """Read what fits, as files do."""
-        view = memoryview(buffer)  # type: ignore[arg-type]  typeshed calls it Buffer from 3.12 on
+    def readinto(self, buffer: Any, /) -> int:
+        """Read what fits into a writable buffer, as files do."""
+        view = memoryview(buffer)
         length = max(0, min(len(view), self._place.size - self._at))
         self._file.seek(self._place.offset + self._at)
         piece = self._file.read(length)
@@ -173,7 +173,7 @@ class Window(io.RawIOBase):
 
 def window(file: BinaryIO, place: Place) -> BinaryIO:
     """A file of the archive, as a file of its own, buffered."""
-    return io.BufferedReader(Window(file, place))  # type: ignore[return-value]  it is one, to all ends
+    return cast(BinaryIO, io.BufferedReader(Window(file, place)))
 
 
 def _wide(*numbers: int) -> bytes:

@@ -141,7 +141,6 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         if network is not None:
             stack.enter_context(registry.using(ImageModality(network)))
         stack.enter_context(lock_folder(settings.data))
-        signer, authority = Signer.open(settings.data, settings.evidence_key), _authority(settings)
         store = await asyncio.to_thread(open_store, settings)
         stack.push_async_callback(asyncio.to_thread, store.close)
         tracer: Tracer = OpenTelemetryTracer() if settings.otel else NoTracer()
@@ -193,28 +192,15 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         )
         await importer.start()
         stack.push_async_callback(importer.close)
-        bundler = Bundler(
-            catalogue=catalogue,
-            desk=Desk(),
-            blobs=previews.captured,
-            previews=previews.reader,
-            signer=signer,
-            authority=authority,
-            scratch=settings.data / "uploads",
-        )
+        bundler = _bundler(settings, catalogue, previews)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, answering, matcher, previews.captured, bundler, metrics)
+            _monitoring(settings, answering, matcher, previews.captured, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
-        metrics_port = None
-        if settings.metrics:
-            host, _, number = settings.metrics.rpartition(":")
-            with _explaining(f"serve metrics on {settings.metrics}"):
-                metrics_port, stop_metrics = metrics.serve(host, int(number))
-            stack.callback(stop_metrics)
+        metrics_port = _serve_metrics(settings, metrics, stack)
         web_port = await stack.enter_async_context(_pages(settings, catalogue, previews.reader, bundler))
-        await _serve(server, settings, catalogue, matcher, importer, previews, monitoring, signer.public_key)
+        await _serve(server, settings, catalogue, matcher, importer, previews, bundler, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
         yield Running(host, port, metrics_port, web_port, catalogue, previews.reader, bundler)
@@ -246,11 +232,32 @@ def _network(settings: Settings) -> UserNetwork | None:
         raise StartupError(f"image_network: {error}") from error
 
 
-def _authority(settings: Settings) -> StampAuthority | None:
+def _bundler(settings: Settings, catalogue: Catalogue, previews: "_Previews") -> Bundler:
+    """What hands reports over."""
     try:
-        return StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
+        authority = StampAuthority(settings.timestamp_url) if settings.timestamp_url else None
     except ValueError as error:
         raise StartupError(f"timestamp_url: {error}") from error
+    return Bundler(
+        catalogue=catalogue,
+        desk=Desk(),
+        blobs=previews.captured,
+        previews=previews.reader,
+        signer=Signer.open(settings.data, settings.evidence_key),
+        authority=authority,
+        scratch=settings.data / "uploads",
+    )
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> int | None:
+    """Serve the metrics, if they are to be, until the stack is left; return the port."""
+    if not settings.metrics:
+        return None
+    host, _, number = settings.metrics.rpartition(":")
+    with _explaining(f"serve metrics on {settings.metrics}"):
+        port, stop = metrics.serve(host, int(number))
+    stack.callback(stop)
+    return port
 
 
 @asynccontextmanager
@@ -428,17 +435,11 @@ class _Monitoring:
 
     service: MonitorService
     captures: CaptureService
-    reports: ReportService
 
 
 @asynccontextmanager
-async def _monitoring(  # noqa: PLR0917 - the parts, by name
-    settings: Settings,
-    answering: Answering,
-    matcher: Matcher,
-    blobs: Blobs,
-    bundler: Bundler,
-    metrics: Metrics,
+async def _monitoring(
+    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
     catalogue = answering.catalogue
@@ -469,7 +470,7 @@ async def _monitoring(  # noqa: PLR0917 - the parts, by name
     for part in (suspects, scheduler, webhooks):
         part.start()
     try:
-        yield _Monitoring(MonitorService(catalogue), captures, ReportService(catalogue.store, bundler))
+        yield _Monitoring(MonitorService(catalogue), captures)
     finally:
         for part in (webhooks, scheduler, suspects):
             await part.close()
@@ -482,8 +483,8 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
     matcher: Matcher,
     importer: Importer,
     previews: _Previews,
+    bundler: Bundler,
     monitoring: _Monitoring,
-    evidence_key: str,
 ) -> None:
     """Put the services together, and let the server take calls."""
     media = MediaReader(matcher, settings.max_inline_bytes)
@@ -494,7 +495,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         max_inline_bytes=settings.max_inline_bytes,
         max_media_bytes=settings.max_media_bytes,
         version=version("copyhound"),
-        evidence_key=evidence_key,
+        evidence_key=bundler.signer.public_key,
     )
     await server.serve(
         works=WorkService(
@@ -517,7 +518,7 @@ async def _serve(  # noqa: PLR0917 - the parts, by name
         operations=OperationsService(catalogue=catalogue, importer=importer),
         monitoring=monitoring.service,
         captures=monitoring.captures,
-        reports=monitoring.reports,
+        reports=ReportService(catalogue.store, bundler),
         previews=PreviewService(catalogue.store, previews.reader),
         review=ReviewService(catalogue, Desk()),
     )

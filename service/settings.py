@@ -96,7 +96,8 @@ class Settings(BaseSettings):
     """Networks that webhooks may be in although they are not public, such as 10.0.0.0/8, with commas."""
 
     evidence_key: Path | None = None
-    """PEM file of the Ed25519 key that signs exported evidence. None: one in the data folder, made at the start."""
+    """PEM file of the Ed25519 key that signs exported evidence. None: one in the data folder, made at the
+    first start."""
     timestamp_url: str = ""
     """RFC 3161 authority that stamps exported evidence. Empty: none."""
 

@@ -15,7 +15,7 @@ def verify(
         list[Path],
         typer.Argument(
             metavar="FILE…",
-            help="Bundles of evidence (.zip, or the folders that they were unpacked into) and captures (.warc).",
+            help="Bundles of evidence (.zip, or folders that they were unpacked into), captures (.warc).",
         ),
     ],
     key: Annotated[
@@ -49,32 +49,41 @@ def verify(
         try:
             if bundle.is_bundle(path):
                 found: Any = bundle.verify_bundle(path, key=signer, authorities=roots)
-                values, lines = _bundle_values(found), _bundle_lines(found)
             else:
                 found = evidence.verify(path, authorities=roots, sha256=digest, seal=seal)
-                values, lines = _capture_values(found), []
         except (evidence.NoCaptureError, bundle.NoBundleError) as error:
             intact = False
-            if as_json:
-                print_json({"path": str(path), "status": "failed", "findings": [str(error)]})
-            else:
-                print_error(f"{path}: {error}")
+            _print_failure(path, error, as_json=as_json)
             continue
         intact &= found.intact
-        if as_json:
-            print_json({"path": str(path), "status": "intact" if found.intact else "altered", **values})
-            continue
-        print_line(f"{path}: {'intact' if found.intact else 'ALTERED'}")
-        for line in lines:
-            print_line(f"  {line}")
-        for finding in found.findings:
-            print_line(f"  {finding}")
-        if found.stamped_at:
-            print_line(f"  stamped at {found.stamped_at}")
-        for note in found.notes:
-            print_line(f"  note: {note}")
+        _print_found(path, found, as_json=as_json)
     if not intact:
         raise typer.Exit(FAILED)
+
+
+def _print_failure(path: Path, error: Exception, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"path": str(path), "status": "failed", "findings": [str(error)]})
+    else:
+        print_error(f"{path}: {error}")
+
+
+def _print_found(path: Path, found: Any, *, as_json: bool) -> None:
+    """What checking a bundle or a capture showed."""
+    of_bundle = hasattr(found, "captures")
+    if as_json:
+        values = _bundle_values(found) if of_bundle else _capture_values(found)
+        print_json({"path": str(path), "status": "intact" if found.intact else "altered", **values})
+        return
+    print_line(f"{path}: {'intact' if found.intact else 'ALTERED'}")
+    for line in _bundle_lines(found) if of_bundle else ():
+        print_line(f"  {line}")
+    for finding in found.findings:
+        print_line(f"  {finding}")
+    if found.stamped_at:
+        print_line(f"  stamped at {found.stamped_at}")
+    for note in found.notes:
+        print_line(f"  note: {note}")
 
 
 def _capture_values(verified: Any) -> dict[str, Any]:

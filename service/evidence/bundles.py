@@ -1,8 +1,8 @@
 """Bundles of evidence: put together from what the service keeps, checked, signed, streamed.
 
-`copyhound.bundle` says what a bundle holds, and checks it. Every file is read once before anything is sent, so that
-digests, signature and size are known, and so that a capture that is not any more what was received is left out
-and named; the files are read again as they are sent. None of them is ever in memory as a whole.
+`copyhound.bundle` says what a bundle holds, and checks it. Every file is read once before anything is sent:
+then digests, signature and size are known, and a capture that is not any more what was received is left out, and
+named. The files are read again as they are sent. None of them is ever in memory as a whole.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -57,25 +58,7 @@ _LEFT_OUT: Final = {
     "limit": "fewer captures were asked for",
     "damaged": "the server's file is missing, or not what was received",
 }
-_HOW: Final = """\
-How to verify this bundle / 如何核验本证据包
-
-Get the public key from the operator of the server, not from this bundle. With Copyhound:
-请向服务器的运营者索取公钥，不要使用本证据包内的公钥。使用 Copyhound 核验：
-
-    {0}
-
-By hand, in a folder into which the bundle was unpacked, with sha256sum and OpenSSL 3:
-或者把证据包解压到一个文件夹，用 sha256sum 和 OpenSSL 3 手工核验：
-
-    {1}
-    {2}
-
-If there is a SHA256SUMS.tsr, with the certificate of the time-stamping authority:
-如果有 SHA256SUMS.tsr，用时间戳机构的证书核验：
-
-    {3}
-"""
+_HOW: Final = files("service.evidence").joinpath("verify.txt").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +67,10 @@ class Wish:
 
     Attributes:
         language: Of its sentences, one of `service.language.LANGUAGES`.
-        with_reference: Whether to put in what is kept to show of the work: a reduced picture, clip or sound, or its
-            text. The registered file itself is not kept.
-        max_captures: Most captures to put in, the first ones; 0: all. The others are named with their digests.
+        with_reference: Whether to put in what is kept to show of the work: a reduced picture, clip or sound,
+            or its text. The registered file itself is not kept.
+        max_captures: Most captures to put in, the first ones; 0: all. The others are named with their
+            digests.
     """
 
     report_id: UUID
@@ -119,8 +103,8 @@ class Bundle:
         """Yield its bytes, at most 256 KiB at a time. Blocks.
 
         Raises:
-            copyhound.stored_zip.ArchiveError: If a file changed since it was read: the bundle is cut off then, and
-                does not verify.
+            copyhound.stored_zip.ArchiveError: If a file changed since it was read: the bundle is cut off
+                then, and does not verify.
         """
         for piece in stored_zip.write(self.members):
             for start in range(0, len(piece), _COPY_BYTES):
@@ -254,8 +238,8 @@ class Bundler:
             name = f"{one['name']}.custody.json"
             parts.append(_Digested.of(name, _json({"capture": one["name"], "events": one["custody"]})))
         parts.append(_Digested.of("VERIFY.txt", _HOW.format(*COMMANDS).encode()))
-        files = tuple((one.member.name, one.member.size, one.sha256) for one in parts)
-        extras = self._extras(values, with_reference=wish.with_reference, files=files)
+        listed = tuple((one.member.name, one.member.size, one.sha256) for one in parts)
+        extras = self._extras(values, with_reference=wish.with_reference, listed=listed)
         parts.insert(0, _Digested.of("report.pdf", self._pdf(values, extras)))
         sums = "".join(f"{one.sha256}  {one.member.name}\n" for one in parts).encode("ascii")
         ends = [Member.of(SUMS, sums), Member.of(SIGNATURE, self._signer.sign(sums))]
@@ -344,7 +328,7 @@ class Bundler:
         values: Mapping[str, Any],
         *,
         with_reference: bool,
-        files: tuple[tuple[str, int, str], ...] = (),
+        listed: tuple[tuple[str, int, str], ...] = (),
     ) -> Extras:
         suspect: Subject = bytes.fromhex(values["content"]["sha256"])
         reference: Subject = UUID(values["reference"]["name"].rpartition("/")[2])
@@ -356,8 +340,8 @@ class Bundler:
             pictures=tuple(picture for picture in pictures if picture is not None),
             passages=self._passages(values, suspect, reference if with_reference else None),
             lengths=(_length(found[suspect]), _length(found[reference])),
-            files=files,
-            key=self._signer.key_id if files else "",
+            files=listed,
+            key=self._signer.key_id if listed else "",
         )
 
     def _picture(self, subject: Subject, found: PreviewSet, modality: str, of_work: bool) -> Picture | None:

@@ -17,7 +17,7 @@ import numpy as np
 from copyhound.evidence import Description, NoCaptureError, describe
 from indexers.fingerprint import Fingerprint
 from service.blobs import Blobs
-from service.domain import Reference, Work
+from service.domain import Action, Reference, Work
 from service.errors import NotFoundError
 from service.language import (
     Words,
@@ -243,7 +243,7 @@ def _match(match: Mapping[str, Any], words: Words) -> dict[str, Any]:
         "probability": match["probability"],
         "query_coverage": match["query_coverage"],
         "work_coverage": match["work_coverage"],
-        "action": match["action"],
+        "action": Action(match["action"]).name.lower(),
         "signals": [
             {
                 "name": one.signal,

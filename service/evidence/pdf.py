@@ -83,7 +83,7 @@ def _date(text: str) -> dict[str, int]:
 def _settable(value: Any) -> Any:
     """Values with every character that the fonts have no shape for told by its number."""
     if isinstance(value, str):
-        return "".join(c if c in "\n" or _has_shape(ord(c)) else f"[U+{ord(c):04X}]" for c in value)
+        return "".join(c if c == "\n" or _has_shape(ord(c)) else f"[U+{ord(c):04X}]" for c in value)
     if isinstance(value, dict):
         return {name: _settable(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -101,8 +101,8 @@ def _has_shape(character: int) -> bool:
 def _shapes() -> tuple[list[int], list[int]]:
     """First and last characters of the ranges that the fonts cover, ascending.
 
-    From the character map of the collection's first face, which all faces share: OpenType 1.9, tables ``ttcf``
-    and ``cmap``, format 12.
+    From the character map of the collection's first face, which all faces share: OpenType 1.9, tables
+    ``ttcf`` and ``cmap``, format 12.
     """
     (path,) = (one for one in files("manimgx_fonts_cjk").iterdir() if one.name.endswith(".ttc"))
     data = path.read_bytes()

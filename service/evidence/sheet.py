@@ -1,15 +1,15 @@
 """A report laid out for people: headings, sentences, tables, drawings, as plain values.
 
-The printable page and the PDF show the same sheet; neither has words of its own. Texts of strangers (titles, file
-names, addresses, notes) are strings here, with everything that has no shape of its own made visible. Blocks are
-told apart by ``kind``:
+The printable page and the PDF show the same sheet; neither has words of its own. Texts of strangers (titles,
+file names, addresses, notes) are strings here, with everything that has no shape of its own made visible.
+Blocks are told apart by ``kind``:
 
 - ``heading`` (``level`` 2 or 3, ``text``), ``lead``, ``text``, ``note`` (``text``), ``code`` (``lines``);
 - ``facts``: ``rows`` of ``label``, ``value``, ``style`` (empty or ``code``, which may be broken anywhere);
 - ``table``: ``columns`` of ``label``, ``width`` (share), ``style``, and ``rows`` of texts;
 - ``measures``: ``rows`` of ``label``, ``value``, ``sentence``, ``telling``;
-- ``pictures``: ``items`` of ``file``, ``width``, ``height``, ``caption`` and ``shapes`` (polygons in fractions);
-- ``timeline``: ``lanes`` of ``label``, ``extent`` and ``spans`` (``start``, ``end`` in fractions, ``colour``).
+- ``pictures``: ``items`` of ``file``, ``width``, ``height``, ``caption``, ``shapes`` (polygons in fractions);
+- ``timeline``: ``lanes`` of ``label``, ``extent``, ``spans`` (``start``, ``end`` in fractions, ``colour``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -201,7 +201,8 @@ class _Sheet:
             _fact(say.text("SHA-256 of the suspect"), content["sha256"], "code"),
         ]
         lead = say.text(
-            "A file seen at %(site)s holds, with a probability of %(probability)s, a copy of the work “%(title)s”.",
+            "A file seen at %(site)s holds, with a probability of %(probability)s, a copy of the work"
+            " “%(title)s”.",
             site=site,
             probability=percent(document["match"]["probability"]),
             title=title,
@@ -365,9 +366,9 @@ class _Sheet:
             _heading(2, say.text("How it was captured, and kept since")),
             _text(
                 say.text(
-                    "Each capture is one file that holds the requests, the answers and their times; its seal covers"
-                    " all of them. What happened to it since is a chain of events, each of which holds the digest"
-                    " of the one before."
+                    "Each capture is one file that holds the requests, the answers and their times; its seal"
+                    " covers all of them. What happened to it since is a chain of events, each of which holds"
+                    " the digest of the one before."
                 )
             ),
         ]
@@ -482,8 +483,9 @@ class _Sheet:
                 *blocks,
                 _text(
                     say.text(
-                        "This page alone proves nothing. Export the evidence of this report: it holds the captures,"
-                        " the digests of all files and a signature, and `copyhound verify` checks them offline."
+                        "This page alone proves nothing. Export the evidence of this report: it holds the"
+                        " captures, the digests of all files and a signature, and `copyhound verify` checks"
+                        " them offline."
                     )
                 ),
             ]
@@ -492,8 +494,8 @@ class _Sheet:
             _text(
                 say.text(
                     "The file SHA256SUMS holds the digest of every file of this bundle, and SHA256SUMS.sig a"
-                    " signature over it. Whoever has the public key from the operator of the server, and not from"
-                    " the bundle, can check that nothing was altered since:"
+                    " signature over it. Whoever has the public key from the operator of the server, and not"
+                    " from the bundle, can check that nothing was altered since:"
                 )
             ),
             {"kind": "code", "lines": COMMANDS},

@@ -40,9 +40,7 @@ def main(folder: Path) -> None:
         include_embedded_fonts=False,
         font_paths=[str(files("manimgx_fonts_cjk"))],
     )
-    pdf = typst.compile(
-        str(folder / "sheet.typ"), root=str(folder), font_paths=fonts, pdf_standards=STANDARD
-    )
+    pdf = typst.compile(str(folder / "sheet.typ"), root=str(folder), font_paths=fonts, pdf_standards=STANDARD)
     sys.stdout.buffer.write(pdf)
 
 

@@ -8,6 +8,7 @@ from time import monotonic
 from service.domain import ApiKey, KeyRole
 from service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from service.keys import read_key
+from service.reviewed import Actor
 from service.rpc.quotas import Quotas
 from service.store import Store
 
@@ -105,6 +106,11 @@ class Caller:
     def owner(self) -> str | None:
         """Whose works alone the caller sees; None: all."""
         return None if self.key is None else self.key.owner
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as review knows people; an anonymous one may do everything."""
+        return Actor(self.id, KeyRole.ADMIN if self.key is None else self.key.role, self.owner)
 
     @property
     def sees_all_imports(self) -> bool:

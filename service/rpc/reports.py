@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from copyhound.v1 import report_pb2, report_pb2_grpc
-from service.domain import KeyRole
 from service.errors import InvalidRequestError, NotFoundError
 from service.evidence import Bundler, Wish
 from service.language import DEFAULT_LANGUAGE, LANGUAGES
@@ -81,7 +80,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
         del context
         wish = _read_wish(request)
         media_type, ending = _read_format(request.format)
-        actor = _actor(current_caller())
+        actor = current_caller().actor
         with _not_found("report", request.name):
             if ending == "zip":
                 bundle = await self._bundler.export(actor, wish)
@@ -124,11 +123,6 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
             if caller.owner in (None, found.owner):
                 return found
         raise not_found("report", name)
-
-
-def _actor(caller: Caller) -> Actor:
-    role = KeyRole.ADMIN if caller.key is None else caller.key.role
-    return Actor(caller.id, role, caller.owner)
 
 
 def _read_wish(request: report_pb2.ExportEvidenceRequest) -> Wish:

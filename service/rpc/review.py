@@ -9,12 +9,11 @@ from google.protobuf.message import Message
 
 from copyhound.v1 import review_pb2, review_pb2_grpc
 from service.catalogue import Catalogue
-from service.domain import KeyRole
 from service.errors import InvalidRequestError
 from service.review import Desk
 from service.reviewed import Actor, Case, EventFilter
 from service.rpc import convert, convert_review, pages
-from service.rpc.access import Caller, current_caller
+from service.rpc.access import current_caller
 from service.rpc.context import Context
 from service.rpc.once import Once, digest_of_request
 from service.store import Store, Transaction, View
@@ -249,7 +248,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         del context
         title = convert.read_text(request.title, "title", 200)
         query = convert.read_text(request.query, "query", 4000)
-        actor, now = _actor(current_caller()), datetime.now(UTC)
+        actor, now = current_caller().actor, datetime.now(UTC)
         view = await self._catalogue.write(lambda to: self._desk.save_view(to, actor, title, query, now))
         return convert_review.view_message(view)
 
@@ -267,7 +266,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         """Drop a saved view."""
         del context
         view_id = convert_review.read_view_name(request.name, "name")
-        actor = _actor(current_caller())
+        actor = current_caller().actor
         await self._catalogue.write(lambda to: self._desk.delete_view(to, actor, view_id))
         return review_pb2.DeleteSavedViewResponse()
 
@@ -354,7 +353,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
 
     async def _read(self, read: Callable[[View, Actor], T]) -> T:
         """Read in a thread, as the caller."""
-        actor = _actor(current_caller())
+        actor = current_caller().actor
 
         def look() -> T:
             with self._store.view() as view:
@@ -364,7 +363,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
 
     async def _change(self, change: Callable[[Transaction, Actor, datetime], Case]) -> review_pb2.Case:
         """Change a case as the caller; repeating it does no harm."""
-        actor, now = _actor(current_caller()), datetime.now(UTC)
+        actor, now = current_caller().actor, datetime.now(UTC)
         case = await self._catalogue.write(lambda transaction: change(transaction, actor, now))
         return convert_review.case_message(case, now)
 
@@ -384,13 +383,8 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     ) -> M:
         """Change something as the caller, once for a request id."""
         caller = current_caller()
-        actor, now = _actor(caller), datetime.now(UTC)
+        actor, now = caller.actor, datetime.now(UTC)
         digest = digest_of_request(request)
         return await self._once.write(
             caller, request.request_id, digest, kind, lambda transaction: change(transaction, actor, now)
         )
-
-
-def _actor(caller: Caller) -> Actor:
-    """The caller as the desk knows people; an anonymous one may do everything."""
-    return Actor(caller.id, KeyRole.ADMIN if caller.key is None else caller.key.role, caller.owner)

@@ -29,6 +29,7 @@ SIGNALS = {
     "sound_agreement": 0.95,
     "pdq_distance": 9.0,
 }
+WORK = "works/01a20655-0000-7000-8000-000000000001"
 LONG_URL = "https://pirate.example/" + "a" * 300
 
 
@@ -63,14 +64,14 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
             "on_registration": True,
         },
         "work": {
-            "name": "works/01a20655-0000-7000-8000-000000000001",
+            "name": WORK,
             "owner": "studio",
             "external_id": "P-17",
             "title": title,
             "deleted": True,
         },
         "reference": {
-            "name": "works/01a20655-0000-7000-8000-000000000001/references/01a20655-0000-7000-8000-000000000002",
+            "name": f"{WORK}/references/01a20655-0000-7000-8000-000000000002",
             "deleted": True,
         },
         "content": {"modality": "video", "bytes": 12_345_678, "sha256": "ef" * 32},
@@ -78,7 +79,7 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
             "probability": probability,
             "query_coverage": coverage[0],
             "work_coverage": coverage[1],
-            "action": 4,
+            "action": "block",
             "signals": [
                 {
                     "name": one.signal,

@@ -115,7 +115,8 @@ def cases() -> list[dict[str, Any]]:
     told = []
     previous = bytes(32)
     for number, (actor, action) in enumerate((("server", "OPENED"), ("anna", "DECIDED")), 1):
-        event = Event(UUID(int=number), SubjectKind.CASE, CASE, "studio", number, AT, actor, action, '{"x":"文"}')
+        subject = (UUID(int=number), SubjectKind.CASE, CASE, "studio")
+        event = Event(*subject, number, AT, actor, action, '{"x":"文"}')
         previous = digest_of_review(event, previous)
         told.append(values(event, previous))
     decision = {"number": 2, "outcome": "infringing", "actor": "anna", "at": told[1]["at"], "undone_by": None}
@@ -380,7 +381,8 @@ def test_keys() -> None:
         check=True,
         capture_output=True,
     ).stdout
-    public = subprocess.run(["openssl", "pkey", "-pubout"], input=other, check=True, capture_output=True).stdout
+    pem = ["openssl", "pkey", "-pubout"]
+    public = subprocess.run(pem, input=other, check=True, capture_output=True).stdout
     for wrong in (b"", b"00", public):
         with pytest.raises(ValueError, match=r"\w"):
             read_key(wrong)

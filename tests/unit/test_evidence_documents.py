@@ -1,4 +1,4 @@
-"""The printable page and the PDF say what the document says, in both languages, and nothing else than text."""
+"""The printable page and the PDF say what the document says, in both languages; texts stay texts."""
 
 import base64
 import hashlib

@@ -48,7 +48,7 @@ def test_key_of_the_operator(tmp_path: Path) -> None:
 
 def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "own.pem"
-    with pytest.raises(StartupError, match="evidence_key: cannot read .*own.pem"):
+    with pytest.raises(StartupError, match=r"evidence_key: cannot read .*own\.pem"):
         Signer.open(tmp_path, path)
     other = ec.generate_private_key(ec.SECP256R1())
     for content, reason in (

@@ -29,7 +29,7 @@ def contents(data: bytes) -> dict[str, bytes]:
     return {name: window(file, place).read() for name, place in read(file).items()}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z0-9]{1,8}(\.[a-z]{1,3})?(/[a-z]{1,5})?", fullmatch=True), st.binary(max_size=200)
@@ -80,7 +80,8 @@ def test_a_window_is_a_file_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../a", "/a", "a//b", "a/../b", ".hidden", "a.", "a b", "ä", "a\\b", "", "C:", "a" * 129, "a/b/c/d/e"]
+    "name",
+    ["../a", "/a", "a//b", "a/../b", ".a", "a.", "a b", "ä", "a\\b", "", "C:", "a" * 129, "a/b/c/d/e"],
 )
 def test_names_that_no_archive_holds(name: str) -> None:
     assert not is_name(name)
@@ -165,10 +166,10 @@ def test_what_was_not_written_here_is_refused(alter: Callable[[bytes], bytes], r
         read(io.BytesIO(alter(archive(FILES))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_no_damage_is_read_as_something_else(data: st.DataObject) -> None:
-    """Of one altered byte, either the archive is refused or what it holds is another thing at that byte alone."""
+    """Of one altered byte, either the archive is refused or the contents of its files are other ones."""
     whole = archive(FILES)
     place = data.draw(st.integers(0, len(whole) - 1))
     altered = whole[:place] + bytes([whole[place] ^ data.draw(st.integers(1, 255))]) + whole[place + 1 :]
