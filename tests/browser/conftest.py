@@ -8,12 +8,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from service.web.server import WebServer
 from tests.browser.bring import Brought, brought as found
 from tests.browser.world import World, fill
 from tests.pages import pages_in
+
+
+PATIENCE_MS = 120_000
+"""How long anything may take before a test gives up: only faults wait so long, however busy the machine is."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +158,7 @@ class Tabs:
             has_touch=width < 500,
             accept_downloads=True,
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MS)
         tab = Tab(context.new_page(), self._world)
         self._tabs.append(tab)
         if name:
