@@ -343,8 +343,8 @@ def _check_web(settings: Settings) -> None:
             )
         if settings.tls_certificate is None:
             raise StartupError(
-                f"pages on {settings.web} need TLS: give tls_certificate and tls_key, or serve them on 127.0.0.1 "
-                "behind a server that has them"
+                f"pages on {settings.web} need TLS: give tls_certificate and tls_key, or serve them on "
+                "127.0.0.1 behind a server that has them"
             )
     if settings.web_origin:
         parts = urlsplit(settings.web_origin)

@@ -1,4 +1,4 @@
-"""Pages on a store of one's choice, without workers: works, reports and previews are put in as tests want them."""
+"""Pages on a store without workers: works, reports and previews are put in as tests want them."""
 
 import asyncio
 import hashlib

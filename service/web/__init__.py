@@ -1,1 +1,1 @@
-"""The pages where people see what was found, and decide. Rules live in `service.review`; this is how they look."""
+"""The pages where people see what was found, and decide. The rules are those of `service.review`."""

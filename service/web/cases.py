@@ -374,7 +374,7 @@ def _captures(view: View, report: StoredReport) -> list[tuple[Capture, Sequence[
 
 
 def _read_done(call: Call, view: View, here: UUID | None, done: str) -> tuple[Case, Decision] | None:
-    """The decision that led here, to be told and perhaps undone: ``CASE~NUMBER``, or a number in this case."""
+    """The decision that led here, to be told: ``CASE~NUMBER``, or a number in this case."""
     text, _, number = done.rpartition("~")
     case_id = _optional_id(text) or here
     if case_id is None or not number.isdecimal():

@@ -38,8 +38,8 @@ class Guard:
 
         Args:
             app: What answers.
-            hosts: Host names, with port where one is given, that requests may be for; empty: any. It keeps out
-                pages that point a name of theirs at this address.
+            hosts: Host names, with port where one is given, that requests may be for; empty: any. It keeps
+                out pages that point a name of theirs at this address.
             secure: Whether browsers reach it by HTTPS.
         """
         self._app = app

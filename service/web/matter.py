@@ -21,7 +21,7 @@ from service.previewed import Kind, PreviewFile, PreviewSet, PreviewState
 from service.store.monitor_codec import load_regions, load_segments
 
 SENSITIVE_LABEL: Final = "sensitive"
-"""Label of works whose media are blurred until somebody asks for them; its value is ``no`` or anything else."""
+"""Label of works whose media are blurred until somebody asks for them, unless its value is ``no``."""
 
 _CONTEXT: Final = 240
 """Characters that are shown around a passage."""

@@ -27,7 +27,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "ALTERED_COPY": noted("Altered copy"),
     "LICENCE_EXCEEDED": noted("Licence exceeded"),
     "LICENCE_ON_FILE": noted("Licence on file"),
-    "OWN_CHANNEL": noted("The owner’s own channel"),
+    "OWN_CHANNEL": noted("Own channel"),
     "PARTNER": noted("Partner"),
     "QUOTATION": noted("Quotation"),
     "PARODY": noted("Parody"),
@@ -93,7 +93,7 @@ _ERRORS: Final[Mapping[str, str]] = {
     "STALE": noted("Something happened here since you looked. This is how it is now."),
     "CASE_HELD": noted("Somebody else has this case."),
     "BUSY": noted("The server is busy. Try again."),
-    "STORAGE_FULL": noted("The server’s disk is full. Nothing was changed."),
+    "STORAGE_FULL": noted("The disk of the server is full. Nothing was changed."),
 }
 
 

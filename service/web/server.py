@@ -33,6 +33,16 @@ class Certificates:
 class _Server(uvicorn.Server):
     """A server that leaves signals to the service."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        """Serve what `config` says."""
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so."""
+        await super().startup(sockets)
+        self.ready.set()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
@@ -104,8 +114,7 @@ class WebServer:
         if self._socket is None:
             raise AssertionError("bind comes before start")
         self._task = asyncio.create_task(self._server.serve([self._socket]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.01)
+        await self._server.ready.wait()
 
     async def stop(self) -> None:
         """Let answers that are under way end, for a moment, and stop."""

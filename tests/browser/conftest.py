@@ -11,13 +11,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from service.web.server import WebServer
-from tests.browser.bring import Brought, brought as found
+from tests.browser.bring import Brought
+from tests.browser.bring import brought as found
 from tests.browser.world import World, fill
 from tests.pages import pages_in
 
-
 PATIENCE_MS = 120_000
-"""How long anything may take before a test gives up: only faults wait so long, however busy the machine is."""
+"""How long anything may take before a test gives up: only faults wait so long, even on a busy machine."""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -148,7 +148,13 @@ class Tabs:
         self._tabs: list[Tab] = []
 
     def __call__(
-        self, name: str = "", *, width: int = 1280, height: int = 800, language: str = "en-GB", dark: bool = False
+        self,
+        name: str = "",
+        *,
+        width: int = 1280,
+        height: int = 800,
+        language: str = "en-GB",
+        dark: bool = False,
     ) -> Tab:
         """Open one, and sign in there with a key."""
         context = self._browser.new_context(

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from service.reviewed import CaseFilter, CaseState
 from tests.browser.bring import Brought
-from tests.browser.conftest import Tab, Tabs
+from tests.browser.conftest import Tabs
 from tests.browser.world import FASTER, MANY, World
 
 pytestmark = pytest.mark.browser
@@ -43,9 +43,11 @@ def test_no_page_has_a_serious_fault(
         tab.open(path)
         assert tab.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
         tab.page.evaluate(brought.axe.read_text())
-        for fault in tab.page.evaluate(AXE):
-            if fault["impact"] in {"serious", "critical"}:
-                found.append((path, fault["id"], [node["html"][:120] for node in fault["nodes"][:3]]))
+        found += [
+            (path, fault["id"], [node["html"][:120] for node in fault["nodes"][:3]])
+            for fault in tab.page.evaluate(AXE)
+            if fault["impact"] in {"serious", "critical"}
+        ]
     assert not found
 
 
@@ -134,8 +136,10 @@ def test_two_hundred_cases_are_decided_by_keyboard(tabs: Tabs, world: World) -> 
         tab.page.wait_for_selector("#decision")
         tab.ready()
         tab.press("iw"[number % 2], "Enter")
-        tab.page.wait_for_url(re.compile(rf"done=.*|empty=1"))
-        tab.page.wait_for_function("n => sessionStorage.length === 0 && document.body.dataset.ready", arg=number)
+        tab.page.wait_for_url(re.compile(r"done=.*|empty=1"))
+        tab.page.wait_for_function(
+            "n => sessionStorage.length === 0 && document.body.dataset.ready", arg=number
+        )
         if "/queue" in tab.page.url:
             break
     cases = world.pages.cases(CaseFilter(owner="mint"))
@@ -259,12 +263,16 @@ def test_films_stay_in_step(tabs: Tabs, world: World) -> None:
     tab.open(cases_by_name(world, "film")[0])
     page = tab.page
     page.wait_for_function("() => [...document.querySelectorAll('video')].every(one => one.readyState >= 2)")
-    page.wait_for_function("() => Math.abs(document.querySelector('[data-side=work] video').currentTime - 4) < 0.3")
+    page.wait_for_function(
+        "() => Math.abs(document.querySelector('[data-side=work] video').currentTime - 4) < 0.3"
+    )
     expect(page.locator('[data-side="found"] .outlines polygon')).to_have_count(1)
     tab.press("Space")
     page.wait_for_function("() => document.querySelector('[data-side=found] video').currentTime > 1.5")
     tab.press("Space")
-    page.wait_for_function("() => [...document.querySelectorAll('video')].every(one => one.paused && !one.seeking)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('video')].every(one => one.paused && !one.seeking)"
+    )
     tab.press(".", ",", ".")
     page.wait_for_function(
         "() => { const [w, f] = [...document.querySelectorAll('video')].map(one => one.currentTime);"

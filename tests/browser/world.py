@@ -107,7 +107,9 @@ def _sound(pages: Pages) -> Work:
 
 def _text(pages: Pages) -> Work:
     """A passage of a text with a piece of markup in it."""
-    text = "Call me Ishmael. " * 30 + "<b>Some years ago</b>, never mind how long precisely. " + "The sea. " * 50
+    text = (
+        "Call me Ishmael. " * 30 + "<b>Some years ago</b>, never mind how long precisely. " + "The sea. " * 50
+    )
     files = {Kind.TEXT: (text.encode(), Facts(characters=len(text)))}
     start = text.index("<b>")
     work = pages.add_work("A whale", filename="whale.txt", modality="text", files=files)
@@ -125,7 +127,9 @@ def _hostile(pages: Pages) -> Work:
 
 
 def _missing(pages: Pages) -> Work:
-    work = pages.add_work("Nothing to see", preview=NewPreview(PreviewState.FAILED, "MEDIA_TIMEOUT: too slow"))
+    work = pages.add_work(
+        "Nothing to see", preview=NewPreview(PreviewState.FAILED, "MEDIA_TIMEOUT: too slow")
+    )
     pages.add_report(work, "films.example", preview=NewPreview(PreviewState.NOT_KEPT))
     return work
 
@@ -140,7 +144,9 @@ def _sensitive(pages: Pages, photo: Image.Image) -> Work:
 def _clip(frames: list[Picture]) -> Files:
     file = io.BytesIO()
     with av.open(file, "w", "webm") as output:
-        stream = output.add_stream("libvpx", rate=films.FPS, options={"deadline": "realtime", "cpu-used": "8"})
+        stream = output.add_stream(
+            "libvpx", rate=films.FPS, options={"deadline": "realtime", "cpu-used": "8"}
+        )
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = films.WIDTH, films.HEIGHT, "yuv420p"
         stream.gop_size = films.FPS
