@@ -8,9 +8,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -50,6 +52,10 @@ from service.sandbox import ForkServer, Pool
 from service.settings import Settings
 from service.store import Store
 from service.tracing import NoTracer, OpenTelemetryTracer, Tracer
+from service.web.call import Parts
+from service.web.server import Certificates, WebServer
+from service.web.site import site
+from service.web.visits import Visits
 
 _MAX_PORT = 65535
 
@@ -64,6 +70,7 @@ class Running:
         host: Where it listens.
         port: Where it listens.
         metrics_port: Where its metrics are; None: nowhere.
+        web_port: Where its pages are; None: nowhere.
         catalogue: What it knows.
         previews: What people are shown.
         bundler: What is handed over of reports.
@@ -72,6 +79,7 @@ class Running:
     host: str
     port: int
     metrics_port: int | None
+    web_port: int | None
     catalogue: Catalogue
     previews: PreviewReader
     bundler: Bundler
@@ -191,15 +199,16 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
         metrics_port = _serve_metrics(settings, metrics, stack)
+        web_port = await stack.enter_async_context(_pages(settings, catalogue, previews.reader, bundler))
         await _serve(server, settings, catalogue, matcher, importer, previews, bundler, monitoring)
         host = settings.listen.rpartition(":")[0]
         log.info("serving", host=host, port=port, sequence=catalogue.sequence)
-        yield Running(host, port, metrics_port, catalogue, previews.reader, bundler)
+        yield Running(host, port, metrics_port, web_port, catalogue, previews.reader, bundler)
         log.info("stopping")
 
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; print the address on standard output when healthy.
+    """Run until SIGTERM or SIGINT; print the addresses on standard output when healthy.
 
     Raises:
         StartupError: If it cannot start.
@@ -210,6 +219,8 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as service:
         sys.stdout.write(f"listening on {service.host}:{service.port}\n")
+        if service.web_port is not None:
+            sys.stdout.write(f"pages on {_origin(settings, service.web_port)}\n")
         sys.stdout.flush()
         await stop.wait()
 
@@ -310,7 +321,8 @@ def _explaining(step: str) -> Iterator[None]:
 
 
 def _check(settings: Settings) -> None:
-    for name, address in (("listen", settings.listen), ("metrics", settings.metrics)):
+    addresses = (("listen", settings.listen), ("metrics", settings.metrics), ("web", settings.web))
+    for name, address in addresses:
         port = address.rpartition(":")[2]
         if address and not (port.isdecimal() and int(port) <= _MAX_PORT):
             raise StartupError(f"{name} must be HOST:PORT with a port of 0 to {_MAX_PORT}, not “{address}”")
@@ -319,6 +331,74 @@ def _check(settings: Settings) -> None:
             f"allow_anonymous is for loopback addresses alone, not {settings.listen}; "
             "make keys with `copyhound keys create`, or listen on 127.0.0.1"
         )
+    _check_web(settings)
+
+
+def _check_web(settings: Settings) -> None:
+    if settings.web and not is_loopback(settings.web):
+        if settings.allow_anonymous:
+            raise StartupError(
+                f"allow_anonymous is for loopback addresses alone, not {settings.web}; "
+                "make keys with `copyhound keys create`, or serve the pages on 127.0.0.1"
+            )
+        if settings.tls_certificate is None:
+            raise StartupError(
+                f"pages on {settings.web} need TLS: give tls_certificate and tls_key, or serve them on "
+                "127.0.0.1 behind a server that has them"
+            )
+    if settings.web_origin:
+        parts = urlsplit(settings.web_origin)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+            raise StartupError(
+                f"web_origin must be such as https://hound.example, not “{settings.web_origin}”"
+            )
+
+
+def _origin(settings: Settings, port: int) -> str:
+    """Where browsers find the pages."""
+    if settings.web_origin:
+        return settings.web_origin.rstrip("/")
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://{settings.web.rpartition(':')[0]}:{port}"
+
+
+@asynccontextmanager
+async def _pages(
+    settings: Settings, catalogue: Catalogue, previews: PreviewReader, bundler: Bundler
+) -> AsyncIterator[int | None]:
+    """Serve the investigators' pages, if they are wanted; give their port."""
+    if not settings.web:
+        yield None
+        return
+    certificates = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        certificates = Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    hosts: tuple[str, ...] = ()
+    if settings.web_origin:
+        hosts = (urlsplit(settings.web_origin).netloc.lower(),)
+    elif is_loopback(settings.web):
+        hosts = ("localhost", "127.0.0.1", "[::1]")
+    parts = Parts(
+        catalogue=catalogue,
+        desk=Desk(),
+        previews=previews,
+        bundler=bundler,
+        visits=Visits(
+            catalogue.store,
+            idle=timedelta(minutes=settings.web_idle_minutes),
+            longest=timedelta(hours=settings.web_session_hours),
+            allow_anonymous=settings.allow_anonymous,
+        ),
+        secure=certificates is not None or settings.web_origin.startswith("https:"),
+        version=version("copyhound"),
+    )
+    server = WebServer(site(parts, hosts=hosts), certificates)
+    port = server.bind(settings.web)
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop()
 
 
 @dataclass(frozen=True, slots=True)

@@ -382,6 +382,22 @@ class ApiKey:
     revoked_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is signed in to the pages.
+
+    Attributes:
+        key: The key that was signed in with, as it is now, revoked or not; None: an anonymous one, who may do
+            everything.
+        created_at: When they signed in, UTC.
+        seen_at: When they were last seen, UTC, to the minute.
+    """
+
+    key: ApiKey | None
+    created_at: datetime
+    seen_at: datetime
+
+
 class ImportState(StrEnum):
     """How far an import, or a row of one, is."""
 

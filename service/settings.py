@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     """Address of the gRPC server. Port 0: any free one, printed on start."""
     metrics: str = ""
     """Address of the Prometheus metrics. Empty: none."""
+    web: str = ""
+    """Address of the investigators' pages. Empty: none. Not on loopback: needs TLS."""
+    web_origin: str = ""
+    """How browsers reach the pages where that is not the address itself, such as https://hound.example."""
     database_url: SecretStr = SecretStr("")
     """SQLAlchemy URL of a PostgreSQL database. Empty: SQLite in the data folder."""
     image_network: Path | None = None
@@ -39,6 +43,11 @@ class Settings(BaseSettings):
     """PEM file of its private key."""
     tls_client_ca: Path | None = None
     """PEM file of the authority whose client certificates are asked for (mTLS)."""
+
+    web_idle_minutes: Annotated[float, Gt(0)] = 60.0
+    """How long somebody stays signed in to the pages without doing anything."""
+    web_session_hours: Annotated[float, Gt(0)] = 12.0
+    """How long somebody stays signed in at all."""
 
     max_concurrent_calls: Annotated[int, Ge(1)] = 512
     """Most calls at a time, of all callers together; more are refused with RESOURCE_EXHAUSTED."""

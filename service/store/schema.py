@@ -203,6 +203,18 @@ api_keys = Table(
     Column("revoked_at", UtcTime),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", LargeBinary(32), primary_key=True),
+    Column("key_id", String(64)),
+    Column("created_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Index("ix_sessions_key_id", "key_id"),
+)
+"""Who is signed in to the pages; `key_id` is missing where keys are not asked for. Of the token only its
+digest is kept: who reads the database cannot take a session over."""
+
 imports = Table(
     "imports",
     metadata,
@@ -634,7 +646,6 @@ saved_views = Table(
     Column("updated_at", UtcTime, nullable=False),
     Index("ux_saved_views_actor", "actor", "title", unique=True),
 )
-
 preview_sets = Table(
     "preview_sets",
     metadata,

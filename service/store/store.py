@@ -21,11 +21,12 @@ from service.domain import (
     IndexChange,
     Reference,
     RowState,
+    Session,
     StoredResponse,
     Work,
 )
 from service.errors import BusyError, NotFoundError, StartupError
-from service.store import importing, keys, queries, writing
+from service.store import importing, keys, queries, sessions, writing
 from service.store.cases import CaseWriter
 from service.store.database import Database, connect
 from service.store.migrate import migrate
@@ -289,6 +290,36 @@ class Store:
         """
         with self._writing() as connection:
             return keys.revoke(connection, key_id, at)
+
+    def create_session(self, token_sha256: bytes, session: Session) -> None:
+        """Keep a new session under the digest of its token, 32 bytes."""
+        with self._writing() as connection:
+            sessions.create(connection, token_sha256, session)
+
+    def find_session(self, token_sha256: bytes) -> Session | None:
+        """A session with its key as it is now, expired or not."""
+        with self._reading() as connection:
+            return sessions.find(connection, token_sha256)
+
+    def touch_session(self, token_sha256: bytes, at: datetime) -> None:
+        """Say that a session was used."""
+        with self._writing() as connection:
+            sessions.touch(connection, token_sha256, at)
+
+    def end_session(self, token_sha256: bytes) -> None:
+        """Forget a session."""
+        with self._writing() as connection:
+            sessions.end(connection, token_sha256)
+
+    def end_sessions(self, key_id: str | None) -> int:
+        """Forget all sessions of a key, or (None) all anonymous ones; return how many that was."""
+        with self._writing() as connection:
+            return sessions.end_all(connection, key_id)
+
+    def forget_sessions(self, *, created_before: datetime, seen_before: datetime) -> None:
+        """Drop the sessions that began, or were last used, before a moment."""
+        with self._writing() as connection:
+            sessions.forget(connection, created_before, seen_before)
 
     def get_import(self, import_id: UUID) -> Import:
         """One import.

@@ -21,10 +21,10 @@ import pytest_asyncio
 import copyhound
 from service.app import Running, running
 from service.domain import KeyRole
+from service.keys import new_key
 from service.monitored import CustodyEvent as StoredEvent
 from service.monitored import digest_of_event
 from service.monitoring import Suspects
-from service.rpc.access import new_key
 from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.pictures import encoded, photograph
