@@ -200,7 +200,7 @@ class Bundler:
     @staticmethod
     def _note(actor: Actor, report_id: UUID, transaction: Transaction) -> None:
         now = datetime.now(UTC)
-        report = visible(transaction, actor, report_id)
+        report = visible(transaction.reports, actor, report_id)
         for capture_id in {one.capture_id for one in report.sightings if one.capture_id}:
             if transaction.captures.get(capture_id).new.owner == report.owner:
                 transaction.captures.add_event(
