@@ -33,7 +33,7 @@ from service.evidence.signing import Signer
 from service.evidence.stamping import StampAuthority
 from service.language import DEFAULT_LANGUAGE, words
 from service.monitored import Capture
-from service.previewed import Kind, PreviewSet, Subject
+from service.previewed import Kind, PreviewSet, PreviewState, Subject
 from service.previews import PreviewReader
 from service.review import Desk
 from service.reviewed import Actor
@@ -342,6 +342,7 @@ class Bundler:
             lengths=(_length(found[suspect]), _length(found[reference])),
             files=listed,
             key=self._signer.key_id if listed else "",
+            pending=found[suspect].state is PreviewState.PENDING,
         )
 
     def _picture(self, subject: Subject, found: PreviewSet, modality: str, of_work: bool) -> Picture | None:

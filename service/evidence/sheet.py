@@ -90,6 +90,7 @@ class Extras:
         lengths: Seconds or characters of the suspect and of the work; 0: unknown.
         files: Path, bytes and SHA-256 (hexadecimal) of the other files of a bundle.
         key: Id of the key that signs the bundle; empty: it is no bundle.
+        pending: Whether what is kept to show of the suspect is still being made.
     """
 
     pictures: tuple[Picture, ...] = ()
@@ -97,6 +98,7 @@ class Extras:
     lengths: tuple[float, float] = (0.0, 0.0)
     files: tuple[tuple[str, int, str], ...] = ()
     key: str = ""
+    pending: bool = False
 
 
 def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[str, Any]:
@@ -228,6 +230,10 @@ class _Sheet:
         blocks: list[Block] = [_heading(2, say.text("What was found"))]
         blocks += [_text(sentence) for sentence in self._document["explanation"]]
         blocks += self._pictures(match["regions"])
+        if self._extras.pending:
+            blocks.append(
+                _note(say.text("A preview of the suspect is still being made; it will be here later."))
+            )
         if match["regions"]:
             rows = [
                 [_area(one["work"]), _area(one["query"]), shown(one["said"], 200)] for one in match["regions"]

@@ -216,6 +216,12 @@ def test_a_document_of_no_bundle_says_so() -> None:
     assert sheet["blocks"][-1]["text"].startswith("This page alone proves nothing.")
 
 
+def test_what_is_still_being_made_is_told() -> None:
+    for pending in (True, False):
+        notes = [one["text"] for one in blocks(sheet_of("en", Extras(pending=pending)), "note")]
+        assert any("still being made" in one for one in notes) is pending
+
+
 def test_decisions_and_what_became_of_them() -> None:
     sheet = sheet_of("en")
     rows = [row for table in blocks(sheet, "table") for row in table["rows"] if "0a1b2c3d4e5f6071" in row]
