@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from service.language import Words
-from service.language.explain import noted, percent
+from service.language import Words, likelihood
+from service.language.explain import noted
 
 Block: TypeAlias = dict[str, Any]
 """See the module."""
@@ -189,7 +189,7 @@ class _Sheet:
             _fact(say.text("Kind of media"), self._named(_MODALITIES, content["modality"])),
             _fact(say.text("First seen"), moment(sightings[0]["first_seen_at"]) if sightings else "–"),
             _fact(say.text("Places"), f"{document['sighting_count']:,}"),
-            _fact(say.text("Probability of a copy"), percent(document["match"]["probability"])),
+            _fact(say.text("Probability of a copy"), likelihood(document["match"]["probability"])),
             _fact(say.text("Decision"), self._standing()),
             _fact(
                 say.text("Report"),
@@ -206,7 +206,7 @@ class _Sheet:
             "A file seen at %(site)s holds, with a probability of %(probability)s, a copy of the work"
             " “%(title)s”.",
             site=site,
-            probability=percent(document["match"]["probability"]),
+            probability=likelihood(document["match"]["probability"]),
             title=title,
         )
         blocks: list[Block] = [{"kind": "lead", "text": lead}, {"kind": "facts", "rows": rows}]
