@@ -14,6 +14,7 @@ from tests.browser.world import FASTER, MANY, World
 pytestmark = pytest.mark.browser
 
 PATHS = ("/", "/queue", "/works", "/lists", "/events", "/settings")
+SETTLED = "document.body.dataset.ready && !Object.keys(sessionStorage).some(key => /^(draft|sent)/.test(key))"
 AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
 
 
@@ -137,9 +138,7 @@ def test_two_hundred_cases_are_decided_by_keyboard(tabs: Tabs, world: World) -> 
         tab.ready()
         tab.press("iw"[number % 2], "Enter")
         tab.page.wait_for_url(re.compile(r"done=.*|empty=1"))
-        tab.page.wait_for_function(
-            "n => sessionStorage.length === 0 && document.body.dataset.ready", arg=number
-        )
+        tab.page.wait_for_function(SETTLED)
         if "/queue" in tab.page.url:
             break
     cases = world.pages.cases(CaseFilter(owner="mint"))
