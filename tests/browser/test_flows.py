@@ -14,7 +14,9 @@ from tests.browser.world import FASTER, MANY, World
 pytestmark = pytest.mark.browser
 
 PATHS = ("/", "/queue", "/works", "/lists", "/events", "/settings")
-SETTLED = "() => document.body.dataset.ready && !Object.keys(sessionStorage).some(key => /^(draft|sent)/.test(key))"
+SETTLED = (
+    "() => document.body.dataset.ready && !Object.keys(sessionStorage).some(key => /^(draft|sent)/.test(key))"
+)
 AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
 
 
