@@ -63,7 +63,17 @@ def proto(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, but for the slow ones and those in a browser, and show what they cover."""
     coverage = ["--cov", "--cov-report=term-missing:skip-covered"]
-    session.run("pytest", "-n", "3", "--dist", "worksteal", "-m", "not slow and not browser", *coverage, *session.posargs)
+    session.run(
+        "pytest",
+        "-n",
+        "3",
+        "--dist",
+        "worksteal",
+        "-m",
+        "not slow and not browser",
+        *coverage,
+        *session.posargs,
+    )
 
 
 @nox.session

