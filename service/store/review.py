@@ -191,7 +191,8 @@ class Reviews:
 
     def _subjects(self, kind: SubjectKind, ids: Collection[UUID]) -> dict[UUID, Row[Any]]:
         """Owner, title and file name of references or works that are there still."""
-        wanted, found = list(ids), {}
+        wanted: list[UUID] = list(ids)
+        found: dict[UUID, Row[Any]] = {}
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
             if kind is SubjectKind.REFERENCE:
