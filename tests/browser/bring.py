@@ -114,6 +114,10 @@ def _fetched(package: str) -> Iterator[tarfile.TarFile]:
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
             [sys.executable, "-c", _NPM, "pack", package, "--ignore-scripts", "--pack-destination", scratch],
+            env={
+                **({"NODE_EXTRA_CA_CERTS": pip} if (pip := os.environ.get("PIP_CERT")) else {}),
+                **os.environ,
+            },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
