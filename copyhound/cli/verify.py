@@ -20,13 +20,17 @@ def verify(
         str, typer.Option("--digest", metavar="HEX", help="SHA-256 of the file as the service keeps it.")
     ] = "",
     seal: Annotated[str, typer.Option("--seal", metavar="HEX", help="The seal as kept elsewhere.")] = "",
+    screenshot: Annotated[
+        Path | None,
+        typer.Option("--screenshot", metavar="FILE", help="Write the picture of the page there: JPEG."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check captures offline, and say what was altered."""
     from copyhound import evidence  # noqa: PLC0415  cryptography is slow to load
 
-    if (digest or seal) and len(captures) != 1:
-        raise typer.BadParameter("--digest and --seal are of one capture: name one")
+    if (digest or seal or screenshot) and len(captures) != 1:
+        raise typer.BadParameter("--digest, --seal and --screenshot are of one capture: name one")
     roots = [_read(path) for path in authority or ()]
     intact = True
     for path in captures:
@@ -42,16 +46,24 @@ def verify(
         intact &= verified.intact
         if as_json:
             print_json(_values(path, verified))
-            continue
-        print_line(f"{path}: {'intact' if verified.intact else 'ALTERED'}")
-        for finding in verified.findings:
-            print_line(f"  {finding}")
-        if verified.stamped_at:
-            print_line(f"  stamped at {verified.stamped_at}")
-        for note in verified.notes:
-            print_line(f"  note: {note}")
+        else:
+            _print(path, verified)
+        if screenshot:
+            intact &= _write_screenshot(path, verified, screenshot)
     if not intact:
         raise typer.Exit(FAILED)
+
+
+def _print(path: Path, verified: Any) -> None:
+    print_line(f"{path}: {'intact' if verified.intact else 'ALTERED'}")
+    for finding in verified.findings:
+        print_line(f"  {finding}")
+    if verified.stamped_at:
+        print_line(f"  stamped at {verified.stamped_at}")
+    if shot := verified.manifest.get("screenshot"):
+        print_line(f"  {_screenshot(shot)}")
+    for note in verified.notes:
+        print_line(f"  note: {note}")
 
 
 def _values(path: Path, verified: Any) -> dict[str, Any]:
@@ -61,9 +73,39 @@ def _values(path: Path, verified: Any) -> dict[str, Any]:
         "capture": verified.capture,
         "sha256": verified.sha256,
         "stamped_at": verified.stamped_at,
+        "screenshot": verified.manifest.get("screenshot"),
         "findings": list(verified.findings),
         "notes": list(verified.notes),
     }
+
+
+def _screenshot(said: Any) -> str:
+    """Say in a line how the page's picture came to be; the manifest may be hostile."""
+    if not isinstance(said, dict):
+        return "a screenshot that the manifest does not describe"
+    pixels = said.get("pixels")
+    width, height = pixels if isinstance(pixels, list) and len(pixels) == 2 else ("?", "?")
+    part = "" if said.get("whole") else ", not to the page's end"
+    return (
+        f"screenshot of {said.get('url')}: {width} × {height} pixels{part},"
+        f" taken at {said.get('taken_at')} by {said.get('software')}"
+    )
+
+
+def _write_screenshot(path: Path, verified: Any, target: Path) -> bool:
+    """Write a capture's picture of its page; whether it has one."""
+    from copyhound import evidence  # noqa: PLC0415  as above
+
+    try:
+        picture = evidence.read_screenshot(path, verified)
+    except evidence.NoCaptureError as error:
+        print_error(str(error))
+        return False
+    try:
+        target.write_bytes(picture)
+    except OSError as error:
+        raise typer.BadParameter(f"{target}: {error.strerror}; name a file that can be written") from error
+    return True
 
 
 def _read(path: Path) -> bytes:
