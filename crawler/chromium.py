@@ -55,6 +55,8 @@ _LOADING_PART: Final = 0.7
 _CLOSE_SECONDS: Final = 5.0
 _START_SECONDS: Final = 60.0
 _MAX_LED_TO: Final = 100
+_PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "FONTCONFIG_PATH", "FONTCONFIG_FILE", "TMPDIR")
+"""What of the crawler's environment Chromium gets."""
 _ARGUMENTS: Final = (
     # No way out: every connection goes to a proxy that is not there, loopback too, and no name resolves.
     "--proxy-server=http://127.0.0.1:9",
@@ -180,30 +182,33 @@ class Chromium:
             if self._browser is not None and self._browser.is_connected():
                 return self._browser
             try:
-                if self._playwright is None:
-                    self._playwright = await async_playwright().start()
-                if self._home is None:
-                    self._home = tempfile.TemporaryDirectory(
-                        prefix="copyhound-browser-", ignore_cleanup_errors=True
-                    )
-                self._browser = await self._playwright.chromium.launch(
-                    executable_path=self._executable,
-                    chromium_sandbox=self._sandbox,
-                    args=_ARGUMENTS,
-                    # The crawler's own environment has its key for the service in it.
-                    env={"HOME": self._home.name, "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
-                    handle_sigint=False,
-                    handle_sigterm=False,
-                    handle_sighup=False,
-                    timeout=_START_SECONDS * 1000,
-                )
-            except (PlaywrightError, OSError) as error:
+                async with asyncio.timeout(_START_SECONDS):
+                    self._browser = await self._start()
+            except (PlaywrightError, OSError, TimeoutError) as error:
                 raise BrowserError(
                     f"{self._executable} does not start: {_first_line(error)};"
                     " COPYHOUND_CRAWLER_BROWSER names a Chromium, whose sandbox needs a user who is not root"
                     " and user namespaces (COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without)"
                 ) from error
             return self._browser
+
+    async def _start(self) -> PlaywrightBrowser:
+        if self._playwright is None:
+            self._playwright = await async_playwright().start()
+        if self._home is None:
+            self._home = tempfile.TemporaryDirectory(prefix="copyhound-browser-", ignore_cleanup_errors=True)
+        # The crawler's own environment has its key for the service in it.
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        return await self._playwright.chromium.launch(
+            executable_path=self._executable,
+            chromium_sandbox=self._sandbox,
+            args=_ARGUMENTS,
+            env={**passed_on, "HOME": self._home.name, "LANG": "C.UTF-8"},
+            handle_sigint=False,
+            handle_sigterm=False,
+            handle_sighup=False,
+            timeout=_START_SECONDS * 1000,
+        )
 
     async def _drop(self, browser: PlaywrightBrowser | None) -> None:
         """End a browser."""

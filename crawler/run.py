@@ -104,7 +104,7 @@ def open_browser(settings: CrawlerSettings) -> Browser | None:
     try:
         from crawler.chromium import Chromium  # noqa: PLC0415  an extra
     except ModuleNotFoundError as error:
-        if error.name != "playwright":
+        if (error.name or "").partition(".")[0] != "playwright":
             raise
         raise CrawlError(
             "COPYHOUND_CRAWLER_BROWSER needs Playwright: pip install 'copyhound[browser]'"
