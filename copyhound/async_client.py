@@ -26,9 +26,12 @@ from copyhound.errors import (
     LocalFileError,
     MediaTooLargeError,
 )
+from copyhound.exports import ExportCalls
 from copyhound.imports import AsyncImport
 from copyhound.media import LocalMedia
 from copyhound.monitoring import MonitoringCalls
+from copyhound.previews import PreviewCalls
+from copyhound.review import ReviewCalls
 from copyhound.transport import Connected, Tls, Transport, stream
 from copyhound.types import (
     Answer,
@@ -51,7 +54,7 @@ _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{3
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
 
 
-class AsyncClient(Connected, MonitoringCalls):
+class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportCalls):
     """Registers works and asks for copies. Made and used inside one running event loop.
 
     Every method raises a subclass of `CopyhoundError`. What the server refuses because it is busy, and
@@ -78,6 +81,8 @@ class AsyncClient(Connected, MonitoringCalls):
         self._matches = match_pb2_grpc.MatchServiceStub(self._transport.channel)
         self._operations = operations_pb2_grpc.OperationsStub(self._transport.channel)
         self._use(self._transport)
+        self._show(self._transport)
+        self._use_review(self._transport)
         self._max_inline_bytes: int | None = None
 
     # Works

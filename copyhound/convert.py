@@ -72,6 +72,7 @@ def policy_to_message(policy: types.Policy) -> work_pb2.Policy:
         min_probability=policy.min_probability,
         territories=policy.territories,
         licences=[licence_to_message(licence) for licence in policy.licences],
+        no_previews=not policy.previews,
     )
 
 
@@ -82,6 +83,7 @@ def policy_from_message(message: work_pb2.Policy) -> types.Policy:
         min_probability=message.min_probability,
         territories=tuple(message.territories),
         licences=tuple(licence_from_message(licence) for licence in message.licences),
+        previews=not message.no_previews,
     )
 
 
@@ -287,6 +289,7 @@ def index_state_from_message(message: match_pb2.IndexState) -> types.IndexState:
         max_inline_bytes=message.max_inline_bytes,
         max_media_bytes=message.max_media_bytes,
         version=message.version,
+        evidence_key=message.evidence_key,
     )
 
 
@@ -349,7 +352,9 @@ def _segments(messages: Iterable[match_pb2.Segment]) -> tuple[types.Segment, ...
 
 def _regions(messages: Iterable[match_pb2.RegionPair]) -> tuple[types.Region, ...]:
     return tuple(
-        types.Region(query=_box(pair.query), work=_box(pair.work), transform=pair.transform)
+        types.Region(
+            query=_box(pair.query), work=_box(pair.work), transform=pair.transform, matrix=tuple(pair.matrix)
+        )
         for pair in messages
     )
 

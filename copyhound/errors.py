@@ -12,6 +12,7 @@
     ├── RequestIdReusedError       the request id was used for another request
     ├── StaleError                 the work changed meanwhile, or the index has not caught up
     ├── LeaseLostError             the run has ended, or belongs to another crawler
+    ├── CaseHeldError              somebody else is deciding the case; metadata says who and how long
     ├── UnreadableMediaError       the server cannot read the media; `reason` says why
     ├── MediaTooLargeError         more bytes than the server takes
     ├── BusyError                  the server is starting, stopping or overloaded; see `retry_after`
@@ -124,6 +125,12 @@ class LeaseLostError(CopyhoundError):
     """The run has ended, or belongs to another crawler: stop working on it."""
 
     default_reason = "LEASE_LOST"
+
+
+class CaseHeldError(CopyhoundError):
+    """Somebody else is deciding the case; metadata `holder` is their key's id, `until` says how long."""
+
+    default_reason = "CASE_HELD"
 
 
 class UnreadableMediaError(CopyhoundError):

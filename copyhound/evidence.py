@@ -71,6 +71,7 @@ class Verification:
         notes: What a reader should know besides, such as a time stamp that could not be checked.
         manifest: The manifest; empty if it cannot be read.
         sha256: Of the whole file, hexadecimal, as the service keeps it.
+        seal: Hexadecimal; empty if there is no manifest that can be read.
     """
 
     capture: str
@@ -79,11 +80,25 @@ class Verification:
     notes: tuple[str, ...]
     manifest: Mapping[str, Any]
     sha256: str
+    seal: str
 
     @property
     def intact(self) -> bool:
         """Whether nothing was altered."""
         return not self.findings
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a capture says of itself, unchecked.
+
+    Attributes:
+        seal: Hexadecimal.
+        manifest: See the module.
+    """
+
+    seal: str
+    manifest: Mapping[str, Any]
 
 
 class NoCaptureError(Exception):
@@ -169,12 +184,41 @@ def verify(
     """
     try:
         with path.open("rb") as file:
-            return _verify(file, authorities, sha256.lower(), seal.lower())
+            return verify_file(file, authorities=authorities, sha256=sha256, seal=seal)
     except OSError as error:
         raise NoCaptureError(f"{path}: {error.strerror}; name a capture that can be read") from error
 
 
-def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str) -> Verification:
+def describe(file: BinaryIO) -> Description:
+    """Read what a capture says of itself, and its seal, without checking anything or reading its content.
+
+    Raises:
+        NoCaptureError: If it is damaged, or is no capture.
+    """
+    chain = bytes(32)
+    try:
+        for record in read_records(file):
+            if record.header.get("content-type") == MANIFEST_TYPE:
+                manifest = _read_manifest(file, record)
+                for entry in manifest["records"]:
+                    chain = chained(chain, bytes.fromhex(entry["sha256"]))
+                seal = chained(chain, digest_range(file, record.offset, record.length))
+                return Description(seal.hex(), manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoCaptureError(f"the manifest cannot be read ({type(error).__name__}: {error})") from error
+    raise NoCaptureError("the manifest is missing")
+
+
+def verify_file(
+    file: BinaryIO, *, authorities: Sequence[bytes] = (), sha256: str = "", seal: str = ""
+) -> Verification:
+    """As `verify`, of a file that is open and can be read from anywhere.
+
+    Raises:
+        NoCaptureError: If it does not begin with a WARC record.
+    """
+    sha256, seal = sha256.lower(), seal.lower()
+    file.seek(0)
     findings: list[str] = []
     notes: list[str] = []
     records: list[Record] = []
@@ -195,7 +239,7 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
             if not sealed
             else f"there are {len(sealed)} manifests: one capture has one"
         )
-        return Verification("", tuple(findings), "", (), {}, whole)
+        return Verification("", tuple(findings), "", (), {}, whole, "")
     manifest_record = sealed[0]
     findings += _altered_block(file, manifest_record, "the manifest")
     try:
@@ -207,7 +251,7 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
             _check_named(file, before, manifest, findings, name=name, kind=kind)
     except (ValueError, KeyError, TypeError) as error:
         findings.append(f"the manifest was altered: it cannot be read ({type(error).__name__}: {error})")
-        return Verification("", tuple(findings), "", (), {}, whole)
+        return Verification("", tuple(findings), "", (), {}, whole, "")
     raw_seal = chained(chain, digest_range(file, manifest_record.offset, manifest_record.length))
     if seal and seal != raw_seal.hex():
         findings.append(f"the seal is another one: it is {raw_seal.hex()}, not {seal}")
@@ -218,7 +262,13 @@ def _verify(file: BinaryIO, authorities: Sequence[bytes], sha256: str, seal: str
             "nothing in other hands dates this capture: compare its SHA-256 with what the service keeps"
         )
     return Verification(
-        str(manifest.get("capture", "")), tuple(findings), stamped, tuple(notes), manifest, whole
+        str(manifest.get("capture", "")),
+        tuple(findings),
+        stamped,
+        tuple(notes),
+        manifest,
+        whole,
+        raw_seal.hex(),
     )
 
 
@@ -363,21 +413,39 @@ def _check_token(  # noqa: PLR0917  called in one place
         return ""
     findings += _altered_block(file, tokens[0], "the time stamp")
     file.seek(tokens[0].block)
+    return check_stamp(file.read(tokens[0].block_length), seal, authorities, findings, notes)
+
+
+def check_stamp(
+    token: bytes, message: bytes, authorities: Sequence[bytes], findings: list[str], notes: list[str]
+) -> str:
+    """Check an RFC 3161 time-stamp response; add what is wrong to `findings`, what else is to say to `notes`.
+
+    Args:
+        token: The response, DER.
+        message: What it is to stamp.
+        authorities: PEM files of root certificates; empty: it is not checked against an authority.
+        findings: Sentences.
+        notes: Sentences.
+
+    Returns:
+        Its time, RFC 3339, if one of the authorities vouches for it; else empty.
+    """
     try:
-        response = decode_timestamp_response(file.read(tokens[0].block_length))
+        response = decode_timestamp_response(token)
         info = response.tst_info
     except ValueError as error:
         findings.append(f"the time stamp was altered: it cannot be read ({error})")
         return ""
-    if info.message_imprint.message != hashlib.sha256(seal).digest():
-        findings.append("the time stamp is of something else: the seal that it stamps is not this capture's")
+    if info.message_imprint.message != hashlib.sha256(message).digest():
+        findings.append("the time stamp is of something else than it stands beside")
         return ""
     if not authorities:
         notes.append(
             f"a time stamp says {info.gen_time.isoformat()}; give its authority's certificate to check it"
         )
         return ""
-    return _vouched(response, seal, authorities, findings)
+    return _vouched(response, message, authorities, findings)
 
 
 def _vouched(response: Any, seal: bytes, authorities: Sequence[bytes], findings: list[str]) -> str:

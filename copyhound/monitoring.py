@@ -1,7 +1,7 @@
 """What the clients say of monitoring: lists, runs, reports."""
 
 from collections.abc import AsyncGenerator, Iterable
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, Unpack
 
 import grpc
 
@@ -21,7 +21,7 @@ from copyhound.monitor_types import (
     Schedule,
     Webhook,
 )
-from copyhound.transport import Transport
+from copyhound.transport import Calls, Transport
 from copyhound.v1 import (
     capture_pb2,
     capture_pb2_grpc,
@@ -30,9 +30,6 @@ from copyhound.v1 import (
     report_pb2,
     report_pb2_grpc,
 )
-
-Request = TypeVar("Request")
-Response = TypeVar("Response")
 
 
 class ListChanges(TypedDict, total=False):
@@ -50,10 +47,8 @@ class ListChanges(TypedDict, total=False):
     min_probability: float
 
 
-class MonitoringCalls:
+class MonitoringCalls(Calls):
     """The calls of `AsyncClient` that speak of monitoring."""
-
-    _transport: Transport
 
     def _use(self, transport: Transport) -> None:
         """Make the stubs."""
@@ -61,16 +56,6 @@ class MonitoringCalls:
         self._monitor = monitor_pb2_grpc.MonitorServiceStub(transport.channel)
         self._reports = report_pb2_grpc.ReportServiceStub(transport.channel)
         self._captures = capture_pb2_grpc.CaptureServiceStub(transport.channel)
-
-    async def _unary(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
-    ) -> Response:
-        """Send one message, get one message."""
-
-        async def send(seconds: float) -> Response:
-            return await method(request, timeout=seconds, metadata=self._transport.metadata)
-
-        return await self._transport.call(send)
 
     async def create_list(self, new: NewMonitoringList, *, validate_only: bool = False) -> MonitoringList:
         """Create a monitoring list.

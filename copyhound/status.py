@@ -24,6 +24,7 @@ _BY_REASON: Final[Mapping[str, type[errors.CopyhoundError]]] = {
     "REQUEST_ID_REUSED": errors.RequestIdReusedError,
     "STALE": errors.StaleError,
     "LEASE_LOST": errors.LeaseLostError,
+    "CASE_HELD": errors.CaseHeldError,
     "MEDIA_UNSUPPORTED": errors.UnreadableMediaError,
     "MEDIA_DAMAGED": errors.UnreadableMediaError,
     "MEDIA_LIMIT": errors.UnreadableMediaError,

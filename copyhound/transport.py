@@ -121,6 +121,22 @@ class Transport:
         await self.channel.close()
 
 
+class Calls:
+    """Calls of one service or several, as a client has them."""
+
+    _transport: Transport
+
+    async def _unary(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
+    ) -> Response:
+        """Send one message, get one message."""
+
+        async def send(seconds: float) -> Response:
+            return await method(request, timeout=seconds, metadata=self._transport.metadata)
+
+        return await self._transport.call(send)
+
+
 class Connected:
     """A client of one server, to be used as a context manager, which closes the connection."""
 

@@ -52,12 +52,15 @@ class Policy:
         min_probability: From which probability, 0..1; 0: the server's default.
         territories: Where the owner holds the rights, ISO 3166-1 alpha-2; empty: everywhere.
         licences: Permissions, at most 1,000.
+        previews: Whether the server keeps previews of the work's media for those who review matches: small
+            pictures, clips and sounds at a low rate, texts.
     """
 
     action: Action = Action.BLOCK
     min_probability: float = 0.0
     territories: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
+    previews: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +240,16 @@ class Region:
             ``flip_horizontal``, ``flip_vertical``, ``rotate_90``, ``rotate_180``, ``rotate_270``
             (counter-clockwise), ``transpose``, ``transverse``, ``invert``, or ``affine`` or ``perspective``
             for any other.
+        matrix: The same exactly, as far as that is known: 3 × 3 numbers, row after row, that take a point of
+            the work to the point of the query that shows it, in fractions of width and height: (x, y) goes to
+            (u / w, v / w), where (u, v, w) is the matrix times (x, y, 1). Empty: an older server did not
+            tell.
     """
 
     query: Box
     work: Box
     transform: str
+    matrix: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,6 +480,7 @@ class IndexState:
         max_inline_bytes: Largest sum of media in one message; larger ones are streamed.
         max_media_bytes: Largest streamed media.
         version: Version of the server.
+        evidence_key: The public key of the signatures of evidence that it hands over, PEM.
     """
 
     sequence: int
@@ -483,6 +492,7 @@ class IndexState:
     max_inline_bytes: int
     max_media_bytes: int
     version: str
+    evidence_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

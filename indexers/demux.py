@@ -4,10 +4,11 @@ Media are read from a file object alone. Playlists, and other formats that name 
 are refused by name, and no protocol is open to the formats that remain.
 """
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -16,6 +17,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from indexers.errors import DamagedMediaError, MediaError, UnsupportedMediaError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 S = TypeVar("S", AudioStream, VideoStream)
 F = TypeVar("F")
@@ -41,6 +45,7 @@ _OPTIONS = {
 _BOX: Final = 8
 """Bytes of the header of an ISO base media box: length and name."""
 _MOST_BOXES: Final = 4096
+_READ_BYTES: Final = 64 * 1024
 
 
 def opened(source: BinaryIO, advice: str) -> InputContainer:
@@ -152,3 +157,40 @@ def _boxes(source: BinaryIO, start: int, end: int, name: bytes) -> Iterator[tupl
         if header[4:8] == name:
             yield begin, min(end, start + length)
         start += length
+
+
+def own_place(source: BinaryIO) -> BinaryIO:
+    """Return a file that reads `source` at a place of its own, so that several can read it by turns."""
+    return io.BufferedReader(_OwnPlace(source), _READ_BYTES)
+
+
+class _OwnPlace(io.RawIOBase):
+    """A file read at a place of its own."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Read on."""
+        target = memoryview(buffer)
+        self._source.seek(self._at)
+        some = self._source.read(len(target))
+        target[: len(some)] = some
+        self._at += len(some)
+        return len(some)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; return where to."""
+        if whence == os.SEEK_CUR:
+            offset, whence = self._at + offset, os.SEEK_SET
+        self._at = self._source.seek(offset, whence)
+        return self._at

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit, joined
+from indexers.previews import Budget, Files
+from indexers.transforms import Matrix, between
 
 T = TypeVar("T")
 
@@ -100,11 +102,20 @@ class AlignedRegion:
         query: In the query.
         work: In the reference.
         transform: What was done to the reference's region to give the query's, by name.
+        matrix: The same exactly, as far as that is known; see `transforms`. Where it is not given, it takes
+            the one region to the other by the named transform.
     """
 
     query: Box
     work: Box
     transform: str
+    matrix: Matrix = ()
+
+    def __post_init__(self) -> None:
+        """Fill in the matrix."""
+        if not self.matrix:
+            work, query = ((box.left, box.top, box.right, box.bottom) for box in (self.work, self.query))
+            object.__setattr__(self, "matrix", between(work, query, self.transform))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +225,8 @@ class Channel:
 class Modality(Protocol[T]):
     """One kind of media: decoding, fingerprinting and aligning. Implementations hold no state.
 
-    `decode` and `fingerprint` run on untrusted bytes, in the sandbox; `align` runs in the service, on
-    fingerprints alone.
+    `decode`, `preview` and `fingerprint` run on untrusted bytes, in the sandbox; `align` runs in the service,
+    on fingerprints alone.
     """
 
     name: str
@@ -263,6 +274,16 @@ class Modality(Protocol[T]):
             UnsupportedMediaError: If the format is not known.
             DamagedMediaError: If the bytes are broken.
             MediaLimitError: If it asks for more than `limits`.
+        """
+        ...
+
+    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+        """Write what people are shown of the media, in whose coordinates fingerprints count; see `previews`.
+
+        It is streamed as `decode` is. What goes beyond the budget is left out, and said in `Facts.whole`.
+
+        Raises:
+            MediaError: As `decode`.
         """
         ...
 

@@ -13,7 +13,7 @@ from service import logs
 from service.app import open_store, serve
 from service.domain import ApiKey, KeyRole
 from service.errors import InvalidRequestError, ServiceError
-from service.rpc.access import new_key
+from service.keys import new_key
 from service.rpc.convert import read_owner
 from service.settings import Settings
 
@@ -28,6 +28,7 @@ _Data = Annotated[Path, typer.Option("--data", help="Folder that holds everythin
 def serve_command(
     data: _Data,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; port 0: any free one.")] = None,
+    web: Annotated[str | None, typer.Option(help="HOST:PORT of the pages.")] = None,
     metrics: Annotated[str | None, typer.Option(help="HOST:PORT of the metrics.")] = None,
     import_root: Annotated[Path | None, typer.Option(help="Folder that imports read.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option()] = None,
@@ -40,6 +41,7 @@ def serve_command(
     logs.configure(json_lines=json_logs)
     given: dict[str, object] = {
         "listen": listen,
+        "web": web,
         "metrics": metrics,
         "import_root": import_root,
         "tls_certificate": tls_certificate,

@@ -40,6 +40,18 @@ class Blobs(Protocol):
         """
         ...
 
+    def delete(self, sha256: bytes) -> None:
+        """Erase a file; when this returns, it is gone for good. One that is not there stays so.
+
+        Files are shared by whatever has the same content: it is the caller who knows that nothing else needs
+        this one. Who has it open can go on reading.
+        """
+        ...
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield the digests of all files that are there, in no order; others may come and go meanwhile."""
+        ...
+
 
 class FolderBlobs:
     """Blobs in a folder: each written aside, synced, then renamed to where it is found."""
@@ -52,6 +64,8 @@ class FolderBlobs:
         """
         self._folder = folder
         self._aside = folder / "aside"
+        self._lasting: set[Path] = set()
+        """Folders that are known to survive a loss of power themselves."""
         self._aside.mkdir(parents=True, exist_ok=True)
         for left in self._aside.iterdir():
             left.unlink()
@@ -72,8 +86,11 @@ class FolderBlobs:
                 os.fsync(copy.fileno())
             Path(name).rename(target)
             name = None
-            for folder in (target.parent, target.parent.parent, self._folder):
-                _sync(folder)
+            _sync(target.parent)
+            if target.parent not in self._lasting:
+                for folder in (target.parent.parent, self._folder):
+                    _sync(folder)
+                self._lasting.add(target.parent)
         except OSError as error:
             if error.errno in _FULL:
                 raise StorageFullError(
@@ -91,6 +108,21 @@ class FolderBlobs:
             return self._path(sha256).open("rb")
         except FileNotFoundError as error:
             raise NotFoundError(f"there is no file {sha256.hex()}", sha256=sha256.hex()) from error
+
+    def delete(self, sha256: bytes) -> None:
+        """See `Blobs.delete`."""
+        path = self._path(sha256)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return
+        _sync(path.parent)
+
+    def digests(self) -> Iterator[bytes]:
+        """See `Blobs.digests`."""
+        for path in self._folder.glob("??/??/*"):
+            with suppress(ValueError):  # somebody else's
+                yield bytes.fromhex(path.name)
 
     def _path(self, sha256: bytes) -> Path:
         name = sha256.hex()
@@ -120,3 +152,28 @@ def pieces(file: BinaryIO, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]
                 raise NotFoundError("the capture's file ends before its content does")
             left -= len(piece)
             yield piece
+
+
+def cut_out(blobs: Blobs, sha256: bytes, ranges: Sequence[tuple[int, int]], folder: Path) -> BinaryIO:
+    """Copy the parts of a file into one without a name, which the caller closes. Blocking.
+
+    Args:
+        blobs: Where the file is.
+        sha256: Its digest.
+        ranges: Offsets and lengths, in order.
+        folder: Where the copy is.
+
+    Raises:
+        NotFoundError: If the file is not there, or ends before they do.
+    """
+    media = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
+    try:
+        with blobs.open(sha256) as file:
+            for piece in pieces(file, ranges):
+                media.write(piece)
+        media.flush()
+        media.seek(0)
+    except BaseException:
+        media.close()
+        raise
+    return media

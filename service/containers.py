@@ -18,10 +18,11 @@ from indexers.containers import Part
 from indexers.modality import Alignment, Role
 from service.domain import CONTAINER, Match, MatchReport, NewReference
 from service.errors import BusyError, ServiceError, UnreadableMediaError
-from service.inquiry import Answering, Inquiry, Options
+from service.inquiry import Answering, Inquiry, Options, suppressed
 from service.matching import decide, report
 from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
+from service.previewed import NewPreview, Place
 from service.sandbox import Listing, Pool, ReadMedia
 from service.store import View
 
@@ -54,8 +55,17 @@ class Run(Protocol):
         ...
 
 
-def new_reference(filename: str, read: ReadMedia) -> NewReference:
-    """What is registered of a media item; parts are called by the container's name and their own."""
+def new_reference(
+    filename: str, read: ReadMedia, previews: Mapping[Place, NewPreview], place: Place = None
+) -> NewReference:
+    """What is registered of a media item; parts are called by the container's name and their own.
+
+    Args:
+        filename: What it is called.
+        read: What was found in it.
+        previews: What people are to be shown of it, or of its parts, by their places.
+        place: Its own.
+    """
     return NewReference(
         filename,
         read.modality,
@@ -64,8 +74,10 @@ def new_reference(filename: str, read: ReadMedia) -> NewReference:
         read.fingerprints,
         weight=read.weight,
         parts=tuple(
-            new_reference(f"{filename}{containers.NESTED}{part.name}", found) for part, found in read.parts
+            new_reference(f"{filename}{containers.NESTED}{part.name}", found, previews, part.place)
+            for part, found in read.parts
         ),
+        preview=previews.get(place),
     )
 
 
@@ -312,7 +324,9 @@ class Containers:
             found = gather(parts, view.get_holdings(works) if works else {})
             matches = self._with_containers(view, found, sha256, options)
         verdict, decided = decide.decide(
-            report.best_of_each_work(report.covering(matches, options.selection)),
+            report.best_of_each_work(
+                report.covering(matches, options.selection), self._with.thresholds.review
+            ),
             self._with.thresholds,
             decide.Upload(options.uploader_token, options.territories, now),
             f"{decide.POLICY_REVISION}/{self._with.scorer.revision}",
@@ -346,10 +360,15 @@ class Containers:
             for match in found
         }
         identical = view.references_by_sha256(sha256, owner=options.owner)
-        for reference, work in view.get_registered([one.id for one in identical]):
+        registered = view.get_registered([one.id for one in identical])
+        held_back = suppressed(view, registered)
+        for reference, work in registered:
             known = matches.get(work.id) or _bare(work, reference, Alignment({}))
+            if reference.id in held_back and work.id in matches and not known.suppressed:
+                continue
             matches[work.id] = replace(
                 known,
+                suppressed=reference.id in held_back,
                 reference=reference,
                 probability=1.0,
                 signals={**known.signals, IDENTICAL_FILE: 1.0},

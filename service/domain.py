@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from indexers.fingerprint import Fingerprint
 from indexers.modality import AlignedRegion, AlignedSegment
+from service.previewed import NewPreview
 
 CONTAINER = "container"
 """What stands for a modality where a media item is a container of others: it has no fingerprints itself."""
@@ -52,12 +53,14 @@ class Policy:
         min_probability: From which probability, 0..1; None: the server's default.
         territories: Where the owner holds the rights, ISO 3166-1 alpha-2; empty: everywhere.
         licences: Permissions.
+        previews: Whether previews of the work's references are kept for those who review matches.
     """
 
     action: Action = Action.BLOCK
     min_probability: float | None = None
     territories: tuple[str, ...] = ()
     licences: tuple[Licence, ...] = ()
+    previews: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class NewReference:
         fingerprints: At least one, of different schemes, view 0 alone; none of a container.
         weight: As a part: how much it says, from above 0 to where 1 is a picture or a page of text.
         parts: What a container holds, in its order; parts have none themselves.
+        preview: What people are to be shown of it; None: nothing, since it is a container, or only
+            fingerprints were given.
     """
 
     filename: str
@@ -92,6 +97,7 @@ class NewReference:
     fingerprints: tuple[Fingerprint, ...]
     weight: float = 1.0
     parts: tuple["NewReference", ...] = ()
+    preview: NewPreview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +277,7 @@ class Match:
         licence: The licence that allows this use.
         parts: Where the query is a container: which of its parts match what, the most telling first.
         part_counts: How many parts match, also those that `parts` leaves out.
+        suppressed: Whether a reviewer keeps back what the reference, or the work, matches.
     """
 
     work: Work
@@ -286,6 +293,7 @@ class Match:
     licence: Licence | None = None
     parts: tuple[PartMatch, ...] = ()
     part_counts: tuple[PartCount, ...] = ()
+    suppressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +380,22 @@ class ApiKey:
     secret_sha256: bytes
     created_at: datetime
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is signed in to the pages.
+
+    Attributes:
+        key: The key that was signed in with, as it is now, revoked or not; None: an anonymous one, who may do
+            everything.
+        created_at: When they signed in, UTC.
+        seen_at: When they were last seen, UTC, to the minute.
+    """
+
+    key: ApiKey | None
+    created_at: datetime
+    seen_at: datetime
 
 
 class ImportState(StrEnum):

@@ -12,6 +12,7 @@
     ├── RequestIdReusedError       the request id was used for another request
     ├── StaleError                 the work changed meanwhile, or the index has not caught up
     ├── LeaseLostError             the run has ended, or belongs to another crawler
+    ├── CaseHeldError              somebody else is deciding the case
     ├── UnreadableMediaError       the media cannot be read; `reason` says why
     ├── MediaTooLargeError         more bytes than the server takes
     ├── BusyError                  the server is starting, stopping or overloaded: try again
@@ -119,6 +120,12 @@ class LeaseLostError(ServiceError):
     """The run has ended, or belongs to another crawler: nothing more is taken for it."""
 
     reason = "LEASE_LOST"
+
+
+class CaseHeldError(ServiceError):
+    """Somebody else holds the case: take another, or wait until the metadata's `until`."""
+
+    reason = "CASE_HELD"
 
 
 class UnreadableMediaError(ServiceError):

@@ -27,6 +27,7 @@ from service.errors import (
     ServiceError,
     StorageFullError,
 )
+from service.previews import PreviewMaker
 from service.sandbox import ReadMedia, digest_of, vouched
 from service.store import Transaction
 
@@ -48,19 +49,28 @@ class Importer:
     """Works through unfinished imports, oldest first, as long as the service runs."""
 
     def __init__(
-        self, *, catalogue: Catalogue, read: Reader, root: Path | None, max_bytes: int, parallel: int
+        self,
+        *,
+        catalogue: Catalogue,
+        read: Reader,
+        previews: PreviewMaker,
+        root: Path | None,
+        max_bytes: int,
+        parallel: int,
     ) -> None:
         """Take the parts.
 
         Args:
             catalogue: Where rows are registered.
             read: Fingerprints files.
+            previews: Makes what people are shown of them.
             root: The folder that may be read; None: imports are refused.
             max_bytes: Largest file.
             parallel: Files that are read at the same time.
         """
         self._catalogue = catalogue
         self._read = read
+        self._previews = previews
         self._root = None if root is None else root.resolve()
         self._max_bytes = max_bytes
         self._slots = asyncio.Semaphore(parallel)
@@ -145,9 +155,10 @@ class Importer:
                 with self._open(row.path) as media:
                     sha256, size = await asyncio.to_thread(digest_of, media)
                     read = vouched(await self._read(media, Role.REFERENCE), sha256, size)
-            name = PurePosixPath(row.path).name[:255]
-            reference = new_reference(name, read)
-            await self._catalogue.write(_registration(import_id, row, reference))
+                    wanted = row.work.policy.previews
+                    async with self._previews.kept(media, read, wanted=wanted) as previews:
+                        reference = new_reference(PurePosixPath(row.path).name[:255], read, previews)
+                        await self._catalogue.write(_registration(import_id, row, reference))
         except (BusyError, StorageFullError):
             raise  # the row stays pending and is tried again
         except ServiceError as error:

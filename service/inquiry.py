@@ -353,8 +353,11 @@ class Inquiry:
         now = datetime.now(UTC)
         options, thresholds, scorer = self._options, self._with.thresholds, self._with.scorer
         registered = view.get_registered(self._alignments.keys())
-        matches = [self._match_of(work, reference) for reference, work in registered]
-        counting = report.best_of_each_work(report.covering(matches, options.selection))
+        held = suppressed(view, registered)
+        matches = [
+            self._match_of(work, reference, suppressed=reference.id in held) for reference, work in registered
+        ]
+        counting = report.best_of_each_work(report.covering(matches, options.selection), thresholds.review)
         verdict, decided = decide.decide(
             counting,
             thresholds,
@@ -371,7 +374,7 @@ class Inquiry:
             created_at=now,
         )
 
-    def _match_of(self, work: Work, reference: Reference) -> Match:
+    def _match_of(self, work: Work, reference: Reference, *, suppressed: bool) -> Match:
         alignment = self._alignments[reference.id]
         probability = self._probability(reference.id)
         review = self._with.thresholds.review
@@ -385,4 +388,18 @@ class Inquiry:
             regions=alignment.regions,
             query_coverage=alignment.query_coverage,
             work_coverage=alignment.work_coverage,
+            suppressed=suppressed,
         )
+
+
+def suppressed(view: View, registered: Sequence[tuple[Reference, Work]]) -> set[UUID]:
+    """The references, of these, that are suppressed: by themselves, or with their container or work."""
+    wanted = {work.id for _, work in registered}
+    for reference, _ in registered:
+        wanted |= {reference.id, reference.container_id or reference.id}
+    held = view.reviews.suppressed(wanted)
+    return {
+        reference.id
+        for reference, work in registered
+        if held & {reference.id, reference.container_id or reference.id, work.id}
+    }

@@ -32,6 +32,8 @@ class Metrics:
         suspects_waiting: Contents that wait to be read or matched.
         reports: Match reports, by what led to them: a capture or a registration.
         webhooks: Attempts to tell a webhook, by how they ended.
+        previews: Previews, by whether they could be made.
+        previews_waiting: Previews that are still to be made.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -109,6 +111,12 @@ class Metrics:
         )
         self.webhooks = Counter(
             "copyhound_webhook_attempts", "Attempts to tell a webhook", ("result",), registry=self.registry
+        )
+        self.previews = Counter(
+            "copyhound_previews", "Previews that were tried", ("result",), registry=self.registry
+        )
+        self.previews_waiting = Gauge(
+            "copyhound_previews_waiting", "Previews that are still to be made", registry=self.registry
         )
 
     def span(self, name: str) -> AbstractContextManager[Any]:

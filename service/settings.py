@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     """Address of the gRPC server. Port 0: any free one, printed on start."""
     metrics: str = ""
     """Address of the Prometheus metrics. Empty: none."""
+    web: str = ""
+    """Address of the investigators' pages. Empty: none. Not on loopback: needs TLS."""
+    web_origin: str = ""
+    """How browsers reach the pages where that is not the address itself, such as https://hound.example."""
     database_url: SecretStr = SecretStr("")
     """SQLAlchemy URL of a PostgreSQL database. Empty: SQLite in the data folder."""
     image_network: Path | None = None
@@ -39,6 +43,11 @@ class Settings(BaseSettings):
     """PEM file of its private key."""
     tls_client_ca: Path | None = None
     """PEM file of the authority whose client certificates are asked for (mTLS)."""
+
+    web_idle_minutes: Annotated[float, Gt(0)] = 60.0
+    """How long somebody stays signed in to the pages without doing anything."""
+    web_session_hours: Annotated[float, Gt(0)] = 12.0
+    """How long somebody stays signed in at all."""
 
     max_concurrent_calls: Annotated[int, Ge(1)] = 512
     """Most calls at a time, of all callers together; more are refused with RESOURCE_EXHAUSTED."""
@@ -70,6 +79,10 @@ class Settings(BaseSettings):
     max_media_bytes: Annotated[int, Gt(0)] = 1024 * 1024 * 1024
     """Most bytes of one streamed media item."""
 
+    preview_backlog_mb: Annotated[int, Ge(0)] = 16_384
+    """Most MiB of files that are kept because previews are still to be made of them; beyond that, previews
+    are made before a registration is answered. 0: always."""
+
     review_threshold: Annotated[float, Ge(0), Le(1)] = 0.5
     """Probability from which a match is reported, and asks for review at least."""
     action_threshold: Annotated[float, Ge(0), Le(1)] = 0.9
@@ -81,6 +94,12 @@ class Settings(BaseSettings):
     """How long a crawler keeps a run without reporting; then another may take it."""
     webhook_networks: str = ""
     """Networks that webhooks may be in although they are not public, such as 10.0.0.0/8, with commas."""
+
+    evidence_key: Path | None = None
+    """PEM file of the Ed25519 key that signs exported evidence. None: one in the data folder, made at the
+    first start."""
+    timestamp_url: str = ""
+    """RFC 3161 authority that stamps exported evidence. Empty: none."""
 
     fold_after_changes: Annotated[int, Ge(1)] = 50_000
     """Descriptors in the delta from which a new snapshot is written."""

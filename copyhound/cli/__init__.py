@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 import copyhound
+from copyhound.cli.cases import cases
 from copyhound.cli.crawl import crawl
 from copyhound.cli.demo import demo
 from copyhound.cli.match import compare, match
 from copyhound.cli.monitor import monitor
 from copyhound.cli.output import FAILED, print_error, print_line
+from copyhound.cli.references import references
 from copyhound.cli.register import register
 from copyhound.cli.reports import reports
+from copyhound.cli.reviews import reviews
 from copyhound.cli.server import keys, serve
 from copyhound.cli.status import status
 from copyhound.cli.verify import verify
@@ -37,6 +40,9 @@ app.command()(verify)
 app.add_typer(keys, name="keys")
 app.add_typer(monitor, name="monitor")
 app.add_typer(reports, name="reports")
+app.add_typer(cases, name="cases")
+app.add_typer(references, name="references")
+app.add_typer(reviews, name="reviews")
 
 
 def _version(wanted: bool) -> None:

@@ -1,9 +1,9 @@
 """Manifests: tables of files and what to register them as, in CSV or JSON Lines.
 
 A row has `path` (relative to the manifest's folder) and may have `owner`, `external_id`, `title`, `labels`,
-`action`, `min_probability` and `territories`. In CSV, labels are written ``key=value;key=value`` and
-territories ``CN;HK``; in JSON Lines they are an object and a list. Rows that are wrong are reported by their
-number and field, and never keep the others from being registered.
+`action`, `min_probability`, `territories` and `previews`. In CSV, labels are written ``key=value;key=value``
+and territories ``CN;HK``; in JSON Lines they are an object and a list. Rows that are wrong are reported by
+their number and field, and never keep the others from being registered.
 """
 
 import csv
@@ -25,6 +25,7 @@ FIELDS: Final = (
     "action",
     "min_probability",
     "territories",
+    "previews",
 )
 
 
@@ -152,6 +153,7 @@ def _row(number: int, fields: Mapping[str, Any], folder: Path, owner: str) -> Ma
             action=read("action", _action, Action.BLOCK),
             min_probability=read("min_probability", _probability, 0.0),
             territories=read("territories", _territories, ()),
+            previews=read("previews", _yes, True),
         )
         return ManifestRow(
             number,
@@ -201,6 +203,16 @@ def _probability(value: Any) -> float:
     if isinstance(value, bool) or not 0 <= number <= 1:
         raise ValueError(f"is {value!r}; write a number from 0 to 1")
     return number
+
+
+def _yes(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    known = words.get(_text(value).strip().lower())
+    if known is None:
+        raise ValueError(f"is {value!r}; write yes or no")
+    return known
 
 
 def _territories(value: Any) -> tuple[str, ...]:

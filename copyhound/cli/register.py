@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ from copyhound.cli.output import (
 )
 from copyhound.errors import CopyhoundError
 from copyhound.media import readable_name
-from copyhound.types import NewWork, Registration
+from copyhound.types import NewWork, Policy, Registration
 from copyhound.where import describe_parts
 
 
@@ -52,6 +53,13 @@ def register(
     ] = "",
     as_one: Annotated[
         bool, typer.Option("--as-one", help="Make one work of each folder, with its files as parts.")
+    ] = False,
+    no_previews: Annotated[
+        bool,
+        typer.Option(
+            "--no-previews",
+            help="Keep no small pictures, clips, sounds and texts for those who review matches.",
+        ),
     ] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -75,13 +83,14 @@ def register(
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         found = list(find_media(paths or (), hidden, stack, as_one=as_one))
-        works = [_new_work(one, owner, prefix) for one in found]
+        works = [_new_work(one, owner, prefix, previews=not no_previews) for one in found]
         places = {id(new): str(one.path) for new, one in zip(works, found, strict=True)}
+        row_of: dict[int, int] = {}
         for row in rows:
             if not isinstance(row, RowError):
-                places[id(row.new)] = f"row {row.row}: {row.new.media!s}"
-                works.append(row.new)
-        row_of = {id(row.new): row.row for row in rows if not isinstance(row, RowError)}
+                new = _without_previews(row.new) if no_previews else row.new
+                places[id(new)], row_of[id(new)] = f"row {row.row}: {new.media!s}", row.row
+                works.append(new)
         client = stack.enter_context(
             connect(
                 server,
@@ -107,10 +116,17 @@ def register(
         raise typer.Exit(FAILED)
 
 
-def _new_work(found: FoundMedia, owner: str, prefix: str) -> NewWork:
+def _without_previews(new: NewWork) -> NewWork:
+    return replace(new, policy=replace(new.policy or Policy(), previews=False))
+
+
+def _new_work(found: FoundMedia, owner: str, prefix: str, *, previews: bool) -> NewWork:
     name = "" if isinstance(found.media, Path) else found.name
     title = name or readable_name(found.path.name)
-    return NewWork(found.media, owner, external_id=prefix + found.name, title=title, filename=name)
+    policy = None if previews else Policy(previews=False)
+    return NewWork(
+        found.media, owner, external_id=prefix + found.name, title=title, filename=name, policy=policy
+    )
 
 
 def _report_row(row: RowError, *, as_json: bool) -> None:

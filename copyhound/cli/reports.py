@@ -1,5 +1,6 @@
 """``copyhound reports``: what monitoring found."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,8 @@ from copyhound.cli.connection import (
     UseTls,
     connect,
 )
-from copyhound.cli.output import print_json, print_line, print_table
+from copyhound.cli.output import print_error, print_json, print_line, print_table
+from copyhound.exports import EvidenceFormat
 from copyhound.monitor_types import MatchReport
 from copyhound.where import describe_place
 
@@ -126,3 +128,118 @@ def show(
             for seen in report.sightings
         ],
     )
+
+
+_ENDINGS = {
+    ".zip": EvidenceFormat.BUNDLE,
+    ".json": EvidenceFormat.JSON,
+    ".html": EvidenceFormat.PAGE,
+    ".pdf": EvidenceFormat.PDF,
+}
+
+
+@reports.command("export")
+def export(
+    name: Annotated[str, typer.Argument(metavar="REPORT", help="reports/… as `reports list` shows it.")],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="Where to: a .zip, .pdf, .html or .json file."),
+    ],
+    form: Annotated[
+        EvidenceFormat | None,
+        typer.Option("--as", help="As what; left out: as the file's name ends."),
+    ] = None,
+    language: Annotated[
+        str, typer.Option("--language", metavar="TAG", help="Of its sentences: en or zh.")
+    ] = "en",
+    with_reference: Annotated[
+        bool, typer.Option("--with-reference", help="Put in what is kept to show of the work.")
+    ] = False,
+    max_captures: Annotated[
+        int, typer.Option("--max-captures", min=0, metavar="N", help="Only the first captures; 0: all.")
+    ] = 0,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Hand a report over: its evidence in a signed bundle (.zip), or the report alone."""
+    wanted = form or _ENDINGS.get(output.suffix.lower())
+    if wanted is None:
+        raise typer.BadParameter("-o: let the name end in .zip, .pdf, .html or .json, or say --as what")
+    if not output.parent.is_dir():
+        raise typer.BadParameter(f"-o: there is no folder {output.parent}")
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        exported = client.export_evidence(
+            name,
+            output,
+            form=wanted,
+            language=language,
+            with_reference=with_reference,
+            max_captures=max_captures,
+        )
+    if as_json:
+        values = {
+            "path": str(exported.path),
+            "media_type": exported.media_type,
+            "byte_count": exported.byte_count,
+            "key_id": exported.key_id,
+            "stamped": exported.stamped,
+            "left_out": dict(exported.left_out),
+        }
+        print_json({"export": values})
+        return
+    print_line(f"{exported.path}: {exported.byte_count:,} bytes")
+    if exported.key_id:
+        print_line(f"signed by {exported.key_id}{', time stamped' if exported.stamped else ''}")
+    for path, reason in exported.left_out.items():
+        print_error(f"{path} was left out: {reason}")
+
+
+@reports.command("key")
+def key(
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write it there; left out: show it."),
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    use_tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Show the public key that `copyhound verify --key` checks the server's bundles with, PEM."""
+    with connect(
+        server,
+        api_key,
+        use_tls=use_tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        timeout=timeout,
+    ) as client:
+        pem = client.index_state().evidence_key
+    if output is None:
+        for line in pem.splitlines():
+            print_line(line)
+        return
+    try:
+        output.write_text(pem, encoding="ascii")
+    except OSError as error:
+        raise typer.BadParameter(f"{output}: {error.strerror}") from error

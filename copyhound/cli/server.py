@@ -25,6 +25,10 @@ def serve(
             "--listen", metavar="HOST:PORT", help="Where to listen: 127.0.0.1:50051; port 0: any free one."
         ),
     ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option("--web", metavar="HOST:PORT", help="Where to show the investigators' pages."),
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Where to show Prometheus metrics.")
     ] = None,
@@ -51,6 +55,7 @@ def serve(
         "serve",
         *_given("--data", data),
         *_given("--listen", listen),
+        *_given("--web", web),
         *_given("--metrics", metrics),
         *_given("--import-root", import_root),
         *_given("--tls-certificate", tls_certificate),

@@ -47,6 +47,7 @@ def status(
     print_line(f"sequence     {state.sequence}, {lag} behind the database")
     print_line(f"disk         {_size(state.disk_bytes)}")
     print_line(f"media        up to {_size(state.max_media_bytes)}")
+    print_line(f"evidence     signed by {_key_id(state.evidence_key)}")
     print_table(
         ("scheme", "descriptors", "in the delta", "deleted", "memory"),
         [
@@ -69,3 +70,10 @@ def _size(count: float) -> str:
             return f"{count:.4g} {unit}"
         count /= 1024
     return f"{count:.4g} TiB"
+
+
+def _key_id(pem: str) -> str:
+    """A name of the key that signs evidence."""
+    from copyhound import bundle  # noqa: PLC0415  cryptography is slow to load
+
+    return bundle.key_id(bundle.read_key(pem.encode()))

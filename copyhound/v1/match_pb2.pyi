@@ -347,6 +347,7 @@ class RegionPair(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     WORK_FIELD_NUMBER: _builtins.int
     TRANSFORM_FIELD_NUMBER: _builtins.int
+    MATRIX_FIELD_NUMBER: _builtins.int
     transform: _builtins.str
     """What was done to the reference's region to give the query's: `identity`, `flip_horizontal`,
     `flip_vertical`, `rotate_90`, `rotate_180`, `rotate_270` (counter-clockwise), `transpose`,
@@ -361,16 +362,24 @@ class RegionPair(_message.Message):
     def work(self) -> Global___Box:
         """In the reference."""
 
+    @_builtins.property
+    def matrix(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same exactly, as far as that is known: a matrix of 3 × 3 numbers, row after row, that takes a point of the
+        reference to the point of the query that shows it. Points are fractions of width and height of the pictures as
+        a viewer shows them: (x, y) goes to (u / w, v / w), where (u, v, w) is the matrix times (x, y, 1).
+        """
+
     def __init__(
         self,
         *,
         query: Global___Box | None = ...,
         work: Global___Box | None = ...,
         transform: _builtins.str = ...,
+        matrix: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "transform", b"transform", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matrix", b"matrix", "query", b"query", "transform", b"transform", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -966,6 +975,7 @@ class IndexState(_message.Message):
     MAX_INLINE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_MEDIA_BYTES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    EVIDENCE_KEY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The last change that queries see."""
     committed_sequence: _builtins.int
@@ -982,6 +992,10 @@ class IndexState(_message.Message):
     """Largest streamed media, in bytes."""
     version: _builtins.str
     """Version of the server."""
+    evidence_key: _builtins.str
+    """The public key (Ed25519, PEM) of the signatures of evidence that the server hands over: keep it with the bundles'
+    receivers, apart from the bundles.
+    """
     @_builtins.property
     def schemes(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexState.SchemeState]:
         """One for each scheme, by id."""
@@ -998,10 +1012,11 @@ class IndexState(_message.Message):
         max_inline_bytes: _builtins.int = ...,
         max_media_bytes: _builtins.int = ...,
         version: _builtins.str = ...,
+        evidence_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_sequence", b"committed_sequence", "disk_bytes", b"disk_bytes", "max_inline_bytes", b"max_inline_bytes", "max_media_bytes", b"max_media_bytes", "reference_count", b"reference_count", "schemes", b"schemes", "sequence", b"sequence", "version", b"version", "work_count", b"work_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_sequence", b"committed_sequence", "disk_bytes", b"disk_bytes", "evidence_key", b"evidence_key", "max_inline_bytes", b"max_inline_bytes", "max_media_bytes", b"max_media_bytes", "reference_count", b"reference_count", "schemes", b"schemes", "sequence", b"sequence", "version", b"version", "work_count", b"work_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EvidenceFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EvidenceFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EvidenceFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVIDENCE_FORMAT_UNSPECIFIED: _EvidenceFormat.ValueType  # 0
+    """As EVIDENCE_FORMAT_BUNDLE."""
+    EVIDENCE_FORMAT_BUNDLE: _EvidenceFormat.ValueType  # 1
+    """Zip, signed: all that there is."""
+    EVIDENCE_FORMAT_JSON: _EvidenceFormat.ValueType  # 2
+    """The report alone, JSON."""
+    EVIDENCE_FORMAT_PAGE: _EvidenceFormat.ValueType  # 3
+    """The report alone, a page of HTML to be printed."""
+    EVIDENCE_FORMAT_PDF: _EvidenceFormat.ValueType  # 4
+    """The report alone, PDF."""
+
+class EvidenceFormat(_EvidenceFormat, metaclass=_EvidenceFormatEnumTypeWrapper):
+    """What a report is handed over as."""
+
+EVIDENCE_FORMAT_UNSPECIFIED: EvidenceFormat.ValueType  # 0
+"""As EVIDENCE_FORMAT_BUNDLE."""
+EVIDENCE_FORMAT_BUNDLE: EvidenceFormat.ValueType  # 1
+"""Zip, signed: all that there is."""
+EVIDENCE_FORMAT_JSON: EvidenceFormat.ValueType  # 2
+"""The report alone, JSON."""
+EVIDENCE_FORMAT_PAGE: EvidenceFormat.ValueType  # 3
+"""The report alone, a page of HTML to be printed."""
+EVIDENCE_FORMAT_PDF: EvidenceFormat.ValueType  # 4
+"""The report alone, PDF."""
+Global___EvidenceFormat: _TypeAlias = EvidenceFormat  # noqa: Y015
 
 @_typing.final
 class Sighting(_message.Message):
@@ -266,3 +299,135 @@ class ListMatchReportsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMatchReportsResponse: _TypeAlias = ListMatchReportsResponse  # noqa: Y015
+
+@_typing.final
+class ExportEvidenceRequest(_message.Message):
+    """Asks for a report to be handed over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WITH_REFERENCE_FIELD_NUMBER: _builtins.int
+    MAX_CAPTURES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`reports/{uuid}`."""
+    format: Global___EvidenceFormat.ValueType
+    """As what."""
+    language: _builtins.str
+    """Language of its sentences: `en` or `zh`. Empty: `en`."""
+    with_reference: _builtins.bool
+    """Put in what is kept to show of the work: a reduced picture, clip or sound, or its text. The registered file
+    itself is not kept.
+    """
+    max_captures: _builtins.int
+    """Most captures to put into a bundle, the first ones. 0: all. The others are named with their digests."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: Global___EvidenceFormat.ValueType = ...,
+        language: _builtins.str = ...,
+        with_reference: _builtins.bool = ...,
+        max_captures: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "language", b"language", "max_captures", b"max_captures", "name", b"name", "with_reference", b"with_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportEvidenceRequest: _TypeAlias = ExportEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class ExportEvidenceResponse(_message.Message):
+    """One message of a report that is handed over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Header(_message.Message):
+        """What follows."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class LeftOutEntry(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: _builtins.int
+            VALUE_FIELD_NUMBER: _builtins.int
+            key: _builtins.str
+            value: _builtins.str
+            def __init__(
+                self,
+                *,
+                key: _builtins.str = ...,
+                value: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        FILENAME_FIELD_NUMBER: _builtins.int
+        MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+        BYTE_COUNT_FIELD_NUMBER: _builtins.int
+        KEY_ID_FIELD_NUMBER: _builtins.int
+        STAMPED_FIELD_NUMBER: _builtins.int
+        LEFT_OUT_FIELD_NUMBER: _builtins.int
+        filename: _builtins.str
+        """A name for the file."""
+        media_type: _builtins.str
+        """Such as `application/zip`."""
+        byte_count: _builtins.int
+        """Its size."""
+        key_id: _builtins.str
+        """Of a bundle: the key that signed it, the SHA-256 of its SubjectPublicKeyInfo, hexadecimal."""
+        stamped: _builtins.bool
+        """Of a bundle: whether it has a time stamp."""
+        @_builtins.property
+        def left_out(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+            """Of a bundle: why captures, or the suspect, are not in it, by the name of their file."""
+
+        def __init__(
+            self,
+            *,
+            filename: _builtins.str = ...,
+            media_type: _builtins.str = ...,
+            byte_count: _builtins.int = ...,
+            key_id: _builtins.str = ...,
+            stamped: _builtins.bool = ...,
+            left_out: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "filename", b"filename", "key_id", b"key_id", "left_out", b"left_out", "media_type", b"media_type", "stamped", b"stamped"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the file."""
+    @_builtins.property
+    def header(self) -> Global___ExportEvidenceResponse.Header:
+        """In the first message, and only there."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ExportEvidenceResponse.Header | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "payload", b"payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___ExportEvidenceResponse: _TypeAlias = ExportEvidenceResponse  # noqa: Y015

@@ -46,6 +46,11 @@ class ReportServiceStub:
                 request_serializer=copyhound_dot_v1_dot_report__pb2.ListMatchReportsRequest.SerializeToString,
                 response_deserializer=copyhound_dot_v1_dot_report__pb2.ListMatchReportsResponse.FromString,
                 _registered_method=True)
+        self.ExportEvidence = channel.unary_stream(
+                '/copyhound.v1.ReportService/ExportEvidence',
+                request_serializer=copyhound_dot_v1_dot_report__pb2.ExportEvidenceRequest.SerializeToString,
+                response_deserializer=copyhound_dot_v1_dot_report__pb2.ExportEvidenceResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -67,6 +72,15 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportEvidence(self, request, context):
+        """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
+        report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
+        the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +93,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.ListMatchReports,
                     request_deserializer=copyhound_dot_v1_dot_report__pb2.ListMatchReportsRequest.FromString,
                     response_serializer=copyhound_dot_v1_dot_report__pb2.ListMatchReportsResponse.SerializeToString,
+            ),
+            'ExportEvidence': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportEvidence,
+                    request_deserializer=copyhound_dot_v1_dot_report__pb2.ExportEvidenceRequest.FromString,
+                    response_serializer=copyhound_dot_v1_dot_report__pb2.ExportEvidenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +156,33 @@ class ReportService:
             '/copyhound.v1.ReportService/ListMatchReports',
             copyhound_dot_v1_dot_report__pb2.ListMatchReportsRequest.SerializeToString,
             copyhound_dot_v1_dot_report__pb2.ListMatchReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/copyhound.v1.ReportService/ExportEvidence',
+            copyhound_dot_v1_dot_report__pb2.ExportEvidenceRequest.SerializeToString,
+            copyhound_dot_v1_dot_report__pb2.ExportEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,11 @@ class ReportServiceStub:
     """Returns one report with its sightings, the first 1,000 of them."""
     ListMatchReports: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListMatchReportsRequest, _report_pb2.ListMatchReportsResponse]
     """Lists reports in order of creation, each with its first sighting."""
+    ExportEvidence: _grpc.UnaryStreamMultiCallable[_report_pb2.ExportEvidenceRequest, _report_pb2.ExportEvidenceResponse]
+    """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
+    report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
+    the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+    """
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
@@ -51,6 +56,11 @@ class ReportServiceAsyncStub(ReportServiceStub):
     """Returns one report with its sightings, the first 1,000 of them."""
     ListMatchReports: _aio.UnaryUnaryMultiCallable[_report_pb2.ListMatchReportsRequest, _report_pb2.ListMatchReportsResponse]  # type: ignore[assignment]
     """Lists reports in order of creation, each with its first sighting."""
+    ExportEvidence: _aio.UnaryStreamMultiCallable[_report_pb2.ExportEvidenceRequest, _report_pb2.ExportEvidenceResponse]  # type: ignore[assignment]
+    """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
+    report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
+    the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+    """
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reports of copies that monitoring found. Role `owner` sees those of its own works; roles `investigator` and
@@ -72,5 +82,16 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_report_pb2.ListMatchReportsResponse, _abc.Awaitable[_report_pb2.ListMatchReportsResponse]]:
         """Lists reports in order of creation, each with its first sighting."""
+
+    @_abc_1.abstractmethod
+    def ExportEvidence(
+        self,
+        request: _report_pb2.ExportEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_report_pb2.ExportEvidenceResponse], _abc.AsyncIterator[_report_pb2.ExportEvidenceResponse]]:
+        """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
+        report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
+        the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+        """
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

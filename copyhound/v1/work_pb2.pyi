@@ -103,11 +103,16 @@ class Policy(_message.Message):
     MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
     TERRITORIES_FIELD_NUMBER: _builtins.int
     LICENCES_FIELD_NUMBER: _builtins.int
+    NO_PREVIEWS_FIELD_NUMBER: _builtins.int
     action: Global___Action.ValueType
     """What to do with a copy. Unspecified: ACTION_BLOCK."""
     min_probability: _builtins.float
     """Probability from which `action` is asked for, 0 to 1. 0: the server's default. A match below it, but
     above the server's review threshold, asks for ACTION_REVIEW at most.
+    """
+    no_previews: _builtins.bool
+    """True: no previews of the work's references are kept for those who review matches; those that there are, are
+    erased.
     """
     @_builtins.property
     def territories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -124,10 +129,11 @@ class Policy(_message.Message):
         min_probability: _builtins.float = ...,
         territories: _abc.Iterable[_builtins.str] | None = ...,
         licences: _abc.Iterable[Global___Licence] | None = ...,
+        no_previews: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "licences", b"licences", "min_probability", b"min_probability", "territories", b"territories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "licences", b"licences", "min_probability", b"min_probability", "no_previews", b"no_previews", "territories", b"territories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -114,7 +114,7 @@ class WorkServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWork(self, request, context):
-        """Deletes a work and erases its fingerprints. No later query finds it.
+        """Deletes a work and erases its fingerprints and previews. No later query finds it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

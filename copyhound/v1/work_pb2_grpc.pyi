@@ -47,7 +47,7 @@ class WorkServiceStub:
     UpdateWork: _grpc.UnaryUnaryMultiCallable[_work_pb2.UpdateWorkRequest, _work_pb2.Work]
     """Changes the fields that `update_mask` names."""
     DeleteWork: _grpc.UnaryUnaryMultiCallable[_work_pb2.DeleteWorkRequest, _work_pb2.DeleteWorkResponse]
-    """Deletes a work and erases its fingerprints. No later query finds it."""
+    """Deletes a work and erases its fingerprints and previews. No later query finds it."""
     UploadReference: _grpc.StreamUnaryMultiCallable[_work_pb2.UploadReferenceRequest, _work_pb2.UploadReferenceResponse]
     """Streams one reference of any size; creates its work in the same step when the header asks for it.
     A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
@@ -77,7 +77,7 @@ class WorkServiceAsyncStub(WorkServiceStub):
     UpdateWork: _aio.UnaryUnaryMultiCallable[_work_pb2.UpdateWorkRequest, _work_pb2.Work]  # type: ignore[assignment]
     """Changes the fields that `update_mask` names."""
     DeleteWork: _aio.UnaryUnaryMultiCallable[_work_pb2.DeleteWorkRequest, _work_pb2.DeleteWorkResponse]  # type: ignore[assignment]
-    """Deletes a work and erases its fingerprints. No later query finds it."""
+    """Deletes a work and erases its fingerprints and previews. No later query finds it."""
     UploadReference: _aio.StreamUnaryMultiCallable[_work_pb2.UploadReferenceRequest, _work_pb2.UploadReferenceResponse]  # type: ignore[assignment]
     """Streams one reference of any size; creates its work in the same step when the header asks for it.
     A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
@@ -134,7 +134,7 @@ class WorkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _work_pb2.DeleteWorkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_work_pb2.DeleteWorkResponse, _abc.Awaitable[_work_pb2.DeleteWorkResponse]]:
-        """Deletes a work and erases its fingerprints. No later query finds it."""
+        """Deletes a work and erases its fingerprints and previews. No later query finds it."""
 
     @_abc_1.abstractmethod
     def UploadReference(

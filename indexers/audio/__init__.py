@@ -8,11 +8,12 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from indexers.audio import align, chromaprint, decode, peaks, spectra
+from indexers.audio import align, chromaprint, decode, peaks, preview, spectra
 from indexers.audio.chromaprint import PITCHES, Described
 from indexers.audio.decode import Sound
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
+from indexers.previews import Budget, Files
 
 _PIECE_ROWS: Final = int(decode.PIECE_SECONDS * decode.RATE) // chromaprint.HOP + 1
 
@@ -89,6 +90,10 @@ class AudioModality:
     def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
         """Yield the sound in pieces; see `decode.decode`."""
         return decode.decode(source, limits)
+
+    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+        """Write the sound, its waveform and its spectrogram; see `preview.preview`."""
+        preview.preview(source, limits, files, budget)
 
     def fingerprint(self, segments: Iterable[Segment[Sound]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the pieces: a query first as it is, then at other pitches and by its peaks.

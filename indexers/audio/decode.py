@@ -169,7 +169,7 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
     source.seek(0)
     most = round(limits.max_seconds * RATE)
     count = 0
-    for sound in map(_mono, _regular(_stereo(source), round(PIECE_SECONDS * RATE))):
+    for sound in map(mono, _regular(sides(source, RATE), round(PIECE_SECONDS * RATE))):
         start, count = count, count + len(sound)
         if count > most:
             raise MediaLimitError(
@@ -209,7 +209,7 @@ def _regular(pieces: Iterable[npt.NDArray[np.float32]], length: int) -> Iterator
         yield np.concatenate(waiting, axis=1)
 
 
-def _mono(sides: npt.NDArray[np.float32]) -> Sound:
+def mono(sides: npt.NDArray[np.float32]) -> Sound:
     """Average left and right, (2, samples); see the module's docstring."""
     if not -1.0 <= float(sides.min()) <= float(sides.max()) <= 1.0:
         # Samples in floating point may be anything.
@@ -222,8 +222,12 @@ def _mono(sides: npt.NDArray[np.float32]) -> Sound:
     return mean
 
 
-def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield stretches of sound at `RATE`, (channels, samples), one or two channels, with gaps filled.
+def sides(source: BinaryIO, rate: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield stretches of sound, (channels, samples), one or two channels, with gaps filled, from 0 s.
+
+    Args:
+        source: The file, at its beginning.
+        rate: Samples a second of what is yielded.
 
     Raises:
         UnsupportedMediaError, DamagedMediaError: See `decode`.
@@ -237,15 +241,16 @@ def _stereo(source: BinaryIO) -> Iterator[npt.NDArray[np.float32]]:
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
-        yield from _resampled(demux.frames(demux.packets(container, stream)), begin)
+        yield from _resampled(demux.frames(demux.packets(container, stream)), begin, rate)
 
 
-def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArray[np.float32]]:
-    """Bring frames to `RATE` and two channels (one stays one).
+def _resampled(frames: Iterable[AudioFrame], begin: float, rate: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Bring frames to one rate and two channels (one stays one).
 
     Args:
         frames: As decoded.
         begin: Time stamp at which the media starts, in seconds.
+        rate: Samples a second of what is yielded.
 
     Raises:
         DamagedMediaError: If there is no frame.
@@ -262,8 +267,8 @@ def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArr
             yield from resampler.end()
             resampler = None
         if resampler is None:
-            yield from _silence(gap)
-            resampler = _Resampler(frame)
+            yield from _silence(gap, rate)
+            resampler = _Resampler(frame, rate)
             resampler.takes(frame)
         if resampler.full:
             yield from resampler.flush()
@@ -272,10 +277,10 @@ def _resampled(frames: Iterable[AudioFrame], begin: float) -> Iterator[npt.NDArr
     yield from resampler.end()
 
 
-def _silence(seconds: float) -> Iterator[npt.NDArray[np.float32]]:
-    left = round(seconds * RATE)
+def _silence(seconds: float, rate: int) -> Iterator[npt.NDArray[np.float32]]:
+    left = round(seconds * rate)
     while left > 0:
-        length = min(left, round(PIECE_SECONDS * RATE))
+        length = min(left, round(PIECE_SECONDS * rate))
         yield np.zeros((1, length), np.float32)
         left -= length
 
@@ -305,7 +310,7 @@ class _Clock:
 class _Resampler:
     """FFmpeg's resampler, on one thread, for frames of one kind. Frames are gathered first, for speed."""
 
-    def __init__(self, frame: AudioFrame) -> None:
+    def __init__(self, frame: AudioFrame, rate: int) -> None:
         self._left = self._at_once = round(_GATHERED_SECONDS * frame.sample_rate)
         self._fifo = av.AudioFifo()
         channels = len(frame.layout.channels)
@@ -326,14 +331,14 @@ class _Resampler:
         steps += [
             self._graph.add(
                 "aresample",
-                osr=str(RATE),
+                osr=str(rate),
                 ochl=layout,
                 osf="fltp",
                 filter_size="16",  # as Chromaprint has it; half as long as FFmpeg's own, and half the time
                 phase_shift="8",
                 linear_interp="0",
             ),
-            self._graph.add("aformat", sample_rates=str(RATE), sample_fmts="fltp", channel_layouts=layout),
+            self._graph.add("aformat", sample_rates=str(rate), sample_fmts="fltp", channel_layouts=layout),
             self._graph.add("abuffersink"),
         ]
         self._graph.link_nodes(*steps).configure()

@@ -7,9 +7,10 @@ from typing import BinaryIO
 import cv2
 
 from indexers.fingerprint import Fingerprint
-from indexers.image import align, decode, describe, hashes, local
+from indexers.image import align, decode, describe, hashes, local, preview
 from indexers.image.decode import Picture
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
+from indexers.previews import Budget, Files
 
 __all__ = ["ImageModality"]
 
@@ -93,6 +94,11 @@ class ImageModality:
     def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Picture]]:
         """Yield the frames; see `decode.decode`."""
         return decode.decode(source, limits)
+
+    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+        """Write a picture and a thumbnail; see `preview.preview`."""
+        del budget  # it takes no longer than reading
+        preview.preview(source, limits, files)
 
     def fingerprint(self, segments: Iterable[Segment[Picture]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the frames; see `describe.describe`."""

@@ -17,6 +17,7 @@ from indexers.image.geometry import Geometry, relate
 from indexers.image.hashes import PDQ, PHASH, TRANSFORMS
 from indexers.image.local import LOCAL
 from indexers.modality import WHOLE, AlignedRegion, AlignedSegment, Alignment, Box
+from indexers.transforms import Matrix
 
 CLOSE = {PDQ.id: 48, PHASH.id: 8}
 """Bits up to which two frames count as corresponding.
@@ -133,8 +134,9 @@ def align(
 def _place(hashed: Sequence[_Comparison], geometry: Geometry | None, nearest: _Nearest | None) -> Alignment:
     """Where the copy lies, by what can tell best."""
     whole = next((one for one in hashed if one.distance <= CLOSE[one.query.scheme.id]), None)
-    if whole is None and geometry is not None and geometry.inliers >= LOCATED:
-        return _located(geometry)
+    located = geometry if geometry is not None and geometry.inliers >= LOCATED else None
+    if whole is None and located is not None:
+        return _located(located)
     if whole is None and nearest is not None:
         return Alignment(
             {},
@@ -143,7 +145,8 @@ def _place(hashed: Sequence[_Comparison], geometry: Geometry | None, nearest: _N
         )
     leading = whole or next(iter(hashed), None)
     view = 0 if leading is None else leading.view
-    return Alignment({}, regions=(AlignedRegion(WHOLE, WHOLE, TRANSFORMS[view]),))
+    exact = () if located is None else _matrix(located)
+    return Alignment({}, regions=(AlignedRegion(WHOLE, WHOLE, TRANSFORMS[view], exact),))
 
 
 def _nearest(query: Fingerprint, work: Fingerprint) -> _Nearest:
@@ -182,10 +185,14 @@ def _located(geometry: Geometry) -> Alignment:
     name = "invert" if geometry.inverted and geometry.name == TRANSFORMS[0] else geometry.name
     return Alignment(
         {},
-        regions=(AlignedRegion(geometry.query, geometry.work, name),),
+        regions=(AlignedRegion(geometry.query, geometry.work, name, _matrix(geometry)),),
         query_coverage=geometry.query_coverage,
         work_coverage=geometry.work_coverage,
     )
+
+
+def _matrix(geometry: Geometry) -> Matrix:
+    return tuple(map(float, geometry.transform.flat))
 
 
 def _area(box: Box) -> float:

@@ -86,7 +86,7 @@ def _sniff_brands(head: bytes) -> str | None:
     return "HEIC" if brands & _HEIC_BRANDS else None
 
 
-def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Picture]]:
+def decode(source: BinaryIO, limits: MediaLimits, *, side: int = WORKING_SIDE) -> Iterator[Segment[Picture]]:
     """Yield the picture, or the frames of an animation or the pages of a TIFF.
 
     Of n > `limits.max_frames` frames, as many as that are taken, spread evenly from the first to the last.
@@ -95,6 +95,11 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Picture]]:
 
     Samples of 16 bits are scaled to 8. Integer samples of 32 bits and floating-point samples have no
     agreed range: they are stretched from the picture's smallest finite value (black) to its largest (white).
+
+    Args:
+        source: The file.
+        limits: What it may ask for.
+        side: Longest side of what is yielded, in pixels; fingerprints are of `WORKING_SIDE`.
 
     Raises:
         UnsupportedMediaError: If the format is none of `FORMATS`.
@@ -110,7 +115,7 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Picture]]:
     if kind is None:
         raise UnsupportedMediaError(f"this is no picture that can be read: send {', '.join(FORMATS)}")
     with _as_media_errors(kind):
-        frames = _heic(source, limits) if kind == "HEIC" else _pillow(source, kind, limits)
+        frames = _heic(source, limits, side) if kind == "HEIC" else _pillow(source, kind, limits, side)
         previous: Picture | None = None
         for number, picture in frames:
             if previous is None or not np.array_equal(picture, previous):
@@ -143,14 +148,14 @@ def _check_pixels(size: tuple[int, int], limits: MediaLimits) -> None:
         )
 
 
-def _heic(source: BinaryIO, limits: MediaLimits) -> Iterator[tuple[int, Picture]]:
+def _heic(source: BinaryIO, limits: MediaLimits, side: int) -> Iterator[tuple[int, Picture]]:
     """Yield the primary picture; libheif has turned it upright."""
     file = pi_heif.open_heif(source)
     _check_pixels(file.size, limits)
-    yield 0, _normalise(file.to_pillow(), orientation=1)
+    yield 0, _normalise(file.to_pillow(), orientation=1, side=side)
 
 
-def _pillow(source: BinaryIO, kind: str, limits: MediaLimits) -> Iterator[tuple[int, Picture]]:
+def _pillow(source: BinaryIO, kind: str, limits: MediaLimits, side: int) -> Iterator[tuple[int, Picture]]:
     """Yield what Pillow reads, with the frame numbers."""
     with _pillow_rules(limits):
         image = Image.open(source, formats=(kind.upper(),))
@@ -166,7 +171,7 @@ def _pillow(source: BinaryIO, kind: str, limits: MediaLimits) -> Iterator[tuple[
                 image.seek(number)
                 if len(numbers) > 1 and _is_auxiliary(image):
                     continue
-                picture = _current(image, limits)
+                picture = _current(image, limits, side)
             yield number, picture
 
 
@@ -192,11 +197,14 @@ def _is_auxiliary(image: Image.Image) -> bool:
     return bool(int(tags.get(_SUBFILE_TYPE_TAG, 0)) & _NOT_A_PAGE)
 
 
-def _current(image: Image.Image, limits: MediaLimits) -> Picture:
+def _current(image: Image.Image, limits: MediaLimits, side: int) -> Picture:
     _check_pixels(image.size, limits)
-    image.draft(None, _working_size(image.size))  # a JPEG decodes at 1/2, 1/4 or 1/8 then, never below this
+    image.draft(
+        None, _working_size(image.size, side)
+    )  # a JPEG decodes at 1/2, 1/4 or 1/8 then, never below this
     # Pillow turns TIFFs upright itself, while it loads them.
-    return _normalise(image, orientation=1 if image.format == "TIFF" else _orientation(image))
+    orientation = 1 if image.format == "TIFF" else _orientation(image)
+    return _normalise(image, orientation=orientation, side=side)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -210,11 +218,11 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _normalise(image: Image.Image, *, orientation: int) -> Picture:
+def _normalise(image: Image.Image, *, orientation: int, side: int) -> Picture:
     """Bring a picture to the form that the module's docstring describes."""
     profile = image.info.get("icc_profile")
     plain = _eight_bit(image)
-    size = _working_size(plain.size)
+    size = _working_size(plain.size, side)
     if size != plain.size:
         plain = plain.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
     if plain.mode in {"LA", "RGBA"}:
@@ -227,8 +235,8 @@ def _normalise(image: Image.Image, *, orientation: int) -> Picture:
     return picture
 
 
-def _working_size(size: tuple[int, int]) -> tuple[int, int]:
-    scale = WORKING_SIDE / max(size)
+def _working_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(size)
     if scale >= 1:
         return size
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

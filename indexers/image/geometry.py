@@ -19,6 +19,7 @@ import numpy.typing as npt
 from indexers.image.hashes import TURNS
 from indexers.image.local import APPEARANCES, PARTS, PATCH, Appearance
 from indexers.modality import Box
+from indexers.transforms import LINEAR
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -86,24 +87,7 @@ _MISSED = 4.0
 _THIN = 1e-6
 """A box is not thinner than this."""
 
-_LINEAR = {
-    name: np.array(matrix)
-    for name, matrix in zip(
-        TURNS,
-        (
-            ((1, 0), (0, 1)),
-            ((-1, 0), (0, 1)),
-            ((1, 0), (0, -1)),
-            ((0, 1), (-1, 0)),
-            ((-1, 0), (0, -1)),
-            ((0, -1), (1, 0)),
-            ((0, 1), (1, 0)),
-            ((0, -1), (-1, 0)),
-        ),
-        strict=True,
-    )
-}
-"""What each transform does to directions; x points right, y down."""
+_LINEAR = {name: np.array(LINEAR[name]) for name in TURNS}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,8 @@ from typing import BinaryIO
 
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
-from indexers.text import align, normalise, read, winnow
+from indexers.previews import Budget, Files
+from indexers.text import align, normalise, preview, read, winnow
 
 __all__ = ["TextModality"]
 
@@ -61,6 +62,10 @@ class TextModality:
     def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[str]]:
         """Yield the text in pieces; see `read.read`."""
         return read.read(source, limits)
+
+    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+        """Write the text; see `preview.preview`."""
+        preview.preview(source, limits, files, budget)
 
     def fingerprint(self, segments: Iterable[Segment[str]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the text; references and queries alike, in one stage."""

@@ -16,7 +16,8 @@ from indexers.audio.decode import Sound
 from indexers.fingerprint import Fingerprint, joined
 from indexers.image import describe
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
-from indexers.video import align, decode, views
+from indexers.previews import Budget, Files
+from indexers.video import align, decode, preview, views
 from indexers.video.decode import Frame, Piece
 from indexers.video.frames import FRAMES, Describer, bits_of, of_parts, split
 
@@ -92,6 +93,10 @@ class VideoModality:
     def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         """Yield frames, then the sound; see `decode.decode`."""
         return decode.decode(source, limits)
+
+    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+        """Write a clip, a thumbnail and what draws its sound; see `preview.preview`."""
+        preview.preview(source, limits, files, budget)
 
     def fingerprint(self, segments: Iterable[Segment[Piece]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the frames, then the sound; of a query then parts of its frames.

@@ -15,7 +15,7 @@ Packets that cannot be decoded are left out, and what comes after them keeps its
 import math
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Final, TypeAlias
 
@@ -159,14 +159,35 @@ def _sound(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         yield Segment(piece.start, piece.end, piece.data)
 
 
-def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
-    """Yield the frames that are taken."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """A film that is being read.
+
+    Attributes:
+        frames: From the first to the last; those that no other frame is built from are left out.
+        clock: When each of them is shown.
+        seconds: How long the file says that it is; None: it does not say.
+    """
+
+    frames: Iterator[VideoFrame]
+    clock: "Clock"
+    seconds: float | None
+
+
+@contextmanager
+def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
+    """Open a film; see `decode` for what it and the frames raise.
+
+    Args:
+        source: The file, at its beginning.
+        limits: What it may ask for.
+    """
     with (
         demux.media_errors("film", "save it again as MP4"),
         closing(demux.opened(source, _ADVICE)) as container,
     ):
         stream = _moving(container)
-        _check_size(stream.codec_context.width, stream.codec_context.height, limits)
+        check_size(stream.codec_context.width, stream.codec_context.height, limits)
         length = _seconds(container, stream)
         if length is not None and length > limits.max_seconds:
             raise _too_long(limits)
@@ -175,9 +196,14 @@ def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         context.skip_frame = "NONREF"
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
-        yield from _taken(
-            demux.frames(demux.packets(container, stream)), _Clock(begin, _rate(stream)), length, limits
-        )
+        frames = demux.frames(demux.packets(container, stream))
+        yield Film(frames, Clock(begin, _rate(stream)), length)
+
+
+def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
+    """Yield the frames that are taken."""
+    with opened(source, limits) as film:
+        yield from _taken(film, limits)
 
 
 def _moving(container: InputContainer) -> VideoStream:
@@ -203,7 +229,12 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
     return None
 
 
-def _check_size(width: int, height: int, limits: MediaLimits) -> None:
+def check_size(width: int, height: int, limits: MediaLimits) -> None:
+    """Refuse a frame that is too large.
+
+    Raises:
+        MediaLimitError: If it has more than `limits.max_pixels`.
+    """
     if width * height > limits.max_pixels:
         raise MediaLimitError(
             f"a frame has {width} x {height} pixels, more than the limit of {limits.max_pixels}: "
@@ -217,10 +248,11 @@ def _too_long(limits: MediaLimits) -> MediaLimitError:
     )
 
 
-class _Clock:
+class Clock:
     """Tells when a frame is shown, counted from the start of the media."""
 
     def __init__(self, begin: float, rate: float) -> None:
+        """Count from a time stamp, in seconds; expect so many frames a second."""
         self._shift = -begin
         self.step = 1.0 / rate
         """How long a frame is shown, as a rule."""
@@ -240,28 +272,27 @@ class _Clock:
         return now
 
 
-def _taken(
-    frames: Iterator[VideoFrame], clock: _Clock, length: float | None, limits: MediaLimits
-) -> Iterator[Segment[Piece]]:
+def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
     """Yield the first frame of each step; see `decode`."""
     waiting: tuple[float, Picture] | None = None
     due, last = -math.inf, 0.0
-    for frame in frames:
-        now = clock.of(frame)
+    for frame in film.frames:
+        now = film.clock.of(frame)
         last = max(last, now)
         if now < due:
             continue
         if now > limits.max_seconds:
             raise _too_long(limits)
-        _check_size(frame.width, frame.height, limits)
-        step = SHORT_STEP if (now if length is None else length) <= SHORT_SECONDS else STEP
+        check_size(frame.width, frame.height, limits)
+        length = now if film.seconds is None else film.seconds
+        step = SHORT_STEP if length <= SHORT_SECONDS else STEP
         due = now + step if math.isinf(due) else due + step * (1 + math.floor((now - due) / step))
         if waiting is not None:
             yield _segment(waiting, now)
         waiting = (now, _picture(frame))
     if waiting is None:
         raise DamagedMediaError("none of its frames can be decoded: send the whole file, or save it as MP4")
-    yield _segment(waiting, last + clock.step)
+    yield _segment(waiting, last + film.clock.step)
 
 
 def _segment(waiting: tuple[float, Picture], until: float) -> Segment[Piece]:

@@ -10,10 +10,11 @@ COPY_FOUND = "COPY_FOUND"
 POSSIBLE_COPY = "POSSIBLE_COPY"
 ACCOMPANIMENT = "ACCOMPANIMENT"
 LICENSED = "LICENSED"
+SUPPRESSED = "SUPPRESSED"
 OUT_OF_TERRITORY = "OUT_OF_TERRITORY"
 NOTHING_FOUND = "NOTHING_FOUND"
 
-POLICY_REVISION = "2026-11-22"
+POLICY_REVISION = "2026-11-23"
 """Changes when the rules below do."""
 
 
@@ -82,6 +83,10 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
         if _allows(licence, upload):
             text = f"It matches “{label}” ({sure}), and a licence allows it."
             return replace(match, licence=licence), Reason(LICENSED, text, match.work.id)
+    if match.suppressed:
+        text = f"It matches “{label}” ({sure}) by a reference whose matches a reviewer keeps back."
+        action = min(policy.action, Action.REVIEW)
+        return replace(match, action=action), Reason(SUPPRESSED, text, match.work.id)
     if match.accompanying:
         text = f"It holds what accompanies “{label}” ({sure}), such as its sound, but nothing else of it."
         return replace(match, action=min(policy.action, Action.REVIEW)), Reason(

@@ -72,7 +72,7 @@ def gather(parts: Sequence[QueryPart], holdings: Mapping[UUID, Sequence[Holding]
 
     Returns:
         In no particular order, without a decision. `reference` is what the best part matches; coverages are
-        shares by weight.
+        shares by weight. What is suppressed counts only in works of which nothing else is found.
     """
     pairs: dict[UUID, list[_Pair]] = {}
     for part in parts:
@@ -89,6 +89,9 @@ def gather(parts: Sequence[QueryPart], holdings: Mapping[UUID, Sequence[Holding]
 def _of_work(
     pairs: Sequence[_Pair], holdings: Sequence[Holding], total: float, counts: Mapping[str, int]
 ) -> Match:
+    heard = [pair for pair in pairs if not pair.match.suppressed]
+    if any(pair.match.probability >= COUNTS_FROM for pair in heard):
+        pairs = heard
     ranked = sorted(pairs, key=lambda pair: (-_evidence(pair), -pair.match.probability, pair.part.name))
     found = [pair for pair in ranked if pair.match.probability >= COUNTS_FROM]
     distinct = _of_each_reference(found)

@@ -23,12 +23,17 @@ class Selection:
     page_size: int
 
 
-def best_of_each_work(matches: Iterable[Match]) -> tuple[Match, ...]:
-    """The most probable match of each work, most probable first; ties by coverage, then by id."""
+def best_of_each_work(matches: Iterable[Match], review: float) -> tuple[Match, ...]:
+    """The most probable match of each work, most probable first; ties by coverage, then by id.
+
+    One that is suppressed gives way to another of its work from `review` on: the probability, 0..1, from
+    which a match asks for anything.
+    """
     best: dict[object, Match] = {}
-    for match in sorted(matches, key=_rank):
+    ranked = sorted(matches, key=_rank)
+    for match in sorted(ranked, key=lambda match: match.suppressed or match.probability < review):
         best.setdefault(match.work.id, match)
-    return tuple(best.values())
+    return tuple(sorted(best.values(), key=_rank))
 
 
 def covering(matches: Iterable[Match], selection: Selection) -> tuple[Match, ...]:

@@ -9,10 +9,10 @@ import structlog
 
 from service.catalogue import Catalogue
 from service.errors import NotFoundError
+from service.loop import Loop
 from service.metrics import Metrics
 from service.monitored import RunState
 from service.monitoring import events
-from service.monitoring.loop import Loop
 from service.store import Transaction
 
 _SECONDS = 1.0

@@ -1,7 +1,6 @@
 """Captured contents: read in the sandbox, fingerprinted once, matched once for each list that saw them."""
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -11,17 +10,17 @@ from typing import BinaryIO, TypeVar
 import structlog
 
 from indexers.modality import Role
-from service.blobs import Blobs, pieces
+from service.blobs import Blobs, cut_out
 from service.catalogue import Catalogue
 from service.domain import Match
 from service.errors import BusyError, NotFoundError, ServiceError, StorageFullError, UnreadableMediaError
 from service.inquiry import Answering, Options
+from service.loop import Loop
 from service.matcher import Matcher, Query
 from service.matching.report import Selection
 from service.metrics import Metrics
 from service.monitored import Content, Finding, Suspect, Watch
 from service.monitoring import events
-from service.monitoring.loop import Loop
 from service.monitoring.registrations import Block, Registrations
 from service.store import Transaction
 
@@ -134,17 +133,7 @@ class Suspects:
         """The content by itself, in a file without a name."""
         with self._catalogue.store.view() as view:
             capture = view.captures.get(content.capture_id)
-        media = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - the caller closes it
-        try:
-            with self._blobs.open(capture.new.sha256) as file:
-                for piece in pieces(file, capture.new.ranges):
-                    media.write(piece)
-            media.flush()
-            media.seek(0)
-        except BaseException:
-            media.close()
-            raise
-        return media
+        return cut_out(self._blobs, capture.new.sha256, capture.new.ranges, self._scratch)
 
     async def _match(self, watch: Watch) -> None:
         """Match a content for a list, and report what is found."""
@@ -229,7 +218,7 @@ def least(watch: Watch, threshold: float) -> float:
 
 
 def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[Match, ...]:
-    """The matches that a list is told of: of its works, probable enough, and not licensed to everybody."""
+    """The matches that a list is told of: of its works, probable, not licensed to all, and not suppressed."""
     works = set(watch.settings.works)
     return tuple(
         match
@@ -238,12 +227,15 @@ def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[
         and (not works or match.work.id in works)
         and match.probability >= least(watch, threshold)
         and match.licence is None
+        and not match.suppressed
     )
 
 
 def record(transaction: Transaction, watch: Watch, finding: Finding, modality: str, now: datetime) -> int:
     """Keep what was found, and tell the list's webhook of what is new; return how many that is."""
     told = transaction.reports.record(watch, finding, modality, now)
+    if told:
+        transaction.previews.ask(watch.sha256, modality, now)
     for report in told:
         body = events.report_created(watch.list_id, report, now)
         transaction.reports.tell(watch.list_id, events.REPORT_CREATED, body, now)

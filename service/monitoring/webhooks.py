@@ -21,9 +21,9 @@ import structlog
 from copyhound.webhook import EVENT_HEADER, ID_HEADER, SIGNATURE_HEADER, sign
 from crawler.addresses import Network, refusal
 from service.catalogue import Catalogue
+from service.loop import Loop
 from service.metrics import Metrics
 from service.monitored import Delivery
-from service.monitoring.loop import Loop
 from service.store import Transaction
 
 _SECONDS = 1.0

@@ -1,20 +1,17 @@
 """Who calls, and what they may do: API keys, roles, quotas."""
 
 import asyncio
-import hashlib
-import hmac
-import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic
 
 from service.domain import ApiKey, KeyRole
 from service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from service.keys import read_key
+from service.reviewed import Actor
 from service.rpc.quotas import Quotas
 from service.store import Store
 
-_PREFIX = "copyhound"
 _CACHE_SECONDS = 5.0
 _CACHE_KEYS = 10_000
 
@@ -55,35 +52,38 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.CaptureService/GetCapture": _READERS,
     "/copyhound.v1.ReportService/GetMatchReport": _READERS,
     "/copyhound.v1.ReportService/ListMatchReports": _READERS,
+    "/copyhound.v1.ReportService/ExportEvidence": _READERS,
+    "/copyhound.v1.PreviewService/GetPreview": _READERS,
+    "/copyhound.v1.PreviewService/ReadPreview": _READERS,
+    "/copyhound.v1.ReviewService/LeaseNext": _READERS,
+    "/copyhound.v1.ReviewService/LeaseCase": _READERS,
+    "/copyhound.v1.ReviewService/ReleaseCase": _READERS,
+    "/copyhound.v1.ReviewService/GetCase": _READERS,
+    "/copyhound.v1.ReviewService/ListCases": _READERS,
+    "/copyhound.v1.ReviewService/ListCaseReports": _READERS,
+    "/copyhound.v1.ReviewService/Decide": _READERS,
+    "/copyhound.v1.ReviewService/BatchDecide": _READERS,
+    "/copyhound.v1.ReviewService/Undo": _READERS,
+    "/copyhound.v1.ReviewService/ListEvents": _READERS,
+    "/copyhound.v1.ReviewService/AssignCase": _READERS,
+    "/copyhound.v1.ReviewService/SetCaseDue": _READERS,
+    "/copyhound.v1.ReviewService/AddComment": _READERS,
+    "/copyhound.v1.ReviewService/SaveView": _READERS,
+    "/copyhound.v1.ReviewService/ListSavedViews": _READERS,
+    "/copyhound.v1.ReviewService/DeleteSavedView": _READERS,
+    "/copyhound.v1.ReviewService/GetOverview": _READERS,
+    "/copyhound.v1.ReviewService/GetPrecision": _READERS,
+    "/copyhound.v1.ReviewService/ListExamples": _READERS,
+    "/copyhound.v1.ReviewService/ListFlagged": _READERS,
+    "/copyhound.v1.ReviewService/SuppressReference": _READERS,
+    "/copyhound.v1.ReviewService/UnsuppressReference": _READERS,
+    "/copyhound.v1.ReviewService/ListSuppressions": _READERS,
     "/google.longrunning.Operations/GetOperation": _WRITERS,
     "/google.longrunning.Operations/ListOperations": _WRITERS,
     "/google.longrunning.Operations/WaitOperation": _WRITERS,
     "/google.longrunning.Operations/CancelOperation": _WRITERS,
 }
 """Roles that may call a method. Nobody may call others, but for health and reflection; see `guard`."""
-
-
-def new_key(
-    role: KeyRole, owner: str | None, requests_per_minute: int, bytes_per_minute: int
-) -> tuple[ApiKey, str]:
-    """Make a key.
-
-    Returns:
-        What the store keeps, and the text that its user keeps: ``copyhound_<id>_<secret>``.
-    """
-    key_id, secret = secrets.token_hex(8), secrets.token_hex(32)
-    key = ApiKey(
-        id=key_id,
-        role=role,
-        owner=owner,
-        requests_per_minute=requests_per_minute,
-        bytes_per_minute=bytes_per_minute,
-        # The secret has 256 random bits: a slow hash would add nothing.
-        secret_sha256=hashlib.sha256(secret.encode()).digest(),
-        created_at=datetime.now(UTC),
-        revoked_at=None,
-    )
-    return key, f"{_PREFIX}_{key_id}_{secret}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,11 @@ class Caller:
     def owner(self) -> str | None:
         """Whose works alone the caller sees; None: all."""
         return None if self.key is None else self.key.owner
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as review knows people; an anonymous one may do everything."""
+        return Actor(self.id, KeyRole.ADMIN if self.key is None else self.key.role, self.owner)
 
     @property
     def sees_all_imports(self) -> bool:
@@ -201,12 +206,10 @@ class Gate:
 
     async def _find(self, authorization: str) -> ApiKey:
         scheme, _, text = authorization.partition(" ")
-        prefix, _, rest = text.strip().partition("_")
-        key_id, _, secret = rest.partition("_")
-        if scheme.lower() == "bearer" and prefix == _PREFIX and key_id and secret:
-            key = await self._cached(key_id)
-            digest = hashlib.sha256(secret.encode()).digest()
-            if key and key.revoked_at is None and hmac.compare_digest(key.secret_sha256, digest):
+        claim = read_key(text)
+        if scheme.lower() == "bearer" and claim is not None:
+            key = await self._cached(claim.key_id)
+            if key is not None and claim.holds_for(key):
                 return key
         raise UnauthenticatedError("the API key is not valid, or was revoked; ask for a new one")
 

@@ -275,6 +275,7 @@ def _read_policy(message: work_pb2.Policy, field: str) -> Policy:
         licences=tuple(
             _read_licence(licence, f"{field}.licences[{i}]") for i, licence in enumerate(message.licences)
         ),
+        previews=not message.no_previews,
     )
 
 
@@ -310,6 +311,7 @@ def work_message(work: Work) -> work_pb2.Work:
             min_probability=work.policy.min_probability or 0.0,
             territories=work.policy.territories,
             licences=[_licence_message(licence) for licence in work.policy.licences],
+            no_previews=not work.policy.previews,
         ),
         references=[reference_message(reference) for reference in work.references or ()],
         reference_count=work.reference_count,
@@ -557,7 +559,10 @@ def segment_message(segment: AlignedSegment) -> match_pb2.Segment:
 def region_message(region: AlignedRegion) -> match_pb2.RegionPair:
     """A pair of regions."""
     return match_pb2.RegionPair(
-        query=_box_message(region.query), work=_box_message(region.work), transform=region.transform
+        query=_box_message(region.query),
+        work=_box_message(region.work),
+        transform=region.transform,
+        matrix=region.matrix,
     )
 
 

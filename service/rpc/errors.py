@@ -31,6 +31,7 @@ _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.RequestIdReusedError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.StaleError: grpc.StatusCode.ABORTED,
     errors.LeaseLostError: grpc.StatusCode.ABORTED,
+    errors.CaseHeldError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.MediaTooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.BusyError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,

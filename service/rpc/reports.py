@@ -2,22 +2,39 @@
 
 import asyncio
 import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 from copyhound.v1 import report_pb2, report_pb2_grpc
-from service.errors import NotFoundError
+from service.errors import InvalidRequestError, NotFoundError
+from service.evidence import Bundler, Wish
+from service.language import DEFAULT_LANGUAGE, LANGUAGES
 from service.monitored import ReportFilter, StoredReport
+from service.reviewed import Actor
 from service.rpc import convert, convert_monitor, pages
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
 from service.store import Store
 
+_CHUNK_BYTES: Final = 256 * 1024
+_FORMATS: Final = {
+    report_pb2.EVIDENCE_FORMAT_UNSPECIFIED: ("application/zip", "zip"),
+    report_pb2.EVIDENCE_FORMAT_BUNDLE: ("application/zip", "zip"),
+    report_pb2.EVIDENCE_FORMAT_JSON: ("application/json", "json"),
+    report_pb2.EVIDENCE_FORMAT_PAGE: ("text/html; charset=utf-8", "html"),
+    report_pb2.EVIDENCE_FORMAT_PDF: ("application/pdf", "pdf"),
+}
+"""Media type and ending of each format."""
+
 
 class ReportService(report_pb2_grpc.ReportServiceServicer):
     """See proto/copyhound/v1/report.proto, which documents every method."""
 
-    def __init__(self, store: Store) -> None:
-        """Read from `store`."""
+    def __init__(self, store: Store, bundler: Bundler) -> None:
+        """Read from `store`, hand over by `bundler`."""
         self._store = store
+        self._bundler = bundler
 
     async def GetMatchReport(
         self, request: report_pb2.GetMatchReportRequest, context: Context
@@ -56,6 +73,49 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
             next_page_token=pages.token(found[size - 1].id, filters) if len(found) > size else "",
         )
 
+    async def ExportEvidence(
+        self, request: report_pb2.ExportEvidenceRequest, context: Context
+    ) -> AsyncIterator[report_pb2.ExportEvidenceResponse]:
+        """Hand a report over."""
+        del context
+        wish = _read_wish(request)
+        media_type, ending = _read_format(request.format)
+        actor = current_caller().actor
+        with _not_found("report", request.name):
+            if ending == "zip":
+                bundle = await self._bundler.export(actor, wish)
+                header = report_pb2.ExportEvidenceResponse.Header(
+                    filename=bundle.filename,
+                    media_type=media_type,
+                    byte_count=bundle.byte_count,
+                    key_id=bundle.key_id,
+                    stamped=bundle.stamped,
+                    left_out=bundle.left_out,
+                )
+                pieces = bundle.pieces()
+            else:
+                content = await asyncio.to_thread(self._render, actor, wish, ending)
+                header = report_pb2.ExportEvidenceResponse.Header(
+                    filename=f"copyhound-{wish.report_id}.{ending}",
+                    media_type=media_type,
+                    byte_count=len(content),
+                )
+                pieces = (
+                    content[start : start + _CHUNK_BYTES] for start in range(0, len(content), _CHUNK_BYTES)
+                )
+        yield report_pb2.ExportEvidenceResponse(header=header)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield report_pb2.ExportEvidenceResponse(chunk=piece)
+
+    def _render(self, actor: Actor, wish: Wish, ending: str) -> bytes:
+        if ending == "json":
+            values = self._bundler.document(actor, wish.report_id, wish.language)
+            return json.dumps(values, ensure_ascii=False, indent=1).encode()
+        how = {"with_reference": wish.with_reference}
+        if ending == "html":
+            return self._bundler.page(actor, wish.report_id, wish.language, **how).encode()
+        return self._bundler.pdf(actor, wish.report_id, wish.language, **how)
+
     def _visible(self, name: str, caller: Caller) -> StoredReport:
         report_id = convert_monitor.read_report_name(name, "name")
         with contextlib.suppress(NotFoundError), self._store.view() as view:
@@ -63,3 +123,32 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
             if caller.owner in (None, found.owner):
                 return found
         raise not_found("report", name)
+
+
+def _read_wish(request: report_pb2.ExportEvidenceRequest) -> Wish:
+    language = request.language or DEFAULT_LANGUAGE
+    if language not in LANGUAGES:
+        raise InvalidRequestError("language", f"must be one of {', '.join(LANGUAGES)}")
+    if request.max_captures < 0:
+        raise InvalidRequestError("max_captures", f"must be 0 or more, not {request.max_captures}")
+    return Wish(
+        report_id=convert_monitor.read_report_name(request.name, "name"),
+        language=language,
+        with_reference=request.with_reference,
+        max_captures=request.max_captures,
+    )
+
+
+def _read_format(code: int) -> tuple[str, str]:
+    if code not in _FORMATS:
+        raise InvalidRequestError("format", "is none that this server knows")
+    return _FORMATS[code]
+
+
+@contextlib.contextmanager
+def _not_found(kind: str, name: str) -> Iterator[None]:
+    """Say of what is not there the same as of what is others'."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise not_found(kind, name) from error

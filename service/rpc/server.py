@@ -19,8 +19,12 @@ from copyhound.v1 import (
     match_pb2_grpc,
     monitor_pb2,
     monitor_pb2_grpc,
+    preview_pb2,
+    preview_pb2_grpc,
     report_pb2,
     report_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
     work_pb2,
     work_pb2_grpc,
 )
@@ -31,7 +35,9 @@ from service.rpc.guard import Guard
 from service.rpc.matches import MatchService
 from service.rpc.monitoring import MonitorService
 from service.rpc.operations import OperationsService
+from service.rpc.previews import PreviewService
 from service.rpc.reports import ReportService
+from service.rpc.review import ReviewService
 from service.rpc.works import WorkService
 
 _MESSAGE_SLACK = 2 * MAX_CHUNK_BYTES
@@ -75,6 +81,8 @@ class Server:
             monitor_pb2.DESCRIPTOR.services_by_name["MonitorService"].full_name,
             capture_pb2.DESCRIPTOR.services_by_name["CaptureService"].full_name,
             report_pb2.DESCRIPTOR.services_by_name["ReportService"].full_name,
+            preview_pb2.DESCRIPTOR.services_by_name["PreviewService"].full_name,
+            review_pb2.DESCRIPTOR.services_by_name["ReviewService"].full_name,
             operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
         )
         names = (
@@ -110,6 +118,8 @@ class Server:
         monitoring: MonitorService,
         captures: CaptureService,
         reports: ReportService,
+        previews: PreviewService,
+        review: ReviewService,
     ) -> None:
         """Take calls, and say SERVING."""
         methods: Any = self._methods  # a server, as far as these functions need one
@@ -119,6 +129,8 @@ class Server:
         monitor_pb2_grpc.add_MonitorServiceServicer_to_server(monitoring, methods)
         capture_pb2_grpc.add_CaptureServiceServicer_to_server(captures, methods)
         report_pb2_grpc.add_ReportServiceServicer_to_server(reports, methods)
+        preview_pb2_grpc.add_PreviewServiceServicer_to_server(previews, methods)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(review, methods)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, seconds: float) -> None:

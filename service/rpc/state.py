@@ -19,6 +19,7 @@ class StateReader:
         max_inline_bytes: int,
         max_media_bytes: int,
         version: str,
+        evidence_key: str,
     ) -> None:
         """Take what is told."""
         self._catalogue = catalogue
@@ -26,6 +27,7 @@ class StateReader:
         self._max_inline_bytes = max_inline_bytes
         self._max_media_bytes = max_media_bytes
         self._version = version
+        self._evidence_key = evidence_key
 
     def read(self) -> match_pb2.IndexState:
         """The state now. Blocking."""
@@ -58,6 +60,7 @@ class StateReader:
             max_inline_bytes=self._max_inline_bytes,
             max_media_bytes=self._max_media_bytes,
             version=self._version,
+            evidence_key=self._evidence_key,
         )
 
 

@@ -25,6 +25,7 @@ from service.errors import (
 )
 from service.imports import Importer
 from service.matcher import Matcher
+from service.previews import PreviewMaker
 from service.rpc import batches, convert, pages
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
@@ -32,7 +33,6 @@ from service.rpc.media import MediaReader, unblocked
 from service.rpc.once import Once, digest_of_request
 from service.rpc.operations import operation_message
 from service.rpc.uploads import Spooler, first_message
-from service.sandbox import ReadMedia
 from service.store import Transaction
 
 _MAX_INLINE_REFERENCES = 16
@@ -50,6 +50,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         media: MediaReader,
         spooler: Spooler,
         importer: Importer,
+        previews: PreviewMaker,
         parallel: int,
     ) -> None:
         """Take the parts; have at most `parallel` items and media of one call in work at a time."""
@@ -58,6 +59,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         self._media = media
         self._spooler = spooler
         self._importer = importer
+        self._previews = previews
         self._parallel = parallel
         self._once = Once(catalogue)
 
@@ -163,8 +165,10 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         modality = convert.read_modality(header.modality, "header.modality")
         request_id = convert.read_request_id(header.request_id)
         work_id, add = _target(header, caller)
+        wanted_previews = not header.new_work.policy.no_previews
         if work_id is not None and await self._once.kept(caller, request_id) is None:
-            await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
+            work = await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
+            wanted_previews = work.policy.previews
         upload = await self._spooler.receive(request_iterator, caller, partial(check_head, modality))
         with upload.media:
             if wanted not in (None, upload.sha256):
@@ -177,10 +181,11 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             if answer is not None:
                 return answer
             read = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE, modality))
-        reference = new_reference(filename, read)
-        return await self._once.write(
-            caller, request_id, digest, kind, lambda transaction: add(transaction, reference)
-        )
+            async with self._previews.kept(upload.media, read, wanted=wanted_previews) as previews:
+                reference = new_reference(filename, read, previews)
+                return await self._once.write(
+                    caller, request_id, digest, kind, lambda transaction: add(transaction, reference)
+                )
 
     async def ImportWorks(
         self, request: work_pb2.ImportWorksRequest, context: Context
@@ -228,29 +233,48 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             convert.read_reference(message, f"fingerprints[{i}]")
             for i, message in enumerate(request.fingerprints)
         ]
-        references = [*await self._read_all(request.media, caller, slots), *given]
-        return await self._once.write(
-            caller,
-            request_id,
-            digest,
-            work_pb2.Work,
-            lambda transaction: convert.work_message(transaction.create_work(new, references)),
-        )
+        async with self._read_all(request.media, caller, slots, wanted=new.policy.previews) as read:
+            return await self._once.write(
+                caller,
+                request_id,
+                digest,
+                work_pb2.Work,
+                lambda transaction: convert.work_message(transaction.create_work(new, [*read, *given])),
+            )
 
+    @contextlib.asynccontextmanager
     async def _read_all(
-        self, media: Sequence[fingerprint_pb2.Media], caller: Caller, slots: asyncio.Semaphore
-    ) -> list[NewReference]:
+        self,
+        media: Sequence[fingerprint_pb2.Media],
+        caller: Caller,
+        slots: asyncio.Semaphore,
+        *,
+        wanted: bool,
+    ) -> AsyncIterator[list[NewReference]]:
+        """Read media and make their previews; what is registered of them is committed inside."""
         names = [
             convert.read_text(item.filename, f"media[{i}].filename", 255) for i, item in enumerate(media)
         ]
         self._media.check_size(media)
 
-        async def read(i: int, item: fingerprint_pb2.Media) -> ReadMedia:
-            async with slots:
-                return await self._media.read(item, Role.REFERENCE, None, f"media[{i}]", caller)
+        async with contextlib.AsyncExitStack() as stack:
 
-        reads = await asyncio.gather(*(read(i, item) for i, item in enumerate(media)))
-        return [new_reference(name, read) for name, read in zip(names, reads, strict=True)]
+            async def read(i: int, item: fingerprint_pb2.Media) -> NewReference:
+                async with slots:
+                    upload = await self._media.take(item, f"media[{i}]", caller)
+                    with upload.media:
+                        found = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE))
+                        kept = self._previews.kept(upload.media, found, wanted=wanted)
+                        return new_reference(names[i], found, await stack.enter_async_context(kept))
+
+            found = await asyncio.gather(
+                *(read(i, item) for i, item in enumerate(media)), return_exceptions=True
+            )
+            references = [one for one in found if isinstance(one, NewReference)]
+            for one in found:
+                if isinstance(one, BaseException):
+                    raise one
+            yield references
 
 
 def check_head(modality: str | None, head: bytes) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import structlog
 
 from indexers.containers import Part
 from indexers.modality import MediaLimits, Role
 from indexers.networks import UserNetwork
+from indexers.previews import Facts, Kind
 from service.errors import BusyError, StartupError, UnreadableMediaError
 from service.sandbox import wire
 from service.sandbox.confine import TimeLimit
@@ -27,8 +28,24 @@ _RESTART_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-A = TypeVar("A", ReadMedia, wire.Listing)
+A = TypeVar("A", ReadMedia, wire.Listing, wire.Ended)
 """What a worker answers where it does not refuse."""
+
+
+class _UnwantedError(Exception):
+    """A worker writes something that is not wanted; the cause says why."""
+
+
+class Received(Protocol):
+    """Takes the files of a preview while a worker writes them. What it raises ends that."""
+
+    def write(self, kind: Kind, at: int, piece: bytes) -> None:
+        """Put a piece of at most 1 MiB into a file, at a place in bytes."""
+        ...
+
+    def end(self, kind: Kind, facts: Facts) -> None:
+        """A file is complete."""
+        ...
 
 
 def _cores() -> int:
@@ -76,7 +93,8 @@ class Pool:
             network: What describes pictures; None: what ships.
             forks: What starts the workers, and is not closed by `close`; None: one of its own.
             on_death: Told why a worker died: a signal's name, ``exit N``, ``timeout``, ``cancelled``,
-                ``wire`` (its answer made no sense), ``stuck``, ``unfit`` (a network cannot be loaded),
+                ``wire`` (its answer made no sense), ``unwanted`` (the preview that it wrote was too large, or
+                there was no room for it), ``stuck``, ``unfit`` (a network cannot be loaded),
                 ``orphaned`` (the process that workers are forked from has ended). A worker that was
                 replaced for its age, or stopped by `close`, did not die.
         """
@@ -197,6 +215,59 @@ class Pool:
 
         return await self._in_turn(media, converse)
 
+    async def preview(
+        self,
+        media: BinaryIO,
+        modality: str,
+        received: Received,
+        *,
+        max_bytes: int,
+        part: Part | None = None,
+        patient: bool = False,
+    ) -> None:
+        """Make what people are shown of a media item, in the next worker that is free; as `read`.
+
+        The worker may have been taken over by the item: what it writes is anything, of any size.
+
+        Args:
+            media: As in `read`.
+            modality: Kind of media.
+            received: Takes the files.
+            max_bytes: Of one file; an honest worker stops there, about.
+            part: As in `read`.
+            patient: Whether the worker is to leave the processor to others from now on, whatever it reads.
+
+        Raises:
+            UnreadableMediaError: If it cannot be made.
+            BusyError: If too many items wait already, or the pool closes.
+        """
+        place, byte_count = (None, 0) if part is None else (part.place, part.byte_count)
+        request = wire.PreviewRequest(modality, self._limits, max_bytes, place, byte_count, patient=patient)
+
+        async def converse(worker: WorkerProcess, descriptor: int) -> wire.Ended | wire.Refusal:
+            timer = self._killing(worker, self._seconds(descriptor, byte_count))
+            try:
+                asked = worker.ask(wire.pack_request(request), descriptor)
+                while True:
+                    answer = wire.unpack_preview(*await asked)
+                    match answer:
+                        case wire.Written(kind, at, piece):
+                            received.write(kind, at, piece)
+                        case wire.Ended(kind, facts) if kind is not None:
+                            received.end(kind, facts)
+                        case _:
+                            return answer
+                    asked = worker.ask_on()
+            except (WorkerDiedError, wire.WireError):
+                raise
+            except Exception as error:  # what was received is not wanted, and the worker waits to go on
+                worker.kill("unwanted")
+                raise _UnwantedError from error
+            finally:
+                timer.cancel()
+
+        await self._in_turn(media, converse, byte_count)
+
     def _seconds(self, descriptor: int, byte_count: int = 0) -> float:
         """How long reading may take a file, or an item of this size in it."""
         return self._limit.of(max(os.fstat(descriptor).st_size, byte_count))
@@ -269,6 +340,9 @@ class Pool:
             worker.kill("wire")
             self._replace(worker, died=True)
             raise _error("wire", seconds) from error
+        except _UnwantedError as error:
+            self._replace(worker, died=True)
+            raise error.__cause__ or error from None
         except BaseException:  # what `consider` raised
             self._release(worker)
             raise

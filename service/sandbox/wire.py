@@ -21,6 +21,7 @@ from indexers.containers import MAX_DEPTH, Part
 from indexers.errors import FeaturelessMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import MediaLimits, Role
+from indexers.previews import Facts, Kind
 from indexers.spans import pack as pack_spans
 from indexers.spans import unpack as unpack_spans
 
@@ -33,6 +34,9 @@ STATUS = struct.Struct("<i")
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 """1.5 million PDQ descriptors, or five million keys of passages, with their spans."""
+
+MAX_PIECE_BYTES = 1024 * 1024
+"""Of a file of a preview."""
 
 MAX_MESSAGE_CHARACTERS = 1000
 _LONGEST_NAME = 1000
@@ -99,6 +103,47 @@ class ListRequest:
     """Asks what is in a container; the file travels as a descriptor beside it."""
 
     limits: MediaLimits
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRequest:
+    """Asks for what people are shown of an item; the file travels as a descriptor beside it.
+
+    Attributes:
+        modality: Its name.
+        place: As in `Request`.
+        byte_count: As in `Request`.
+        max_bytes: Of one file of the preview, about.
+        patient: Whether the worker is to leave the processor to whoever else wants it, from now on.
+    """
+
+    modality: str
+    limits: MediaLimits
+    max_bytes: int
+    place: tuple[int, ...] | None = None
+    byte_count: int = 0
+    patient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A piece of a file of a preview.
+
+    Attributes:
+        at: Where in the file it belongs, in bytes.
+    """
+
+    kind: Kind
+    at: int
+    piece: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A file of a preview is complete; None: the preview is."""
+
+    kind: Kind | None
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +229,22 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
     return header, payload
 
 
-def pack_request(request: Request | ListRequest) -> bytes:
+def pack_request(request: Request | ListRequest | PreviewRequest) -> bytes:
     """Return a request as a message without payload."""
     return pack(asdict(request))
 
 
-def unpack_request(text: bytes) -> Request | ListRequest:
+def unpack_request(text: bytes) -> Request | ListRequest | PreviewRequest:
     """Read a request; the service is trusted."""
     header = json.loads(text)
     limits = MediaLimits(**header["limits"])
-    if "role" not in header:
+    if "modality" not in header:
         return ListRequest(limits)
-    place = header["place"]
-    return Request(
-        Role(header["role"]),
-        header["modality"],
-        limits,
-        None if place is None else tuple(place),
-        header["byte_count"],
-    )
+    place = None if header["place"] is None else tuple(header["place"])
+    modality, byte_count = header["modality"], header["byte_count"]
+    if "role" in header:
+        return Request(Role(header["role"]), modality, limits, place, byte_count)
+    return PreviewRequest(modality, limits, header["max_bytes"], place, byte_count, patient=header["patient"])
 
 
 def pack_refusal(error: MediaError | MemoryError) -> bytes:
@@ -242,6 +284,51 @@ def _part(name: object, modality: object, byte_count: object, place: Sequence[ob
         raise WireError("a part that is nowhere")
     known = registry.by_name(str(modality)).name
     return Part(name, known, int(_number(byte_count)), tuple(int(str(step)) for step in place))
+
+
+def pack_written(written: Written) -> bytes:
+    """Return a piece of a file of a preview as a message."""
+    return pack({"write": written.kind, "at": written.at}, [written.piece])
+
+
+def pack_ended(ended: Ended) -> bytes:
+    """Return the end of a file of a preview, or of all of it, as a message without payload."""
+    return pack({"end": ended.kind, "facts": asdict(ended.facts)})
+
+
+def unpack_preview(text: bytes, payload: bytes) -> Written | Ended | Refusal:
+    """Read one message of a worker's answer to a request for a preview.
+
+    Raises:
+        WireError: If anything about it is not as it must be.
+    """
+    with _checked():
+        header = json.loads(text)
+        if "reason" in header:
+            return _refusal(header)
+        if "write" in header:
+            if not 0 < len(payload) <= MAX_PIECE_BYTES:
+                raise WireError(f"a piece of {len(payload)} bytes")
+            return Written(Kind(header["write"]), int(_number(header["at"])), payload)
+        facts = header["facts"]
+        return Ended(
+            None if header["end"] is None else Kind(header["end"]),
+            Facts(
+                width=_short(facts["width"]),
+                height=_short(facts["height"]),
+                seconds=float(_number(facts["seconds"])),
+                characters=_short(facts["characters"]),
+                whole=facts["whole"] is True,
+            ),
+        )
+
+
+def _short(value: object) -> int:
+    """A number that a column of the database holds."""
+    number = int(_number(value))
+    if number >= 2**31:
+        raise WireError(f"{number} where a small number belongs")
+    return number
 
 
 def pack_media(media: ReadMedia) -> bytes:

@@ -8,13 +8,14 @@ unexpected ends it too: the service reports that as a crash and starts another.
 """
 
 import hashlib
+import io
 import os
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
@@ -26,12 +27,22 @@ from indexers.errors import MediaError, ModelError
 from indexers.image import ImageModality
 from indexers.modality import MediaLimits, Role
 from indexers.networks import UserNetwork
+from indexers.previews import Budget, Facts, Kind
 from service.sandbox import confine, wire
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 T = TypeVar("T")
 
 _LONGEST_REASON = 2000
 """Bytes of what is told where the process cannot serve."""
+
+_PREVIEW_SHARE = 0.7
+"""Part of the time for an item after which no more of its preview is made."""
+_PIECE_BYTES = 256 * 1024
+_PATIENT = 10
+"""Of the 19 steps by which a process can stand back."""
 
 _cpu_seconds = time.thread_time
 """Of the one thread that reads. Once a process has a limit on its CPU time, as `confine` sets, Linux counts
@@ -69,10 +80,14 @@ def _serve_all(channel: socket.socket, memory_mb: int, limit: confine.TimeLimit)
         request, descriptor = received
         with os.fdopen(descriptor, "rb") as media:
             size = os.fstat(descriptor).st_size
-            if isinstance(request, wire.Request):
+            if not isinstance(request, wire.ListRequest):
                 size = max(size, request.byte_count)
-            confine.limit_cpu(limit.of(size))
-            _serve(channel, media, request, containers)
+            seconds = limit.of(size)
+            confine.limit_cpu(seconds)
+            if isinstance(request, wire.PreviewRequest):
+                _show(channel, media, request, containers, seconds)
+            else:
+                _serve(channel, media, request, containers)
 
 
 class _Containers:
@@ -99,6 +114,17 @@ class _Containers:
                 raise
         return self._open[2]
 
+    def item(self, media: BinaryIO, request: wire.Request | wire.PreviewRequest) -> BinaryIO:
+        """What a request is about: a file, or a part of it.
+
+        Raises:
+            MediaError: If the part cannot be unpacked.
+        """
+        if request.place is None:
+            self.close()
+            return media
+        return self.of(media, request.limits).content(request.place)
+
     def close(self) -> None:
         """Let go."""
         if self._open is not None:
@@ -116,7 +142,9 @@ def _warm_up() -> None:
     container_files.prepare()
 
 
-def _receive(channel: socket.socket) -> tuple[wire.Request | wire.ListRequest, int] | None:
+def _receive(
+    channel: socket.socket,
+) -> tuple[wire.Request | wire.ListRequest | wire.PreviewRequest, int] | None:
     """Return the next request and its file; None when the service has closed the socket."""
     prefix, descriptors, _, _ = socket.recv_fds(channel, wire.PREFIX.size, 1)
     if not prefix:
@@ -137,17 +165,93 @@ def _serve(
             container = containers.of(media, request.limits)
             channel.sendall(wire.pack_listing(container.kind, container.parts(), container.left_out))
             return
-        item = media
-        if request.place is None:
-            containers.close()
-        else:
-            item = containers.of(media, request.limits).content(request.place)
+        item = containers.item(media, request)
         for read in _stages(item, request):
             channel.sendall(wire.pack_media(read))
             if read.more and channel.recv(1) != wire.GO_ON:
                 return
     except (MediaError, MemoryError) as error:
         channel.sendall(wire.pack_refusal(error))
+
+
+def _show(
+    channel: socket.socket,
+    media: BinaryIO,
+    request: wire.PreviewRequest,
+    containers: _Containers,
+    seconds: float,
+) -> None:
+    """Send the files of a preview, as long as the service wants them."""
+    if request.patient:
+        os.setpriority(os.PRIO_PROCESS, 0, _PATIENT)
+    budget = Budget(time.monotonic() + _PREVIEW_SHARE * seconds, request.max_bytes)
+    try:
+        item = containers.item(media, request)
+        item.seek(0)
+        registry.by_name(request.modality).preview(item, request.limits, _Sent(channel), budget)
+        channel.sendall(wire.pack_ended(wire.Ended(None, Facts())))
+    except (MediaError, MemoryError) as error:
+        channel.sendall(wire.pack_refusal(error))
+
+
+class _Sent:
+    """Files of a preview that are sent while they are written."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._files: dict[Kind, io.BufferedWriter] = {}
+
+    def begin(self, kind: Kind) -> BinaryIO:
+        """See `indexers.previews.Files`."""
+        self._files[kind] = io.BufferedWriter(_SentFile(self._channel, kind), _PIECE_BYTES)
+        return self._files[kind]
+
+    def end(self, kind: Kind, facts: Facts) -> None:
+        """See `indexers.previews.Files`."""
+        self._files.pop(kind).flush()
+        _send(self._channel, wire.pack_ended(wire.Ended(kind, facts)))
+
+
+class _SentFile(io.RawIOBase):
+    """One of them."""
+
+    def __init__(self, channel: socket.socket, kind: Kind) -> None:
+        self._channel = channel
+        self._kind = kind
+        self._at = self._size = 0
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; return where to."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def write(self, piece: "ReadableBuffer") -> int:
+        """Send a piece; return how much of it."""
+        some = bytes(memoryview(piece)[: wire.MAX_PIECE_BYTES])
+        if some:
+            _send(self._channel, wire.pack_written(wire.Written(self._kind, self._at, some)))
+            self._at += len(some)
+            self._size = max(self._size, self._at)
+        return len(some)
+
+
+def _send(channel: socket.socket, message: bytes) -> None:
+    """Send a message that is not the last, and wait until the service has taken it.
+
+    Raises:
+        ConnectionError: If it wants no more: then there is nothing left to do.
+    """
+    channel.sendall(message)
+    if channel.recv(1) != wire.GO_ON:
+        raise ConnectionError("the service has closed the socket")
 
 
 def _stages(media: BinaryIO, request: wire.Request) -> Iterator[wire.ReadMedia]:

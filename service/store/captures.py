@@ -24,6 +24,7 @@ from service.monitored import (
     digest_of_event,
 )
 from service.store import codec, monitor_codec
+from service.store.cases import CaseWriter
 from service.store.schema import (
     captures,
     contents,
@@ -92,6 +93,15 @@ class Captures:
         return [
             CustodyEvent(row.number, row.at, row.actor, row.action, row.detail, row.sha256) for row in rows
         ]
+
+    def holding(self, sha256: bytes) -> Capture | None:
+        """A capture that holds a content; None: there is none."""
+        content = self.content(sha256)
+        if content is not None:
+            return self.get(content.capture_id)
+        query = select(captures).where(captures.c.content_sha256 == sha256).limit(1)  # its list was deleted
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else _to_capture(row)
 
     def content(self, sha256: bytes) -> Content | None:
         """A content; None: it was never captured, or erased."""
@@ -264,10 +274,12 @@ class CaptureWriter(Captures):
         known: Mapping[str, Scheme],
         scheme_ids: Mapping[str, int],
         next_sequence: Callable[[], int],
+        cases: CaseWriter,
     ) -> None:
-        """As `Captures`; `next_sequence` gives the number of another change."""
+        """As `Captures`; `next_sequence` gives the number of another change, `cases` keeps cases."""
         super().__init__(connection, known, scheme_ids)
         self._next_sequence = next_sequence
+        self._cases = cases
 
     def add(self, new: NewCapture, actor: str, content_bytes: int, now: datetime) -> tuple[bool, bool]:
         """Keep a capture with its first custody event; its content is read later unless it is known.
@@ -484,6 +496,7 @@ class CaptureWriter(Captures):
                     sequence=self._next_sequence(),
                 )
             )
+            self._cases.file_seen(report_id, list_id, seen, datetime.now(UTC))
 
     def _watch(self, list_id: UUID, run_id: UUID, sha256: bytes) -> None:
         execute = self._connection.execute

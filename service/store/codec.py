@@ -64,6 +64,7 @@ def dump_policy(policy: Policy) -> str | None:
             "min_probability": policy.min_probability,
             "territories": policy.territories,
             "licences": [_licence_to_json(licence) for licence in policy.licences],
+            "previews": policy.previews,
         }
     )
 
@@ -78,6 +79,7 @@ def load_policy(text: str | None) -> Policy:
         min_probability=value["min_probability"],
         territories=tuple(value["territories"]),
         licences=tuple(_licence_from_json(licence) for licence in value["licences"]),
+        previews=value.get("previews", True),
     )
 
 

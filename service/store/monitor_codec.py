@@ -125,12 +125,10 @@ def dump_match(match: Match) -> str:
             "title": match.work.title,
             "probability": match.probability,
             "signals": dict(match.signals),
-            "segments": [
-                [*segment.query, *segment.work, segment.speed, segment.unit.value, segment.pitch_cents]
-                for segment in match.segments
-            ],
+            "segments": [_segment(segment) for segment in match.segments],
             "regions": [
-                [_box(region.query), _box(region.work), region.transform] for region in match.regions
+                [_box(region.query), _box(region.work), region.transform, region.matrix]
+                for region in match.regions
             ],
             "query_coverage": match.query_coverage,
             "work_coverage": match.work_coverage,
@@ -140,16 +138,27 @@ def dump_match(match: Match) -> str:
 
 
 def load_segments(values: list[list[Any]]) -> tuple[AlignedSegment, ...]:
-    """The segments of a stored match."""
-    return tuple(
-        AlignedSegment((a, b), (c, d), speed, SpanUnit(unit), pitch)
-        for a, b, c, d, speed, unit, pitch in values
-    )
+    """The segments of a stored match; those of old reports have neither region nor content."""
+    found = []
+    for a, b, c, d, speed, unit, pitch, *rest in values:
+        region, content = rest or (None, "")
+        box = None if region is None else Box(*region)
+        found.append(AlignedSegment((a, b), (c, d), speed, SpanUnit(unit), pitch, box, content))
+    return tuple(found)
 
 
 def load_regions(values: list[list[Any]]) -> tuple[AlignedRegion, ...]:
-    """The regions of a stored match."""
-    return tuple(AlignedRegion(Box(*query), Box(*work), transform) for query, work, transform in values)
+    """The regions of a stored match; those of old reports have no matrix of their own."""
+    return tuple(
+        AlignedRegion(Box(*query), Box(*work), transform, *map(tuple, matrix))
+        for query, work, transform, *matrix in values
+    )
+
+
+def _segment(segment: AlignedSegment) -> list[Any]:
+    measured = [segment.speed, segment.unit.value, segment.pitch_cents]
+    region = None if segment.region is None else _box(segment.region)
+    return [*segment.query, *segment.work, *measured, region, segment.content]
 
 
 def _box(box: Box) -> list[float]:

@@ -21,6 +21,7 @@ from service.monitored import (
     Watch,
 )
 from service.store import monitor_codec
+from service.store.cases import CaseWriter
 from service.store.queries import BEFORE_ALL
 from service.store.schema import (
     contents,
@@ -121,10 +122,11 @@ class Reports:
 class ReportWriter(Reports):
     """Makes and changes reports, and keeps what webhooks are to be told."""
 
-    def __init__(self, connection: Connection, next_sequence: Callable[[], int]) -> None:
+    def __init__(self, connection: Connection, next_sequence: Callable[[], int], cases: CaseWriter) -> None:
         """Write through `connection`; `next_sequence` gives the number of another change."""
         super().__init__(connection)
         self._next_sequence = next_sequence
+        self._cases = cases
 
     def record(self, watch: Watch, finding: Finding, modality: str, now: datetime) -> list[StoredReport]:
         """Keep what a match of a content for a list gave.
@@ -178,7 +180,10 @@ class ReportWriter(Reports):
             better = known is not None and match.probability > known.probability
             if joined or better:
                 self._touch(report_id, now, measured if better else {})
+            if better:
+                self._cases.remeasured(report_id, match.probability)
             if joined:
+                self._cases.file_list(report_id, watch.list_id, now)
                 told.append(self.get(report_id))
         return told
 

@@ -203,6 +203,18 @@ api_keys = Table(
     Column("revoked_at", UtcTime),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", LargeBinary(32), primary_key=True),
+    Column("key_id", String(64)),
+    Column("created_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Index("ix_sessions_key_id", "key_id"),
+)
+"""Who is signed in to the pages; `key_id` is missing where keys are not asked for. Of the token only its
+digest is kept: who reads the database cannot take a session over."""
+
 imports = Table(
     "imports",
     metadata,
@@ -431,3 +443,252 @@ registration_marks = Table(
 )
 """One row. Works registered up to change `asked` were looked for among all suspects; those up to `asking` are
 being looked for: a match of a suspect that has not seen that change is made again."""
+
+unfiled_reports = Table(
+    "unfiled_reports",
+    metadata,
+    Column("report_id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Reports from before there were cases. They are put into cases when the database is opened."""
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner", String(128), nullable=False),
+    Column("work_id", Id, nullable=False),
+    Column("site", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("outcome", String(16)),
+    Column("decision_number", Integer, nullable=False),
+    Column("work_title", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("page_url", Text, nullable=False),
+    Column("page_title", Text, nullable=False),
+    Column("media_url", Text, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("report_count", Integer, nullable=False),
+    Column("open_count", Integer, nullable=False),
+    Column("assignee", String(64)),
+    Column("due_at", UtcTime, nullable=False),
+    Column("lease_holder", String(64)),
+    Column("lease_until", UtcTime),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("reported_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Index("ux_cases_work_id", "work_id", "site", unique=True),
+    Index("ix_cases_reported_at", "state", "reported_at", "id"),
+    Index("ix_cases_probability", "state", "probability", "id"),
+    Index("ix_cases_due_at", "state", "due_at", "id"),
+    Index("ix_cases_owner_reported_at", "owner", "state", "reported_at", "id"),
+    Index("ix_cases_owner_probability", "owner", "state", "probability", "id"),
+    Index("ix_cases_owner_due_at", "owner", "state", "due_at", "id"),
+    Index("ix_cases_site", "site", "state"),
+    Index("ix_cases_modality", "modality", "state"),
+    Index("ix_cases_outcome", "outcome", "state"),
+    Index("ix_cases_assignee", "assignee", "state"),
+)
+"""One row for a work and a site. `revision` is the number of its last event, `decision_number` that of the
+decision that stands, 0 for none; a case without a date is due at the end of time."""
+
+case_reports = Table(
+    "case_reports",
+    metadata,
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    Column("report_id", ForeignKey("reports.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("settled_case_id", Id),
+    Column("settled_number", Integer),
+    PrimaryKeyConstraint("case_id", "report_id"),
+    Index("ix_case_reports_number", "case_id", "number"),
+    Index("ix_case_reports_report_id", "report_id", "case_id"),
+    Index(
+        "ix_case_reports_settled_case_id",
+        "settled_case_id",
+        sqlite_where=text("settled_case_id IS NOT NULL"),
+        postgresql_where=text("settled_case_id IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""`number` is that of the event by which a report came into a case: later decisions cover it.
+`settled_case_id` and `settled_number` name a decision on the same report in another case that covers it here
+too."""
+
+case_lists = Table(
+    "case_lists",
+    metadata,
+    Column("list_id", Id, nullable=False),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    PrimaryKeyConstraint("list_id", "case_id"),
+    Index("ix_case_lists_case_id", "case_id", "list_id"),
+    sqlite_with_rowid=False,
+)
+
+case_words = Table(
+    "case_words",
+    metadata,
+    Column("word", LargeBinary(128), nullable=False),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    PrimaryKeyConstraint("word", "case_id"),
+    Index("ix_case_words_case_id", "case_id", "word"),
+    sqlite_with_rowid=False,
+)
+"""Words of titles and sites, folded, in UTF-8: bytes sort alike everywhere, so that words are found by their
+beginnings. See `words`."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("batch_id", Id),
+    Column("undone_by", Integer),
+    PrimaryKeyConstraint("case_id", "number"),
+    Index(
+        "ix_decisions_batch_id",
+        "batch_id",
+        sqlite_where=text("batch_id IS NOT NULL"),
+        postgresql_where=text("batch_id IS NOT NULL"),
+    ),
+)
+
+review_events = Table(
+    "review_events",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("subject_id", Id, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Index("ux_review_events_subject_id", "subject_id", "number", unique=True),
+    Index("ix_review_events_owner", "owner", "id"),
+    Index("ix_review_events_actor", "actor", "id"),
+)
+"""Rows are added and never changed; each digest covers the one before of the same subject."""
+
+examples = Table(
+    "examples",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("standing", Integer, nullable=False),
+    Column("report_id", Id, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("work_id", Id, nullable=False),
+    Column("reference_id", Id, nullable=False),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("is_copy", Integer, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("signals", Text, nullable=False),
+    Column("lists", Text, nullable=False),
+    Column("policy_revision", String(128), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_examples_case_id", "case_id", "number"),
+    Index("ix_examples_owner", "owner", "id"),
+)
+"""Reports as they were when they were decided. `standing` is 0 while another decision, or none, stands;
+`lists` is JSON: those that had led to the case."""
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("owner", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("second", BigInteger, nullable=False),
+    PrimaryKeyConstraint("owner", "kind", "name"),
+    Index("ix_tallies_first", "owner", "kind", "first"),
+    Index("ix_tallies_second", "owner", "kind", "second"),
+    sqlite_with_rowid=False,
+)
+"""Counts that are kept up to date with what they count, of each owner and, under an empty one, of all. See
+`service.store.tallies`."""
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("work_id", ForeignKey("works.id"), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_suppressions_work_id", "work_id"),
+    Index("ix_suppressions_at", "at"),
+)
+"""References and works whose matches are kept back; erased with the work."""
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("actor", String(64), nullable=False),
+    Column("title", String(255), nullable=False),
+    Column("query", Text, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Index("ux_saved_views_actor", "actor", "title", unique=True),
+)
+preview_sets = Table(
+    "preview_sets",
+    metadata,
+    Column("subject", LargeBinary(32), primary_key=True),
+    Column("work_id", Id),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("source_sha256", LargeBinary(32)),
+    Column("source_bytes", BigInteger),
+    Column("source_place", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_preview_sets_work_id", "work_id"),
+    Index("ix_preview_sets_state", "state", "created_at"),
+    Index("ix_preview_sets_source_sha256", "source_sha256"),
+    sqlite_with_rowid=False,
+)
+"""`subject` is a reference's id (16 bytes) or a content's SHA-256 (32 bytes), `work_id` NULL for contents.
+What a reference's preview is still to be made of is kept as the file `source_sha256`; `source_place` is JSON:
+where in that container it is, and its size."""
+
+preview_files = Table(
+    "preview_files",
+    metadata,
+    Column("subject", LargeBinary(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("characters", Integer, nullable=False),
+    Column("whole", Integer, nullable=False),
+    PrimaryKeyConstraint("subject", "kind"),
+    Index("ix_preview_files_sha256", "sha256"),
+    sqlite_with_rowid=False,
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Files of previews that may not be needed any more: erased soon, unless something needs them."""

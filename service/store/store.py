@@ -21,16 +21,20 @@ from service.domain import (
     IndexChange,
     Reference,
     RowState,
+    Session,
     StoredResponse,
     Work,
 )
 from service.errors import BusyError, NotFoundError, StartupError
-from service.store import importing, keys, queries, writing
+from service.store import importing, keys, queries, sessions, writing
+from service.store.cases import CaseWriter
 from service.store.database import Database, connect
 from service.store.migrate import migrate
 from service.store.schema import counters, removals, responses, schemes
 from service.store.transaction import Transaction
 from service.store.view import View
+
+_FILED_AT_ONCE = 200
 
 
 class RemovalsForgottenError(Exception):
@@ -76,6 +80,7 @@ class Store:
         database = connect(url)
         try:
             migrate(database.writer)
+            _file_reports(database)
             return cls(database, schemes, _scheme_ids(database, schemes))
         except (DatabaseError, BusyError) as error:
             database.dispose()
@@ -286,6 +291,36 @@ class Store:
         with self._writing() as connection:
             return keys.revoke(connection, key_id, at)
 
+    def create_session(self, token_sha256: bytes, session: Session) -> None:
+        """Keep a new session under the digest of its token, 32 bytes."""
+        with self._writing() as connection:
+            sessions.create(connection, token_sha256, session)
+
+    def find_session(self, token_sha256: bytes) -> Session | None:
+        """A session with its key as it is now, expired or not."""
+        with self._reading() as connection:
+            return sessions.find(connection, token_sha256)
+
+    def touch_session(self, token_sha256: bytes, at: datetime) -> None:
+        """Say that a session was used."""
+        with self._writing() as connection:
+            sessions.touch(connection, token_sha256, at)
+
+    def end_session(self, token_sha256: bytes) -> None:
+        """Forget a session."""
+        with self._writing() as connection:
+            sessions.end(connection, token_sha256)
+
+    def end_sessions(self, key_id: str | None) -> int:
+        """Forget all sessions of a key, or (None) all anonymous ones; return how many that was."""
+        with self._writing() as connection:
+            return sessions.end_all(connection, key_id)
+
+    def forget_sessions(self, *, created_before: datetime, seen_before: datetime) -> None:
+        """Drop the sessions that began, or were last used, before a moment."""
+        with self._writing() as connection:
+            sessions.forget(connection, created_before, seen_before)
+
     def get_import(self, import_id: UUID) -> Import:
         """One import.
 
@@ -329,6 +364,15 @@ class Store:
     def _writing(self) -> Iterator[Connection]:
         with self._write_lock, self._database.writer.begin() as connection:
             yield connection
+
+
+def _file_reports(database: Database) -> None:
+    """Put reports from before there were cases into cases, some at a time: what was done stays done."""
+    while True:
+        with database.writer.begin() as connection:
+            writing.lock_counters(connection)  # servers that start at once: one by one
+            if not CaseWriter(connection).file_some(_FILED_AT_ONCE):
+                return
 
 
 def _scheme_ids(database: Database, known: Mapping[str, Scheme]) -> dict[str, int]:

@@ -35,10 +35,13 @@ from service.errors import (
 )
 from service.store import importing, queries, writing
 from service.store.captures import CaptureWriter
+from service.store.cases import CaseWriter
 from service.store.codec import dump_labels, dump_policy
 from service.store.database import DISK_WAS_FULL
 from service.store.lists import ListWriter
+from service.store.previews import PreviewWriter
 from service.store.reports import ReportWriter
+from service.store.review import ReviewWriter
 from service.store.writing import PlacedFingerprint
 
 MAX_REFERENCES = 10_000
@@ -77,10 +80,16 @@ class Transaction:
         self._changes: list[IndexChange] = []
         self.lists = ListWriter(connection)
         """Monitoring lists and runs."""
-        self.captures = CaptureWriter(connection, known, scheme_ids, self._next_sequence)
+        self.cases = CaseWriter(connection)
+        """Cases that reports are in."""
+        self.reviews = ReviewWriter(connection, self.cases)
+        """Decisions, and what follows from them."""
+        self.captures = CaptureWriter(connection, known, scheme_ids, self._next_sequence, self.cases)
         """Captures and suspects."""
-        self.reports = ReportWriter(connection, self._next_sequence)
+        self.reports = ReportWriter(connection, self._next_sequence, self.cases)
         """Match reports."""
+        self.previews = PreviewWriter(connection)
+        """What people are shown."""
 
     @property
     def changes(self) -> Sequence[IndexChange]:
@@ -162,7 +171,7 @@ class Transaction:
             sequence=self._tally.sequence + 1,
         )
         writing.insert_work(self._connection, created)
-        registered = self._insert_references(created.id, distinct, created.sequence, now)
+        registered = self._insert_references(created, distinct, created.sequence, now)
         self._tally = replace(
             self._tally,
             sequence=created.sequence,
@@ -201,7 +210,7 @@ class Transaction:
         _check_room(work.reference_count, [reference])
         now = datetime.now(UTC)
         sequence = self._tally.sequence + 1
-        (added,) = self._insert_references(work_id, [reference], sequence, now)
+        (added,) = self._insert_references(work, [reference], sequence, now)
         count = _count([reference])
         self._set_work(work, sequence, now, reference_count=work.reference_count + count)
         self._tally = replace(self._tally, sequence=sequence, references=self._tally.references + count)
@@ -209,6 +218,8 @@ class Transaction:
 
     def update_work(self, work_id: UUID, change: WorkChange, *, revision: int | None) -> Work:
         """Change a work's fields; an empty external id takes it away.
+
+        Previews that the new policy does not want are erased.
 
         Args:
             work_id: Which work.
@@ -235,13 +246,15 @@ class Transaction:
             values["labels"] = dump_labels(change.labels)
         if change.policy is not None:
             values["policy"] = dump_policy(change.policy)
-        sequence = self._tally.sequence + 1
-        self._set_work(work, sequence, datetime.now(UTC), **values)
+        sequence, now = self._tally.sequence + 1, datetime.now(UTC)
+        if change.policy is not None and work.policy.previews and not change.policy.previews:
+            self.previews.erase_of_work(work_id, now, keep_rows=True)
+        self._set_work(work, sequence, now, **values)
         self._tally = replace(self._tally, sequence=sequence)
         return _present(queries.work(self._connection, work_id), work_id)
 
     def delete_work(self, work_id: UUID, *, revision: int | None) -> int:
-        """Erase a work with its references and fingerprints.
+        """Erase a work with its references, fingerprints and previews.
 
         Args:
             work_id: Which work.
@@ -256,6 +269,8 @@ class Transaction:
         """
         work = self._work(work_id, revision)
         sequence = self._tally.sequence + 1
+        self.reviews.forget_work(work_id)
+        self.previews.erase_of_work(work_id, datetime.now(UTC))
         self._changes += [
             IndexChange(sequence, scheme, first_id, count, None)
             for scheme, first_id, count in writing.erase_work(self._connection, work_id, sequence)
@@ -337,14 +352,14 @@ class Transaction:
             )
 
     def _insert_references(
-        self, work_id: UUID, references: Sequence[NewReference], sequence: int, now: datetime
+        self, work: Work, references: Sequence[NewReference], sequence: int, now: datetime
     ) -> tuple[Reference, ...]:
         """Insert references, each followed by its parts; return those that are no parts."""
         pairs: list[tuple[NewReference, Reference]] = []
         for reference in references:
-            whole = _numbered(reference, work_id, sequence, now)
+            whole = _numbered(reference, work.id, sequence, now)
             pairs.append((reference, whole))
-            pairs += [(part, _numbered(part, work_id, sequence, now, whole.id)) for part in reference.parts]
+            pairs += [(part, _numbered(part, work.id, sequence, now, whole.id)) for part in reference.parts]
         if pairs:
             writing.insert_references(self._connection, [registered for _, registered in pairs])
             placed = [
@@ -353,6 +368,12 @@ class Transaction:
                 for fingerprint in given.fingerprints
             ]
             writing.insert_fingerprints(self._connection, placed, sequence)
+            shown = [
+                (registered.id, registered.modality, given.preview)
+                for given, registered in pairs
+                if given.preview is not None
+            ]
+            self.previews.add(work.id, shown, now, keep=work.policy.previews)
         return tuple(registered for _, registered in pairs if registered.container_id is None)
 
     def _place(self, reference_id: UUID, fingerprint: Fingerprint, sequence: int) -> PlacedFingerprint:

@@ -11,8 +11,11 @@ from indexers.fingerprint import Fingerprint, Scheme
 from service.domain import DescriptorOwner, Holding, Reference, Work
 from service.store import queries
 from service.store.captures import Captures
+from service.store.cases import Cases
 from service.store.lists import Lists
+from service.store.previews import Previews
 from service.store.reports import Reports
+from service.store.review import Reviews
 
 
 class View:
@@ -31,6 +34,12 @@ class View:
         """Captures and suspects."""
         self.reports = Reports(connection)
         """Match reports."""
+        self.cases = Cases(connection)
+        """Cases that reports are in."""
+        self.reviews = Reviews(connection)
+        """Decisions, and what follows from them."""
+        self.previews = Previews(connection)
+        """What people are shown."""
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""

@@ -31,7 +31,8 @@ from copyhound.v1 import (
 from service.app import Running, running
 from service.domain import KeyRole
 from service.errors import StartupError
-from service.rpc.access import PERMISSIONS, new_key
+from service.keys import new_key
+from service.rpc.access import PERMISSIONS
 from service.sandbox import ForkServer
 from service.settings import Settings
 

@@ -21,10 +21,10 @@ import pytest_asyncio
 import copyhound
 from service.app import Running, running
 from service.domain import KeyRole
+from service.keys import new_key
 from service.monitored import CustodyEvent as StoredEvent
 from service.monitored import digest_of_event
 from service.monitoring import Suspects
-from service.rpc.access import new_key
 from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.pictures import encoded, photograph
@@ -236,6 +236,30 @@ def chain_holds(capture: copyhound.Capture) -> bool:
             return False
         previous = event.sha256
     return True
+
+
+async def test_a_suppressed_reference_raises_no_report_and_no_answer_above_review(
+    client: copyhound.AsyncClient, service: Running
+) -> None:
+    photo = photograph("coffee")
+    work = await client.register(encoded(photo, 95), owner="flooded")
+    reference = (await client.get_work(work.name)).references[0]
+    copy = encoded(photo.resize((320, 210)), 50)
+    await client.suppress(reference.name, note="it is everywhere")
+    key = key_of(service, KeyRole.OWNER, "flooded")
+    async with crawler_of(service) as crawler:
+        made, job = await leased(client, crawler, copyhound.NewMonitoringList("flooded", places=(PAGE,)))
+        await crawler.ingest_capture(*capture_of(copy, job.run))
+        await settled(client, job.run)
+    async with copyhound.AsyncClient(f"127.0.0.1:{service.port}", api_key=key) as owner:
+        answer = await owner.match(copy)
+        assert (answer.action, [one.code for one in answer.reasons]) == ("review", ["SUPPRESSED"])
+        assert not await reports_of(client, made.name)
+        await owner.unsuppress(reference.name)
+        answer = await owner.match(copy)
+        assert (answer.action, answer.reasons[0].code) == ("block", "COPY_FOUND")
+        events = [event.action async for event in owner.review_events()]
+    assert events == ["UNSUPPRESSED", "SUPPRESSED"]
 
 
 async def test_a_work_registered_later_is_found_in_what_was_captured_before(

@@ -23,18 +23,27 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from copyhound.v1 import capture_pb2, fingerprint_pb2, match_pb2, monitor_pb2, report_pb2, work_pb2
+from copyhound.v1 import (
+    capture_pb2,
+    fingerprint_pb2,
+    match_pb2,
+    monitor_pb2,
+    report_pb2,
+    review_pb2,
+    work_pb2,
+)
 from service.app import running
 from service.rpc.access import PERMISSIONS
 from service.sandbox import ForkServer
 from service.settings import Settings
 
-WORKS, MATCHES, MONITOR, CAPTURES, REPORTS, OPERATIONS = (
+WORKS, MATCHES, MONITOR, CAPTURES, REPORTS, REVIEW, OPERATIONS = (
     "/copyhound.v1.WorkService/",
     "/copyhound.v1.MatchService/",
     "/copyhound.v1.MonitorService/",
     "/copyhound.v1.CaptureService/",
     "/copyhound.v1.ReportService/",
+    "/copyhound.v1.ReviewService/",
     "/google.longrunning.Operations/",
 )
 METHODS: dict[str, type[Message]] = {
@@ -69,6 +78,10 @@ METHODS: dict[str, type[Message]] = {
     CAPTURES + "GetCapture": capture_pb2.GetCaptureRequest,
     REPORTS + "GetMatchReport": report_pb2.GetMatchReportRequest,
     REPORTS + "ListMatchReports": report_pb2.ListMatchReportsRequest,
+    **{
+        REVIEW + method.name: GetMessageClass(method.input_type)
+        for method in review_pb2.DESCRIPTOR.services_by_name["ReviewService"].methods
+    },
     OPERATIONS + "GetOperation": operations_pb2.GetOperationRequest,
     OPERATIONS + "ListOperations": operations_pb2.ListOperationsRequest,
     OPERATIONS + "WaitOperation": operations_pb2.WaitOperationRequest,
@@ -211,6 +224,8 @@ names = st.sampled_from(
         f"lists/{NOWHERE}",
         f"lists/{NOWHERE}/runs/{NOWHERE}",
         f"reports/{NOWHERE}",
+        f"cases/{NOWHERE}",
+        f"batches/{NOWHERE}",
         "works/{00000000-0000-0000-0000-000000000001}",
         "works/../etc",
     ]
@@ -283,6 +298,10 @@ SPECIAL: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
     "copyhound.v1.MonitoringList.leave_alone": lambda: addresses,
     "copyhound.v1.CaptureHeader.media_url": lambda: addresses,
     "copyhound.v1.CaptureHeader.run": lambda: names,
+    "copyhound.v1.UndoRequest.case": lambda: names,
+    "copyhound.v1.DecideRequest.etag": lambda: st.sampled_from(['"1"', '"0"', "1", ""]),
+    "copyhound.v1.ChosenCase.etag": lambda: st.sampled_from(['"1"', '"99999999999999999999"']),
+    "copyhound.v1.CaseFilter.states": lambda: integers(4, signed=False),
     "copyhound.v1.UpdateMonitoringListRequest.update_mask": lambda: st.builds(
         FieldMask, paths=st.lists(st.sampled_from(["title", "works", "webhook", "owner", ""]), max_size=3)
     ),
@@ -395,7 +414,9 @@ def test_any_bytes(service: Service, method: str, sent: list[bytes]) -> None:
 def test_any_message(service: Service, method: str) -> None:
     usual = settings().max_examples
 
-    @settings(max_examples=usual // 5 if method.startswith((MONITOR, CAPTURES, REPORTS)) else usual // 2)
+    share = 10 if method.startswith(REVIEW) else 5 if method.startswith((MONITOR, CAPTURES, REPORTS)) else 2
+
+    @settings(max_examples=usual // share)
     @given(sent=st.lists(messages(METHODS[method].DESCRIPTOR), min_size=1, max_size=3))
     def check(sent: list[Message]) -> None:
         service.check(method, *(message.SerializeToString() for message in sent))

@@ -15,10 +15,12 @@ from service.matching.decide import (
     NOTHING_FOUND,
     OUT_OF_TERRITORY,
     POSSIBLE_COPY,
+    SUPPRESSED,
     Thresholds,
     Upload,
     decide,
 )
+from service.matching.report import best_of_each_work
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 THRESHOLDS = Thresholds(review=0.5, action=0.9)
@@ -106,6 +108,25 @@ def test_a_licence_allows_what_it_covers(licence: Licence, upload: Upload, *, al
     assert verdict.action == (Action.ALLOW if allowed else Action.BLOCK)
     assert verdict.reasons[0].code == (LICENSED if allowed else COPY_FOUND)
     assert decided.licence == (licence if allowed else None)
+
+
+def test_what_is_suppressed_asks_for_review_at_most_and_says_so() -> None:
+    found = replace(match(1.0), suppressed=True)
+    assert code_of([found]) == (Action.REVIEW, SUPPRESSED)
+    assert code_of([replace(found, probability=0.4)]) == (Action.ALLOW, NOTHING_FOUND)
+    mild = replace(match(1.0, Policy(action=Action.MONITOR)), suppressed=True)
+    assert code_of([mild]) == (Action.MONITOR, SUPPRESSED)
+    licensed = replace(match(1.0, Policy(licences=(Licence(),))), suppressed=True)
+    assert code_of([licensed]) == (Action.ALLOW, LICENSED)
+
+
+def test_a_suppressed_reference_gives_way_to_others_of_its_work_that_are_found() -> None:
+    loud = replace(match(0.99), suppressed=True)
+    other = replace(loud, suppressed=False, probability=0.6)
+    assert best_of_each_work([loud, other], 0.5) == (other,)
+    assert best_of_each_work([loud, replace(other, probability=0.4)], 0.5) == (loud,)
+    stranger = match(0.8)
+    assert best_of_each_work([other, stranger, loud], 0.5) == (stranger, other)
 
 
 def test_rights_end_at_the_border() -> None:

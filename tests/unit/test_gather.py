@@ -1,5 +1,6 @@
 """One answer from many parts: what alarms, what does not, and what is counted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -116,3 +117,11 @@ def test_unlikely_parts_are_neither_named_nor_counted() -> None:
 
 def test_nothing_is_found_in_nothing() -> None:
     assert gather(strangers(5), {}) == ()
+
+
+def test_what_is_suppressed_counts_only_where_nothing_else_of_the_work_is_found() -> None:
+    held = replace(match(1), suppressed=True)
+    (alone,) = gather([part(1, held), *strangers(9)], holdings(9))
+    assert (alone.suppressed, [one.name for one in alone.parts]) == (True, ["001.png"])
+    (both,) = gather([part(1, held), part(2, match(2)), *strangers(8)], holdings(9))
+    assert (both.suppressed, [one.name for one in both.parts]) == (False, ["002.png"])

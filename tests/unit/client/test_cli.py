@@ -11,6 +11,7 @@ from google.rpc import code_pb2
 
 import copyhound
 from copyhound import cli
+from copyhound.v1 import work_pb2
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,20 @@ def test_a_folder_is_registered_with_all_below(
         ["registered", work.name, work.external_id] for work in server.works.values()
     ]
     assert "2 registered, 0 already there, 0 failed; 1 left out" in captured.err
+
+
+def test_no_previews_are_kept_where_none_are_wanted(server: Any, folder: Path, tmp_path: Path) -> None:
+    assert register(server, folder / "a.png") == 0
+    manifest = tmp_path / "works.csv"
+    manifest.write_text(f"path,external_id,action\n{folder / 'more/b.jpg'},b,review\n")
+    assert register(server, folder / "a.png", "--prefix", "x/", "--manifest", manifest, "--no-previews") == 0
+    policies = {work.external_id: work.policy for work in server.works.values()}
+    assert {name: policy.no_previews for name, policy in policies.items()} == {
+        "a.png": False,
+        "x/a.png": True,
+        "b": True,
+    }
+    assert policies["b"].action == work_pb2.ACTION_REVIEW
 
 
 def test_registering_again_skips_what_is_there(

@@ -20,7 +20,11 @@ def test_a_registered_work_comes_back_whole(client: copyhound.Client, tmp_path: 
     path = tmp_path / "poster.png"
     path.write_bytes(b"poster")
     policy = copyhound.Policy(
-        copyhound.Action.REVIEW, 0.8, ("CN",), (copyhound.Licence("partner", ("DE",), None, "contract 7"),)
+        copyhound.Action.REVIEW,
+        0.8,
+        ("CN",),
+        (copyhound.Licence("partner", ("DE",), None, "contract 7"),),
+        previews=False,
     )
     work = client.register(
         path, owner="studio", external_id="P-17", title="The poster", labels={"year": "2024"}, policy=policy

@@ -28,6 +28,7 @@ FULL: dict[str, Any] = {
     "action": "review",
     "min_probability": 0.8,
     "territories": ["CN", "HK"],
+    "previews": False,
 }
 
 
@@ -35,8 +36,8 @@ def test_both_formats_hold_the_same(tmp_path: Path) -> None:
     table = write(
         tmp_path,
         "works.csv",
-        "\ufeffpath,owner,external_id,title,labels,action,min_probability,territories\n"
-        'in/a.png,label,P-17,"海报, the poster",year=2024;kind=poster,review,0.8,CN;HK\n',
+        "\ufeffpath,owner,external_id,title,labels,action,min_probability,territories,previews\n"
+        'in/a.png,label,P-17,"海报, the poster",year=2024;kind=poster,review,0.8,CN;HK,no\n',
     )
     objects = write(tmp_path, "works.jsonl", json.dumps(FULL))
     first, second = one(table), one(objects)
@@ -45,7 +46,7 @@ def test_both_formats_hold_the_same(tmp_path: Path) -> None:
     assert first.new == second.new
     assert (first.row, second.row) == (2, 1)
     assert first.new.media == tmp_path / "in/a.png"
-    assert first.new.policy == Policy(Action.REVIEW, 0.8, ("CN", "HK"))
+    assert first.new.policy == Policy(Action.REVIEW, 0.8, ("CN", "HK"), previews=False)
     assert first.new.labels == FULL["labels"]
 
 
@@ -74,6 +75,8 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         ("min_probability", True),
         ("territories", 7),
         ("territories", [7]),
+        ("previews", "perhaps"),
+        ("previews", 1),
         ("ttle", "x"),
     ],
 )
