@@ -421,4 +421,4 @@ def _own_agent(version: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return urls.shown(str(error).strip().partition("\n")[0])
+    return urls.shown(str(error).strip().partition("\n")[0]) or type(error).__name__

@@ -2,13 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from crawler.chromium import Chromium
 from crawler.rendering import BrowserError, Given, RefusedLoadError, Rendered, RenderError, Visit, Wanted
+
+pytestmark = pytest.mark.browser
+
+T = TypeVar("T")
 
 PAGE = "http://site.example/page"
 
@@ -34,21 +40,42 @@ class Site:
         return await browser.render(Visit(Given(PAGE, 200, headers, html.encode()), self.load, seconds))
 
 
+class Loop:
+    """An event loop in a thread: the tests' own may belong to another browser."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run to the end."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 @pytest.fixture(scope="module")
-def runner() -> AsyncIterator[asyncio.Runner]:
+def loop() -> Iterator[Loop]:
     """One event loop for all tests, as the browser is one for all pages."""
-    with asyncio.Runner() as opened:
-        yield opened
+    opened = Loop()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
-def browser(runner: asyncio.Runner, chromium: Path) -> AsyncIterator[Chromium]:
+def shower(loop: Loop, chromium: Path) -> Iterator[Chromium]:
+    """The crawler's browser. Without its sandbox: whoever runs the tests may be root."""
     opened = Chromium(chromium, sandbox=False)
     yield opened
-    runner.run(opened.close())
+    loop.run(opened.close())
 
 
-def test_pages_that_load_more_for_ever_end(runner: asyncio.Runner, browser: Chromium) -> None:
+def test_pages_that_load_more_for_ever_end(loop: Loop, shower: Chromium) -> None:
     """And references go by where frames and styles moved to."""
     answers = {
         "/old.css": ("/css/new.css", ""),
@@ -63,7 +90,7 @@ def test_pages_that_load_more_for_ever_end(runner: asyncio.Runner, browser: Chro
     onscroll = () => { if (scrollY + innerHeight > document.documentElement.scrollHeight - 50) add() };
     onload = () => { add(); add() };
     </script>"""
-    rendered = runner.run(site.render(browser, html))
+    rendered = loop.run(site.render(shower, html))
     assert 5 <= rendered.dom.count(b"<img") <= 60
     assert rendered.screenshot is not None
     assert (rendered.screenshot.height, rendered.screenshot.whole) == (8000, False)
@@ -71,7 +98,7 @@ def test_pages_that_load_more_for_ever_end(runner: asyncio.Runner, browser: Chro
     assert {("image", "/css/sheet.png"), ("image", "/frames/framed.png")} <= set(site.asked)
 
 
-def test_there_is_no_way_out(runner: asyncio.Runner, browser: Chromium) -> None:
+def test_there_is_no_way_out(loop: Loop, shower: Chromium) -> None:
     """Neither by TCP nor by UDP does anything reach the machine that the browser runs on."""
     site = Site()
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
@@ -103,7 +130,7 @@ def test_there_is_no_way_out(runner: asyncio.Runner, browser: Chromium) -> None:
         onbeforeunload = () => "stay";
         location.href = "/away";
         </script>"""
-        rendered = runner.run(site.render(browser, html))
+        rendered = loop.run(site.render(shower, html))
         with pytest.raises(BlockingIOError):
             tcp.accept()
         with pytest.raises(BlockingIOError):
@@ -114,16 +141,16 @@ def test_there_is_no_way_out(runner: asyncio.Runner, browser: Chromium) -> None:
     assert set(rendered.led_to) == {"http://site.example/popup", "http://site.example/away"}
 
 
-def test_a_page_that_never_ends_is_given_up(runner: asyncio.Runner, browser: Chromium) -> None:
+def test_a_page_that_never_ends_is_given_up(loop: Loop, shower: Chromium) -> None:
     with pytest.raises(RenderError, match="come to rest"):
-        runner.run(Site().render(browser, "<script>for (;;) alert(1)</script>", 2))
+        loop.run(Site().render(shower, "<script>for (;;) alert(1)</script>", 2))
     with pytest.raises(RenderError, match="it went to about:blank"):
-        runner.run(Site().render(browser, "<script>location = 'about:blank'</script>"))
-    assert b"after" in runner.run(Site().render(browser, "<p>after</p>")).dom
+        loop.run(Site().render(shower, "<script>location = 'about:blank'</script>"))
+    assert b"after" in loop.run(Site().render(shower, "<p>after</p>")).dom
 
 
-def test_what_is_no_browser(runner: asyncio.Runner, tmp_path: Path) -> None:
+def test_what_is_no_browser(loop: Loop, tmp_path: Path) -> None:
     broken = Chromium(tmp_path / "none", sandbox=False)
     with pytest.raises(BrowserError, match="COPYHOUND_CRAWLER_BROWSER names a Chromium"):
-        runner.run(Site().render(broken, "<p>"))
-    runner.run(broken.close())
+        loop.run(Site().render(broken, "<p>"))
+    loop.run(broken.close())

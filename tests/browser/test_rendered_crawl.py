@@ -17,6 +17,8 @@ from copyhound.cli import app
 from tests.e2e.crawling import Crawled, command, crawl, environment
 from tests.sites import Answer, Asked, Server, missing, serving, with_validators
 
+pytestmark = pytest.mark.browser
+
 SETTINGS = {"BROWSER_SANDBOX": "false", "ALLOW_ADDRESS": "127.0.0.1", "MAX_MEDIA_MB": "4"}
 """The sites are ours; and whoever runs the tests may be root."""
 
