@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from playwright.async_api import Browser as PlaywrightBrowser
+from playwright.async_api import BrowserContext, Page, Playwright, Request, Route, WebSocket, async_playwright
 from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import Page, Playwright, Request, Route, WebSocket, async_playwright
 
 from crawler import urls
 from crawler.rendering import (
@@ -55,6 +55,8 @@ _LOADING_PART: Final = 0.7
 _CLOSE_SECONDS: Final = 5.0
 _START_SECONDS: Final = 60.0
 _MAX_LED_TO: Final = 100
+_MAX_WINDOWS: Final = 10
+"""Windows that a page may try to open, which lead nowhere."""
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "FONTCONFIG_PATH", "FONTCONFIG_FILE", "TMPDIR")
 """What of the crawler's environment Chromium gets."""
 _ARGUMENTS: Final = (
@@ -108,6 +110,7 @@ class _Progress:
         last: When the last one was asked or answered.
         begun: Whether the page itself was answered.
         led_to: Where scripts wanted to go.
+        windows: How many they opened.
         tasks: Answers under way.
     """
 
@@ -116,6 +119,7 @@ class _Progress:
     last: float = field(default_factory=time.monotonic)
     begun: bool = False
     led_to: list[str] = field(default_factory=list)
+    windows: int = 0
     tasks: set["asyncio.Task[Given]"] = field(default_factory=set)
 
     @property
@@ -216,35 +220,37 @@ class Chromium:
             return
         if self._browser is browser:
             self._browser = None
-        with contextlib.suppress(PlaywrightError, TimeoutError):
-            await asyncio.wait_for(browser.close(), _CLOSE_SECONDS)
+        await _closed(browser)
 
     async def _render(self, browser: PlaywrightBrowser, visit: Visit) -> Rendered:
-        context = await browser.new_context(
-            viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
-            user_agent=f"{_own_agent(browser.version)} {visit.agent}".strip(),
-            service_workers="block",
-            accept_downloads=False,
-            locale="en-US",
-            timezone_id="UTC",
-            reduced_motion="reduce",
-        )
+        context: BrowserContext | None = None
         progress = _Progress(time.monotonic() + _LOADING_PART * visit.seconds)
         try:
             async with asyncio.timeout(visit.seconds):
+                context = await browser.new_context(
+                    viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
+                    user_agent=f"{_own_agent(browser.version)} {visit.agent}".strip(),
+                    service_workers="block",
+                    accept_downloads=False,
+                    locale="en-US",
+                    timezone_id="UTC",
+                    reduced_motion="reduce",
+                )
                 page = await context.new_page()
                 await context.route("**/*", lambda route: _answer(route, page, visit, progress))
                 page.on("websocket", lambda socket: _refuse_socket(socket, visit))
-                context.on("page", _close_popup)
+                context.on("page", lambda window: _close_window(window, page, progress))
                 return await self._shown(browser, page, visit, progress)
         except TimeoutError as error:
             raise RenderError(f"it does not come to rest in {visit.seconds:g} seconds") from error
+        except PlaywrightError as error:
+            if progress.windows <= _MAX_WINDOWS:
+                raise
+            raise RenderError("it opens window after window") from error
         finally:
             for task in progress.tasks:
                 task.cancel()
-            try:
-                await asyncio.wait_for(context.close(), _CLOSE_SECONDS)
-            except (PlaywrightError, TimeoutError):
+            if context is None or not await _closed(context):
                 # A page that does not let go takes the browser with it; the next page starts another.
                 await self._drop(browser)
 
@@ -345,12 +351,15 @@ async def _answer(route: Route, page: Page, visit: Visit, progress: _Progress) -
     progress.last = time.monotonic()
     with contextlib.suppress(PlaywrightError):  # the page is gone
         if _leads_away(request, page):
-            if progress.begun or not _is_own(request, page):
-                progress.lead(request.url)
-                await route.abort("aborted")
-            else:
+            own = _is_own(request, page)
+            if own and not progress.begun:
                 progress.begun = True
                 await _fulfil(route, visit.answer)
+                return
+            if not own:
+                _count_window(page, progress)
+            progress.lead(request.url)
+            await route.abort("aborted")
             return
         wanted = Wanted(request.url, request.method, request.resource_type, request.headers)
         loading = asyncio.ensure_future(visit.load(wanted))
@@ -399,7 +408,19 @@ def _moved(given: Given, wanted: Wanted) -> Given | None:
 
 
 async def _fulfil(route: Route, given: Given) -> None:
-    await route.fulfill(status=given.status, headers=dict(given.headers), body=given.body)
+    try:
+        await route.fulfill(status=given.status, headers=dict(given.headers), body=given.body)
+    except PlaywrightError:  # a status or header that no browser takes
+        await route.abort("failed")
+
+
+async def _closed(what: BrowserContext | PlaywrightBrowser) -> bool:
+    """Close something; whether that worked."""
+    try:
+        await asyncio.wait_for(what.close(), _CLOSE_SECONDS)
+    except (PlaywrightError, TimeoutError):
+        return False
+    return True
 
 
 def _refuse_socket(socket: WebSocket, visit: Visit) -> None:
@@ -408,7 +429,20 @@ def _refuse_socket(socket: WebSocket, visit: Visit) -> None:
     asking.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def _close_popup(page: Page) -> None:
+def _close_window(window: Page, page: Page, progress: _Progress) -> None:
+    """Close a window that a page opened."""
+    _close_soon(window)
+    _count_window(page, progress)
+
+
+def _count_window(page: Page, progress: _Progress) -> None:
+    """Count a window that a page opened; the page is closed if it does nothing else."""
+    progress.windows += 1
+    if progress.windows > _MAX_WINDOWS:
+        _close_soon(page)
+
+
+def _close_soon(page: Page) -> None:
     closing = asyncio.ensure_future(page.close())
     closing.add_done_callback(lambda done: done.cancelled() or done.exception())
 

@@ -23,6 +23,7 @@ MAX_KEPT_DOM: Final = 512 * 1024
 """Largest rendered page that goes into captures."""
 _AT_ONCE: Final = 6
 """Requests of one page at a time; each still waits for its host's turn."""
+_SURE_BYTES: Final = 1024 * 1024
 _MAX_LISTED: Final = 300
 _FETCHED: Final = frozenset(("document", "stylesheet", "script", "image", "xhr", "fetch"))
 """What a page is put together from, by Chromium's names. Fonts only change how letters look; films and sounds
@@ -295,7 +296,7 @@ class PageLoads:
         return url
 
     def _left(self) -> int:
-        """Return how many bytes the page may still cost.
+        """Return how many bytes one more answer may have: others are under way, and share what is left.
 
         Raises:
             RefusedLoadError: If none.
@@ -303,7 +304,7 @@ class PageLoads:
         left = self._limits.bytes - sum(self.received.values())
         if left <= 0:
             raise RefusedLoadError("the page's bytes are used up")
-        return left
+        return max(left // _AT_ONCE, min(left, _SURE_BYTES))
 
     def _headers(self, wanted: Wanted, url: str) -> dict[str, str]:
         """Return the headers that go on: the kind of answer, and scripts' own ones to the page's host."""

@@ -94,12 +94,11 @@ class _Arrived:
     response: Response
     hops: tuple[Exchange, ...]
     exchange: Exchange
+    kept: bool = False
 
     @property
     def content_type(self) -> str:
         return _header(self.response, "Content-Type")
-
-    kept: bool = False
 
     @property
     def received(self) -> int:

@@ -144,6 +144,8 @@ def test_there_is_no_way_out(loop: Loop, shower: Chromium) -> None:
 def test_a_page_that_never_ends_is_given_up(loop: Loop, shower: Chromium) -> None:
     with pytest.raises(RenderError, match="come to rest"):
         loop.run(Site().render(shower, "<script>for (;;) alert(1)</script>", 2))
+    with pytest.raises(RenderError, match="window after window"):
+        loop.run(Site().render(shower, "<script>for (let n = 0; n < 50; n++) open('/' + n)</script>"))
     with pytest.raises(RenderError, match="it went to about:blank"):
         loop.run(Site().render(shower, "<script>location = 'about:blank'</script>"))
     assert b"after" in loop.run(Site().render(shower, "<p>after</p>")).dom

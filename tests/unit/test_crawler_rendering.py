@@ -507,6 +507,6 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pyt
     settings = CrawlerSettings(data=tmp_path, contact="a@b.example")
     assert open_browser(settings) is None
     monkeypatch.delitem(sys.modules, "crawler.chromium", raising=False)
-    monkeypatch.setitem(sys.modules, "playwright", None)
+    monkeypatch.setitem(sys.modules, "playwright.async_api", None)
     with pytest.raises(CrawlError, match=r"copyhound\[browser\]"):
         open_browser(settings.model_copy(update={"browser": Path("chromium")}))
