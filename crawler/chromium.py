@@ -112,6 +112,7 @@ class _Progress:
         led_to: Where scripts wanted to go.
         windows: How many they opened.
         tasks: Answers under way.
+        gone: Whether the page, or the browser, was closed.
     """
 
     deadline: float
@@ -121,6 +122,7 @@ class _Progress:
     led_to: list[str] = field(default_factory=list)
     windows: int = 0
     tasks: set["asyncio.Task[Given]"] = field(default_factory=set)
+    gone: Callable[[], bool] = bool
 
     @property
     def late(self) -> bool:
@@ -281,6 +283,7 @@ class Chromium:
                 raise RenderError("its document cannot be read")
             return answer["result"].get("value")
 
+        progress.gone = lambda: page.is_closed() or not browser.is_connected()
         await _rest(run, progress)
         await _scroll(run, progress)
         await run(_TOP)
@@ -305,6 +308,8 @@ class Chromium:
 async def _rest(run: Callable[..., Awaitable[Any]], progress: _Progress) -> None:
     """Wait until a page asks for nothing any more, or its time is up."""
     while not progress.late:
+        if progress.gone():
+            raise PlaywrightError("the page was closed")
         quiet = time.monotonic() - progress.last
         if progress.under_way or quiet < _QUIET_SECONDS:
             await asyncio.sleep(0.02 if progress.under_way else _QUIET_SECONDS - quiet + 0.005)

@@ -156,3 +156,24 @@ def test_what_is_no_browser(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(BrowserError, match="COPYHOUND_CRAWLER_BROWSER names a Chromium"):
         loop.run(Site().render(broken, "<p>"))
     loop.run(broken.close())
+
+
+def test_closing_ends_what_is_under_way(loop: Loop, shower: Chromium) -> None:
+    """The last test of this file: the browser does not start again."""
+
+    async def close_while_it_waits() -> None:
+        asked, never = asyncio.Event(), asyncio.Event()
+
+        async def load(_: Wanted) -> Given:
+            asked.set()
+            await never.wait()
+            raise RefusedLoadError("it was not waited for")
+
+        answer = Given(PAGE, 200, {"content-type": "text/html"}, b'<script src="/app.js"></script>')
+        showing = asyncio.ensure_future(shower.render(Visit(answer, load, 600.0)))
+        await asked.wait()
+        await shower.close()
+        with pytest.raises(RenderError, match="the browser is closed"):
+            await showing
+
+    loop.run(close_while_it_waits())
