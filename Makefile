@@ -24,7 +24,7 @@ test: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
-	rm -rf build dist demo
+	rm -rf build dist demo .browser
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:

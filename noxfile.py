@@ -15,7 +15,7 @@ FUZZ_SECONDS = 60  # for each target, so that the session stays bounded
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "imports", "proto", "tests", "docs"]
+nox.options.sessions = ["lint", "types", "imports", "proto", "tests", "browser", "docs"]
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
@@ -61,9 +61,26 @@ def proto(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, but for the slow ones, and show what they cover."""
+    """Run the tests, but for the slow ones and those in a browser, and show what they cover."""
     coverage = ["--cov", "--cov-report=term-missing:skip-covered"]
-    session.run("pytest", "-n", "3", "--dist", "worksteal", "-m", "not slow", *coverage, *session.posargs)
+    session.run(
+        "pytest",
+        "-n",
+        "3",
+        "--dist",
+        "worksteal",
+        "-m",
+        "not slow and not browser",
+        *coverage,
+        *session.posargs,
+    )
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Run the tests of the pages in a browser, which npm brings the first time."""
+    session.run("python", "-m", "tests.browser.bring")
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

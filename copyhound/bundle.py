@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -58,6 +58,7 @@ _MAX_JSON: Final = 64 * 1024 * 1024
 _MAX_SUMS: Final = 4 * 1024 * 1024
 _CHUNK: Final = 1 << 20
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ([!-~]+)")
+_MALFORMED: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _NEEDED: Final = (ABOUT, REPORT, REFERENCE, DECISIONS)
 
 
@@ -107,7 +108,10 @@ def read_key(content: bytes) -> Ed25519PublicKey:
     text = content.strip()
     if re.fullmatch(rb"[0-9A-Fa-f]{64}", text):
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text.decode("ascii")))
-    key = load_pem_public_key(text)
+    try:
+        key = load_pem_public_key(text)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("it is a key of another kind") from error
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("it is no Ed25519 key")  # noqa: TRY004  of the content, not of a type
     return key
@@ -221,7 +225,7 @@ class _Check:
         stamped = self._check_stamp(sums)
         try:
             self._check_report(report, about)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _MALFORMED as error:
             self.findings.append(f"{REPORT} cannot be compared with the other files ({type(error).__name__})")
         return BundleVerification(
             report=_text(_value(report, "report", "name")),

@@ -37,7 +37,10 @@ TOKEN_TYPE: Final = "application/timestamp-reply"  # noqa: S105  no password
 
 _CHUNK: Final = 1 << 20
 _MAX_HEADER: Final = 64 * 1024
+_MAX_DIGITS: Final = 18
 _MAX_MANIFEST: Final = 64 * 1024 * 1024
+_MALFORMED: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What values that are not what they should be lead to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def read_records(file: BinaryIO) -> Iterator[Record]:
             name, _, value = line.partition(b":")
             header[name.strip().lower().decode("utf-8", "replace")] = value.strip().decode("utf-8", "replace")
         stated = header.get("content-length", "")
-        if not stated.isascii() or not stated.isdigit():
+        if not stated.isascii() or not stated.isdigit() or len(stated) > _MAX_DIGITS:
             raise NoCaptureError(f"the record at byte {offset} does not say its length")
         block = offset + end + 4
         length = block + int(stated) + 4 - offset
@@ -204,7 +207,7 @@ def describe(file: BinaryIO) -> Description:
                     chain = chained(chain, bytes.fromhex(entry["sha256"]))
                 seal = chained(chain, digest_range(file, record.offset, record.length))
                 return Description(seal.hex(), manifest)
-    except (ValueError, KeyError, TypeError) as error:
+    except _MALFORMED as error:
         raise NoCaptureError(f"the manifest cannot be read ({type(error).__name__}: {error})") from error
     raise NoCaptureError("the manifest is missing")
 
@@ -249,7 +252,7 @@ def verify_file(
         _check_content(file, manifest, findings)
         for name, kind in (("screenshot", "resource"), ("dom", "conversion")):
             _check_named(file, before, manifest, findings, name=name, kind=kind)
-    except (ValueError, KeyError, TypeError) as error:
+    except _MALFORMED as error:
         findings.append(f"the manifest was altered: it cannot be read ({type(error).__name__}: {error})")
         return Verification("", tuple(findings), "", (), {}, whole, "")
     raw_seal = chained(chain, digest_range(file, manifest_record.offset, manifest_record.length))
@@ -339,6 +342,9 @@ def _check_records(
 
 def _check_content(file: BinaryIO, manifest: Mapping[str, Any], findings: list[str]) -> None:
     content = manifest["content"]
+    if sum(length for _, length in content["ranges"]) > file.seek(0, 2):
+        findings.append("the content was altered: its ranges are longer than the capture")
+        return
     actual = digest_ranges(file, content["ranges"])
     if actual != content["sha256"]:
         findings.append(f"the content was altered: its SHA-256 is {actual}, not {content['sha256']}")

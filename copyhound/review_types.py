@@ -1,7 +1,7 @@
 """What review is told and tells: cases, decisions, events, feedback, as plain, immutable values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -376,9 +376,9 @@ class Example:
     outcome: Outcome
     is_copy: bool
     probability: float
-    signals: Mapping[str, float] = field(default_factory=dict)
-    policy_revision: str = ""
-    created_at: datetime | None = None
+    signals: Mapping[str, float]
+    policy_revision: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -394,6 +394,8 @@ class Inquiry:
 
 def suppressed(view: View, registered: Sequence[tuple[Reference, Work]]) -> set[UUID]:
     """The references, of these, that are suppressed: by themselves, or with their container or work."""
+    if not registered:
+        return set()
     wanted = {work.id for _, work in registered}
     for reference, _ in registered:
         wanted |= {reference.id, reference.container_id or reference.id}

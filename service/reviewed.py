@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -515,6 +515,7 @@ class Example:
         number: Of the decision's event in the case.
         is_copy: The label.
         signals: As they were when it was decided.
+        at: When it was decided, UTC.
     """
 
     id: UUID
@@ -529,9 +530,9 @@ class Example:
     outcome: Outcome
     is_copy: bool
     probability: float
-    signals: Mapping[str, float] = field(default_factory=dict)
-    policy_revision: str = ""
-    at: datetime | None = None
+    signals: Mapping[str, float]
+    policy_revision: str
+    at: datetime
 
 
 def band_of(name: str, value: float) -> str:

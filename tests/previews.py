@@ -29,7 +29,7 @@ class Files:
 
 def frames_of(clip: bytes) -> list[tuple[float, Picture]]:
     """The frames of a film, each with its time in seconds."""
-    with av.open(io.BytesIO(clip)) as container:
+    with av.open(io.BytesIO(clip), "r") as container:
         return [
             (float(frame.time or 0.0), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
             for frame in container.decode(video=0)
@@ -38,6 +38,6 @@ def frames_of(clip: bytes) -> list[tuple[float, Picture]]:
 
 def jumped_to(clip: bytes, seconds: float) -> float:
     """Where a player has to begin that jumps to a time: when the key frame before it is shown."""
-    with av.open(io.BytesIO(clip)) as container:
+    with av.open(io.BytesIO(clip), "r") as container:
         container.seek(round(seconds * av.time_base))
         return float(next(container.decode(video=0)).time or 0.0)

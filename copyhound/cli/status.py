@@ -47,7 +47,8 @@ def status(
     print_line(f"sequence     {state.sequence}, {lag} behind the database")
     print_line(f"disk         {_size(state.disk_bytes)}")
     print_line(f"media        up to {_size(state.max_media_bytes)}")
-    print_line(f"evidence     signed by {_key_id(state.evidence_key)}")
+    if state.evidence_key:
+        print_line(f"evidence     signed by {_key_id(state.evidence_key)}")
     print_table(
         ("scheme", "descriptors", "in the delta", "deleted", "memory"),
         [

@@ -1,8 +1,8 @@
 """Bundles of evidence: put together from what the service keeps, checked, signed, streamed.
 
 `copyhound.bundle` says what a bundle holds, and checks it. Every file is read once before anything is sent:
-then digests, signature and size are known, and a capture that is not any more what was received is left out, and
-named. The files are read again as they are sent. None of them is ever in memory as a whole.
+then digests, signature and size are known, and a capture that is not any more what was received is left out,
+and named. The files are read again as they are sent. None of them is ever in memory as a whole.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from service.evidence.signing import Signer
 from service.evidence.stamping import StampAuthority
 from service.language import DEFAULT_LANGUAGE, words
 from service.monitored import Capture
-from service.previewed import Kind, PreviewSet, Subject
+from service.previewed import Kind, PreviewSet, PreviewState, Subject
 from service.previews import PreviewReader
 from service.review import Desk
 from service.reviewed import Actor
@@ -200,7 +200,7 @@ class Bundler:
     @staticmethod
     def _note(actor: Actor, report_id: UUID, transaction: Transaction) -> None:
         now = datetime.now(UTC)
-        report = visible(transaction, actor, report_id)
+        report = visible(transaction.reports, actor, report_id)
         for capture_id in {one.capture_id for one in report.sightings if one.capture_id}:
             if transaction.captures.get(capture_id).new.owner == report.owner:
                 transaction.captures.add_event(
@@ -342,6 +342,7 @@ class Bundler:
             lengths=(_length(found[suspect]), _length(found[reference])),
             files=listed,
             key=self._signer.key_id if listed else "",
+            pending=found[suspect].state is PreviewState.PENDING,
         )
 
     def _picture(self, subject: Subject, found: PreviewSet, modality: str, of_work: bool) -> Picture | None:

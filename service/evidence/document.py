@@ -31,6 +31,7 @@ from service.monitored import Capture, CustodyEvent, Sighting, StoredReport
 from service.review import Desk
 from service.reviewed import Actor, Case, Decision, Event
 from service.store import Store, View, monitor_codec
+from service.store.reports import Reports
 
 FORMAT: Final = "copyhound.report.v1"
 """What a document of this form says of itself. A field is never given another meaning under the same name."""
@@ -54,13 +55,13 @@ class Gathered:
     cases: tuple[tuple[Case, tuple[Decision, ...], tuple[Event, ...]], ...]
 
 
-def visible(view: View, actor: Actor, report_id: UUID) -> StoredReport:
+def visible(reports: Reports, actor: Actor, report_id: UUID) -> StoredReport:
     """A report that the actor may see.
 
     Raises:
         NotFoundError: If there is none, or none of the actor's.
     """
-    report = view.reports.get(report_id)
+    report = reports.get(report_id)
     if actor.owner not in (None, report.owner):
         raise NotFoundError(f"There is no report {report_id}", report=str(report_id))
     return report
@@ -73,7 +74,7 @@ def gather(store: Store, desk: Desk, actor: Actor, report_id: UUID) -> Gathered:
         NotFoundError: If there is no such report, or none that the actor may see.
     """
     with store.view() as view:
-        report = visible(view, actor, report_id)
+        report = visible(view.reports, actor, report_id)
         found = []
         for capture_id in dict.fromkeys(one.capture_id for one in report.sightings if one.capture_id):
             capture = view.captures.get(capture_id)

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from struct import unpack, unpack_from
+from threading import BoundedSemaphore
 from typing import Any, Final
 
 from service.errors import BusyError, ServiceError
@@ -18,6 +19,9 @@ from service.evidence.sheet import Picture
 
 _SECONDS: Final = 120.0
 _FONTS: Final = {"en": "Noto Sans CJK SC", "zh": "Noto Sans CJK SC"}
+_AT_ONCE: Final = 2
+_setting: Final = BoundedSemaphore(_AT_ONCE)
+"""So many processes that take 200 MB each run at a time; the others wait."""
 _TEMPLATE: Final = "sheet.typ"
 _PROGRAM: Final = Path(__file__).with_name("typesetting.py")
 
@@ -35,7 +39,7 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture], scratch: Path)
         scratch: Folder for what the process reads, which is gone afterwards.
 
     Raises:
-        BusyError: If it took too long.
+        BusyError: If it took too long, or too many wait.
         TypesettingError: If it failed otherwise.
     """
     values = {
@@ -50,6 +54,8 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture], scratch: Path)
         (folder / "sheet.json").write_text(json.dumps(_settable(values)), encoding="utf-8")
         for picture in pictures:
             (folder / picture.file).write_bytes(picture.content)
+        if not _setting.acquire(timeout=_SECONDS):
+            raise BusyError("too many reports are being set as PDF; try again", retry_after=10.0)
         try:
             done = subprocess.run(  # noqa: S603  our own program; the folder's name is ours
                 [sys.executable, "-P", str(_PROGRAM), str(folder)],
@@ -61,6 +67,8 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture], scratch: Path)
             )
         except subprocess.TimeoutExpired as error:
             raise BusyError("setting the report as PDF took too long; try again", retry_after=10.0) from error
+        finally:
+            _setting.release()
     if done.returncode or not done.stdout.startswith(b"%PDF"):
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise TypesettingError(f"the report cannot be set as PDF ({done.returncode}): {' '.join(last)[:500]}")

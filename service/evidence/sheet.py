@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from service.language import Words
-from service.language.explain import noted, percent
+from service.language import Words, likelihood
+from service.language.explain import noted
 
 Block: TypeAlias = dict[str, Any]
 """See the module."""
@@ -90,6 +90,7 @@ class Extras:
         lengths: Seconds or characters of the suspect and of the work; 0: unknown.
         files: Path, bytes and SHA-256 (hexadecimal) of the other files of a bundle.
         key: Id of the key that signs the bundle; empty: it is no bundle.
+        pending: Whether what is kept to show of the suspect is still being made.
     """
 
     pictures: tuple[Picture, ...] = ()
@@ -97,6 +98,7 @@ class Extras:
     lengths: tuple[float, float] = (0.0, 0.0)
     files: tuple[tuple[str, int, str], ...] = ()
     key: str = ""
+    pending: bool = False
 
 
 def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[str, Any]:
@@ -187,7 +189,7 @@ class _Sheet:
             _fact(say.text("Kind of media"), self._named(_MODALITIES, content["modality"])),
             _fact(say.text("First seen"), moment(sightings[0]["first_seen_at"]) if sightings else "–"),
             _fact(say.text("Places"), f"{document['sighting_count']:,}"),
-            _fact(say.text("Probability of a copy"), percent(document["match"]["probability"])),
+            _fact(say.text("Probability of a copy"), likelihood(document["match"]["probability"])),
             _fact(say.text("Decision"), self._standing()),
             _fact(
                 say.text("Report"),
@@ -204,7 +206,7 @@ class _Sheet:
             "A file seen at %(site)s holds, with a probability of %(probability)s, a copy of the work"
             " “%(title)s”.",
             site=site,
-            probability=percent(document["match"]["probability"]),
+            probability=likelihood(document["match"]["probability"]),
             title=title,
         )
         blocks: list[Block] = [{"kind": "lead", "text": lead}, {"kind": "facts", "rows": rows}]
@@ -228,6 +230,10 @@ class _Sheet:
         blocks: list[Block] = [_heading(2, say.text("What was found"))]
         blocks += [_text(sentence) for sentence in self._document["explanation"]]
         blocks += self._pictures(match["regions"])
+        if self._extras.pending:
+            blocks.append(
+                _note(say.text("A preview of the suspect is still being made; it will be here later."))
+            )
         if match["regions"]:
             rows = [
                 [_area(one["work"]), _area(one["query"]), shown(one["said"], 200)] for one in match["regions"]

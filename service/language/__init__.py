@@ -14,6 +14,8 @@ from service.language.explain import (
     explain_signal,
     explain_signals,
     explain_transform,
+    likelihood,
+    percent,
 )
 from service.language.words import DEFAULT_LANGUAGE, LANGUAGES, Words, preferred, words
 
@@ -29,6 +31,8 @@ __all__ = [
     "explain_signal",
     "explain_signals",
     "explain_transform",
+    "likelihood",
+    "percent",
     "preferred",
     "words",
 ]

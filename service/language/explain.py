@@ -760,13 +760,13 @@ def explain_probability(words: Words, probability: float, signals: Mapping[str, 
     """
     if signals.get("identical_file"):
         return [
-            words.text("The probability of a copy is 1: the suspect is the work's file itself."),
+            words.text("The suspect is the work's file itself."),
             words.text("Their SHA-256 digests agree, which no two different files are known to do."),
         ]
     return [
         words.text(
             "The probability that the suspect holds a copy of this work is %(value)s.",
-            value=percent(probability),
+            value=likelihood(probability),
         ),
         _frequency(words, probability),
         words.text(
@@ -817,6 +817,11 @@ def explain_segment(words: Words, segment: AlignedSegment) -> list[str]:
     elif segment.pitch_cents <= -5:
         told.append(words.text("lower by %(value)s semitones", value=f"{-segment.pitch_cents / 100:.2f}"))
     return told
+
+
+def likelihood(probability: float) -> str:
+    """A probability, 0..1, in percent; never all or nothing: what is computed can be wrong."""
+    return percent(min(max(probability, 1e-9), 1 - 1e-9))
 
 
 def percent(part: float) -> str:

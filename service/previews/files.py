@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from indexers.previews import Facts, Kind
-from service.errors import StorageFullError, UnreadableMediaError
+from service.errors import BusyError, StorageFullError, UnreadableMediaError
 
 _MIB: Final = 1024 * 1024
 
@@ -53,6 +53,7 @@ class Receiver:
         """Keep the files in `folder`."""
         self._folder = folder
         self._files: dict[Kind, BinaryIO] = {}
+        self._closed = False
         self.finished: list[Finished] = []
         """What is complete, in the order of its ends; `checked` looks at it."""
 
@@ -62,7 +63,10 @@ class Receiver:
         Raises:
             UnreadableMediaError: If it is too large, or comes after the file's end.
             StorageFullError: If there is no room.
+            BusyError: If nobody waits for it any more: who did was cancelled, and the worker goes on.
         """
+        if self._closed:
+            raise BusyError("nobody waits for the preview any more")
         if at + len(piece) > _MOST_BYTES[kind] or any(file.kind is kind for file in self.finished):
             raise _not_ours()
         try:
@@ -107,7 +111,8 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of all files."""
+        """Let go of all files, and take no more."""
+        self._closed = True
         for file in (*self._files.values(), *(one.content for one in self.finished)):
             with suppress(OSError):
                 file.close()

@@ -104,7 +104,7 @@ def read_days(value: int) -> int:
     return days
 
 
-def _read_state(code: int, field: str) -> CaseState:
+def _read_state(code: "review_pb2.CaseState.ValueType", field: str) -> CaseState:
     if code in review_pb2.CaseState.values():
         name = review_pb2.CaseState.Name(code).removeprefix("CASE_STATE_").lower()
         if name != "unspecified":
@@ -112,7 +112,7 @@ def _read_state(code: int, field: str) -> CaseState:
     raise InvalidRequestError(field, f"say which: {', '.join(CaseState)}")
 
 
-def _read_outcome(code: int, field: str) -> Outcome | None:
+def _read_outcome(code: "review_pb2.Outcome.ValueType", field: str) -> Outcome | None:
     """An outcome; None where it is unspecified."""
     if code not in review_pb2.Outcome.values():
         raise InvalidRequestError(field, f"this server does not know outcome {code}")
@@ -137,7 +137,7 @@ def read_chosen(name: str, etag: str, field: str) -> Chosen:
     return Chosen(read_case_name(name, f"{field}name"), revision)
 
 
-def read_order(code: int) -> CaseOrder:
+def read_order(code: "review_pb2.CaseOrder.ValueType") -> CaseOrder:
     """An order; the newest first by default."""
     if code not in review_pb2.CaseOrder.values():
         raise InvalidRequestError("order", f"this server does not know order {code}")
@@ -145,7 +145,7 @@ def read_order(code: int) -> CaseOrder:
     return CaseOrder.NEWEST if name == "unspecified" else CaseOrder(name)
 
 
-def read_precision_kind(code: int) -> PrecisionKind:
+def read_precision_kind(code: "review_pb2.PrecisionKind.ValueType") -> PrecisionKind:
     """By what precision is asked for."""
     if code in review_pb2.PrecisionKind.values():
         name = review_pb2.PrecisionKind.Name(code).removeprefix("PRECISION_KIND_").lower()
@@ -157,9 +157,8 @@ def read_precision_kind(code: int) -> PrecisionKind:
 def read_filter(message: review_pb2.CaseFilter) -> CaseFilter:
     """Which cases are wanted."""
 
-    def moment(field: str) -> datetime | None:
-        given = message.HasField(field)  # type: ignore[arg-type] - one of its names
-        return convert.read_time(getattr(message, field), f"filter.{field}") if given else None
+    def moment(given: bool, value: Timestamp, field: str) -> datetime | None:
+        return convert.read_time(value, f"filter.{field}") if given else None
 
     states = [_read_state(code, f"filter.states[{i}]") for i, code in enumerate(message.states)]
     assignee: str | None = read_key_id(message.assignee, "filter.assignee") or None
@@ -175,9 +174,11 @@ def read_filter(message: review_pb2.CaseFilter) -> CaseFilter:
         min_probability=least,
         max_probability=most,
         assignee="" if assignee == _NOBODY else assignee,
-        due_before=moment("due_before"),
-        reported_from=moment("reported_from"),
-        reported_before=moment("reported_before"),
+        due_before=moment(message.HasField("due_before"), message.due_before, "due_before"),
+        reported_from=moment(message.HasField("reported_from"), message.reported_from, "reported_from"),
+        reported_before=moment(
+            message.HasField("reported_before"), message.reported_before, "reported_before"
+        ),
         text=convert.read_text(message.text, "filter.text", _MAX_SEARCH),
         outcome=_read_outcome(message.outcome, "filter.outcome"),
     )

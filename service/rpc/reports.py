@@ -139,7 +139,7 @@ def _read_wish(request: report_pb2.ExportEvidenceRequest) -> Wish:
     )
 
 
-def _read_format(code: int) -> tuple[str, str]:
+def _read_format(code: "report_pb2.EvidenceFormat.ValueType") -> tuple[str, str]:
     if code not in _FORMATS:
         raise InvalidRequestError("format", "is none that this server knows")
     return _FORMATS[code]

@@ -103,9 +103,9 @@ _SETTLED = (
     .where(
         case_reports.c.report_id == bindparam("report_id"),
         case_reports.c.number < cases.c.decision_number,
-        cases.c.outcome.in_(_SETTLING),
+        func.coalesce(cases.c.outcome, "").in_(_SETTLING),  # from the report, not from the outcome
     )
-    .order_by(cases.c.id)
+    .order_by(case_reports.c.case_id)
     .limit(1)
 )
 _IS_OPEN = and_(
@@ -207,12 +207,12 @@ class Cases:
             select(decisions, cases.c.owner)
             .join(cases, cases.c.id == decisions.c.case_id)
             .where(decisions.c.batch_id == batch_id)
-            .order_by(decisions.c.case_id)
         )
-        return [
+        found = [
             (_to_decision(row._mapping, row.case_id), row.owner)  # noqa: SLF001 - SQLAlchemy's public name
             for row in self._connection.execute(query)
         ]
+        return sorted(found, key=lambda pair: pair[0].case_id)
 
     def find_key(self, key_id: str) -> ApiKey | None:
         """A key, revoked or not."""
@@ -220,14 +220,10 @@ class Cases:
 
     def position(self, case: Case, order: CaseOrder) -> Position:
         """Where a list goes on after a case."""
-        value = {
-            CaseOrder.NEWEST: case.reported_at,
-            CaseOrder.PROBABLE: case.probability,
-            CaseOrder.DUE: case.due_at or NEVER,
-        }[order]
-        if isinstance(value, datetime):
-            value = (value - _EPOCH) // _MICROSECOND
-        return Position(value, case.id)
+        if order is CaseOrder.PROBABLE:
+            return Position(case.probability, case.id)
+        moment = case.reported_at if order is CaseOrder.NEWEST else case.due_at or NEVER
+        return Position((moment - _EPOCH) // _MICROSECOND, case.id)
 
     def page(self, which: CaseFilter, order: CaseOrder, *, after: Position | None, limit: int) -> list[Case]:
         """A page of cases, in their order."""
@@ -646,7 +642,7 @@ class CaseWriter(Cases):
             tally.add(tallies.DAY, tallies.day_of(now), 1)
         self.moved(tally, case_id, site, before, after)
 
-    def _settled(self, report_id: UUID) -> Row[Any] | None:
+    def _settled(self, report_id: UUID) -> Row[Any, Any, Any] | None:
         """The decision in any case by which a report needs none where it is seen later."""
         return self._connection.execute(_SETTLED, {"report_id": report_id}).one_or_none()
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, delete, insert, null, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, null, select, update
 from uuid_utils.compat import uuid7
 
 from service.reviewed import (
@@ -55,6 +55,22 @@ _STATES = {
     Outcome.NEED_MORE: CaseState.WAITING,
 }
 """What state an outcome leads to; others: DECIDED."""
+
+# Statements of every decision: made once, since making them costs more than running them.
+_REPORTS_IN = (
+    select(reports)
+    .join(case_reports, case_reports.c.report_id == reports.c.id)
+    .where(case_reports.c.case_id == bindparam("case_id"))
+    .order_by(case_reports.c.number)
+)
+_LISTS_OF = select(case_lists.c.list_id).where(case_lists.c.case_id == bindparam("case_id"))
+_EXAMPLES_OF = select(examples).where(
+    examples.c.case_id == bindparam("case_id"), examples.c.number == bindparam("number")
+)
+_SETTLED_BY = select(case_reports.c.case_id, case_reports.c.report_id).where(
+    case_reports.c.settled_case_id == bindparam("case_id")
+)
+_SET = update(cases).where(cases.c.id == bindparam("of_id"))
 
 
 class Reviews:
@@ -191,7 +207,8 @@ class Reviews:
 
     def _subjects(self, kind: SubjectKind, ids: Collection[UUID]) -> dict[UUID, Row[Any]]:
         """Owner, title and file name of references or works that are there still."""
-        wanted, found = list(ids), {}
+        wanted: list[UUID] = list(ids)
+        found: dict[UUID, Row[Any]] = {}
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
             if kind is SubjectKind.REFERENCE:
@@ -370,9 +387,8 @@ class ReviewWriter(Reviews):
         return gone.rowcount > 0
 
     def _set(self, case_id: UUID, revision: int, now: datetime, **values: object) -> None:
-        self._connection.execute(
-            update(cases).where(cases.c.id == case_id).values(revision=revision, updated_at=now, **values)
-        )
+        row = {"of_id": case_id, "revision": revision, "updated_at": now, **values}
+        self._connection.execute(_SET, row)
 
     def _stand_at(
         self,
@@ -427,11 +443,7 @@ class ReviewWriter(Reviews):
 
         Reports that the decision before settled in other cases, and that this one does not, are open there.
         """
-        rows = self._connection.execute(
-            select(case_reports.c.case_id, case_reports.c.report_id).where(
-                case_reports.c.settled_case_id == case_id
-            )
-        ).all()
+        rows = self._connection.execute(_SETTLED_BY, {"case_id": case_id}).all()
         if not rows:
             return
         standing = self._cases.get(case_id).decision
@@ -458,16 +470,10 @@ class ReviewWriter(Reviews):
         """Keep the reports in a case as labelled examples."""
         if outcome.is_copy is None:
             return
-        query = (
-            select(reports)
-            .join(case_reports, case_reports.c.report_id == reports.c.id)
-            .where(case_reports.c.case_id == case.id)
-            .order_by(case_reports.c.number)
-        )
-        lists = select(case_lists.c.list_id).where(case_lists.c.case_id == case.id)
-        led = json.dumps([str(one) for one in self._connection.execute(lists).scalars()])
+        key = {"case_id": case.id}
+        led = json.dumps([str(one) for one in self._connection.execute(_LISTS_OF, key).scalars()])
         rows = []
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(_REPORTS_IN, key):
             match = json.loads(row.match)
             rows.append(
                 {
@@ -504,8 +510,7 @@ class ReviewWriter(Reviews):
 
     def _count(self, tally: Tally, case_id: UUID, number: int, sign: int) -> None:
         """Count the examples of a decision, or, with sign -1, count them no more."""
-        query = select(examples).where(examples.c.case_id == case_id, examples.c.number == number)
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(_EXAMPLES_OF, {"case_id": case_id, "number": number}):
             right, wrong = sign * row.is_copy, sign * (1 - row.is_copy)
             names = [
                 (PrecisionKind.MODALITY, row.modality),

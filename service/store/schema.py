@@ -614,8 +614,8 @@ tallies = Table(
     Column("first", BigInteger, nullable=False),
     Column("second", BigInteger, nullable=False),
     PrimaryKeyConstraint("owner", "kind", "name"),
-    Index("ix_tallies_first", "owner", "kind", "first"),
-    Index("ix_tallies_second", "owner", "kind", "second"),
+    Index("ix_tallies_first", "owner", "kind", "first", "name"),
+    Index("ix_tallies_second", "owner", "kind", "second", "name"),
     sqlite_with_rowid=False,
 )
 """Counts that are kept up to date with what they count, of each owner and, under an empty one, of all. See

@@ -82,7 +82,7 @@ def read(
     query = (
         select(tallies.c.name, tallies.c.first, tallies.c.second)
         .where(tallies.c.owner == (owner or ALL), tallies.c.kind == kind)
-        .order_by(tallies.c[order].desc(), tallies.c.name)
+        .order_by(tallies.c[order].desc(), tallies.c.name.desc())
         .limit(limit)
     )
     rows = connection.execute(query)

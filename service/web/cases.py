@@ -329,7 +329,7 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
     chosen = next((one for one in strip if one.id == wanted), strip[0] if strip else None)
     work = view.get_works([case.work_id]).get(case.work_id)
     reference = None
-    captures = []
+    captures: Sequence[tuple[Capture, Sequence[CustodyEvent]]] = ()
     same_content: list[Case] = []
     lists: dict[UUID, str] = {}
     if chosen is not None:
@@ -362,9 +362,9 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
     )
 
 
-def _captures(view: View, report: StoredReport) -> list[tuple[Capture, Sequence[CustodyEvent]]]:
+def _captures(view: View, report: StoredReport) -> Sequence[tuple[Capture, Sequence[CustodyEvent]]]:
     ids = dict.fromkeys(seen.capture_id for seen in report.sightings if seen.capture_id is not None)
-    found = []
+    found: list[tuple[Capture, Sequence[CustodyEvent]]] = []
     for capture_id in list(ids)[:_MOST_CAPTURES]:
         try:
             found.append((view.captures.get(capture_id), view.captures.custody(capture_id)))

@@ -8,11 +8,10 @@ from functools import cache
 from typing import Final
 
 from service.errors import ServiceError
-from service.language import Words
+from service.language import Words, likelihood
 from service.language.explain import noted
 from service.previewed import PreviewState
 from service.reviewed import CaseOrder, CaseState, Event, Outcome
-from service.web.render import percent
 
 _OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.INFRINGING: noted("Infringing"),
@@ -148,7 +147,7 @@ class Names:
         if facts.get("reason") in _REASONS:
             shown.append(self.reason(facts["reason"]))
         if isinstance(facts.get("probability"), float):
-            shown.append(percent(facts["probability"]))
+            shown.append(likelihood(facts["probability"]))
         shown += [f"“{facts[name]}”" for name in ("note", "text") if facts.get(name)]
         for name, value in facts.items():
             if name in _TOLD or value in (None, "", []):

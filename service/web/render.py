@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from service.language import LANGUAGES, Words, words
+from service.language import LANGUAGES, Words, likelihood, words
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -46,6 +46,7 @@ def environment(language: str) -> Environment:
     made.filters.update(
         moment=moment,
         day=day,
+        likelihood=likelihood,
         percent=percent,
         size=size,
         count=count,
@@ -77,14 +78,12 @@ def day(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d")
 
 
-def percent(fraction: float) -> str:
-    """``97 %``; finer near both ends, and never 100 or 0 where it is not quite that."""
-    value = 100 * fraction
-    if 99.9 < value < 100:
-        return "> 99.9 %"
-    if 0 < value < 0.1:
-        return "< 0.1 %"
-    return f"{value:.0f} %" if 1 <= value < 99 or value in {0, 100} else f"{value:.1f} %"
+def percent(share: float) -> str:
+    """A share of what was counted: ``97 %``; never 100 or 0 where it is not quite that."""
+    value = round(100 * share)
+    if value == 100 and share < 1:
+        return "> 99 %"
+    return "< 1 %" if value == 0 and share > 0 else f"{value} %"
 
 
 def size(byte_count: int) -> str:

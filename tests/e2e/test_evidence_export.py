@@ -227,6 +227,7 @@ async def test_bundle_holds_all_there_is(found: Found, bundle: Path) -> None:
         assert (events[-1]["action"], events[-1]["actor"]) == ("EXPORTED", "anonymous")
     assert {one["software"]["copyhound"] for one in report["captures"]} == {copyhound.__version__}
     (reference,) = found.work.references
+    assert reference.sha256 is not None
     proof = json.loads(parts["reference.json"])
     assert (proof["name"], proof["sha256"]) == (reference.name, reference.sha256.hex())
     assert {one["scheme"] for one in proof["fingerprints"]} >= {"image.pdq.v1", "image.phash.v1"}

@@ -186,7 +186,7 @@ async def test_a_form_without_this_sessions_token_does_nothing(pages: Pages) -> 
 )
 async def test_other_sites_cannot_make_a_browser_post(pages: Pages, headers: dict[str, str]) -> None:
     async with visitor(pages, "admin") as browser:
-        assert (await browser.post("/sign-out", **headers)).status_code == 403
+        assert (await browser.post("/sign-out", None, **headers)).status_code == 403
         assert (await browser.get("/")).status_code == 200
 
 

@@ -210,7 +210,7 @@ async def test_a_preview_that_fails_fails_nothing_else(
     async def hostile(
         self: Pool, media: object, modality: str, received: object, **how: object
     ) -> None:  # as a worker that was taken over
-        await keep(self, media, modality, received, **how)  # type: ignore[arg-type]
+        await keep(self, media, modality, received, **how)
         received.write(Kind.THUMBNAIL, 2**40, b"x")  # type: ignore[attr-defined]
 
     monkeypatch.setattr(Pool, "preview", hostile)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -246,13 +247,13 @@ async def test_views_and_wrong_requests(serving: Serving) -> None:
         ):
             with pytest.raises(copyhound.InvalidRequestError):
                 await attempt
-        for attempt in (
+        for unknown in (
             client.decide_many([], "sideways"),
             client.lease_next(order="sideways"),
             client.precision("sideways"),
         ):
             with pytest.raises(copyhound.InvalidRequestError, match="“sideways” is none of these"):
-                await attempt
+                await unknown
 
 
 async def test_the_command_line_reviews(
@@ -267,12 +268,12 @@ async def test_the_command_line_reviews(
         assert await asyncio.to_thread(run, arguments) == status
         return capsys.readouterr().out
 
-    async def lines(*arguments: str, status: int = 0) -> list[dict[str, object]]:
+    async def lines(*arguments: str, status: int = 0) -> list[dict[str, Any]]:
         printed = (await told(*arguments, status=status)).splitlines()
         return [json.loads(line) for line in printed if line.startswith("{")]  # not the server's log
 
     listed = await lines("cases", "list", "--site", "cli.example", "--json")
-    names = [str(line["case"]["name"]) for line in listed]  # type: ignore[index]
+    names = [str(line["case"]["name"]) for line in listed]
     assert len(names) == 2
     taken = await told("cases", "next", "--site", "cli.example")
     assert f"held by      {key_id}" in taken
@@ -293,14 +294,10 @@ async def test_the_command_line_reviews(
     assert len(flagged) == 4
     examples = await lines("reviews", "examples")
     assert len(examples) >= 16
-    assert {"signals", "is_copy", "sha256"} <= set(examples[0]["example"])  # type: ignore[arg-type]
+    assert {"signals", "is_copy", "sha256"} <= set(examples[0]["example"])
     assert "image" in await told("reviews", "precision", "modality")
     assert "cli.example" in await told("reviews", "overview")
-    reference = next(
-        str(one["flagged"]["name"])  # type: ignore[index]
-        for one in flagged
-        if one["flagged"]["filename"]  # type: ignore[index]
-    )
+    reference = next(str(one["flagged"]["name"]) for one in flagged if one["flagged"]["filename"])
     await told("references", "suppress", reference, "--note", "a logo")
     assert "a logo" in await told("references", "suppressed")
     await told("references", "unsuppress", reference)
@@ -308,5 +305,5 @@ async def test_the_command_line_reviews(
     assert "2 decisions undone" in await told("cases", "undo", batch)
     await told("cases", "undo", names[0], status=2)
     events = await lines("cases", "events", names[0], "--json")
-    assert [one["event"]["action"] for one in events][:2] == ["UNDONE", "DECIDED"]  # type: ignore[index]
+    assert [one["event"]["action"] for one in events][:2] == ["UNDONE", "DECIDED"]
     assert "nothing is left to decide" in await told("cases", "next", "--site", "nowhere.example")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from copyhound import stored_zip
@@ -316,6 +319,56 @@ def test_what_was_left_out_is_noted(tmp_path: Path) -> None:
 def test_values_that_are_no_values(tmp_path: Path) -> None:
     for content in (b"[]", b"{", b"[" * 100_000, b"\xff"):
         assert not verified(tmp_path, vouched(files() | {"report.json": content})).intact
+
+
+WHOLE = b"".join(stored_zip.write(Member.of(name, content) for name, content in vouched(files()).items()))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, len(WHOLE) - 1), mask=st.integers(1, 255))
+def test_no_altered_byte_goes_unnoticed(tmp_path: Path, place: int, mask: int) -> None:
+    path = tmp_path / "altered.zip"
+    path.write_bytes(WHOLE[:place] + bytes([WHOLE[place] ^ mask]) + WHOLE[place + 1 :])
+    try:
+        checked = verify_bundle(path, key=PUBLIC)
+    except NoBundleError:
+        return
+    assert not checked.intact
+
+
+def hostile_warc(change: Callable[[Any], Any]) -> bytes:
+    """A capture whose manifest was written by somebody else, and is whole as a record."""
+    data, _ = warc()
+    start = data.rindex(b"WARC/1.1\r\n")
+    head, _, block = data[start:].partition(b"\r\n\r\n")
+    manifest = json.loads(block)
+    new = change(manifest) or as_json(manifest)
+    head = re.sub(rb"(?i)content-length: \d+", b"Content-Length: %d" % len(new), head)
+    return data[:start] + head + b"\r\n\r\n" + new + b"\r\n\r\n"
+
+
+MALFORMED: list[Callable[[Any], Any]] = [
+    lambda manifest: manifest["content"].update(ranges=[[10**30, 1]]),
+    lambda manifest: manifest["content"].update(ranges=[[0, 1000]] * 1000),
+    lambda manifest: manifest["content"].update(ranges=[[-5, 1]]),
+    lambda manifest: manifest["content"].update(ranges=7),
+    lambda manifest: manifest.update(records=["x"]),
+    lambda manifest: manifest.update(content=[]),
+    lambda _: b"[" * 200_000,
+    lambda _: b'{"format": ' + b"9" * 10_000 + b"}",
+]
+
+
+@pytest.mark.parametrize("change", MALFORMED, ids=range(len(MALFORMED)))
+def test_manifests_that_strangers_wrote(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    checked = verified(tmp_path, vouched(files() | {WARC: hostile_warc(change)}))
+    assert any(one.startswith(WARC) for one in checked.findings)
+
+
+def test_lengths_that_are_no_lengths(tmp_path: Path) -> None:
+    long = b"WARC/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n"
+    checked = verified(tmp_path, vouched(files() | {WARC: long}))
+    assert any("does not say its length" in one for one in checked.findings)
 
 
 def test_time_stamp(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
@@ -121,15 +122,22 @@ def test_what_cannot_be_set_is_an_error(scratch: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(pdf, "_SECONDS", 0.0)
     with pytest.raises(BusyError, match="took too long"):
         pdf.render(broken, EXTRAS.pictures, scratch)
+    monkeypatch.setattr(pdf, "_setting", BoundedSemaphore(1))
+    with pdf._setting, pytest.raises(BusyError, match="too many reports"):
+        pdf.render(broken, EXTRAS.pictures, scratch)
     assert not list(scratch.iterdir())
 
 
 def test_setting_is_limited(scratch: Path) -> None:
     """What would take all memory ends, and with it the process."""
     (scratch / "sheet.typ").write_text("#let numbers = range(2000000000)\n")
-    command = [sys.executable, "-P", str(pdf._PROGRAM), str(scratch)]
-    done = subprocess.run(command, check=False, capture_output=True)
-    (scratch / "sheet.typ").unlink()
+    program = scratch / "typesetting.py"
+    program.write_text(pdf._PROGRAM.read_text().replace("2 << 30", "512 << 20"))
+    done = subprocess.run(
+        [sys.executable, "-P", str(program), str(scratch)], check=False, capture_output=True
+    )
+    for path in scratch.iterdir():
+        path.unlink()
     assert b"alloc" in done.stderr
     assert (done.returncode, done.stdout) == (-signal.SIGABRT, b"")
 
@@ -210,6 +218,12 @@ def test_a_document_of_no_bundle_says_so() -> None:
     sheet = sheet_of("en", Extras())
     assert not blocks(sheet, "code")
     assert sheet["blocks"][-1]["text"].startswith("This page alone proves nothing.")
+
+
+def test_what_is_still_being_made_is_told() -> None:
+    for pending in (True, False):
+        notes = [one["text"] for one in blocks(sheet_of("en", Extras(pending=pending)), "note")]
+        assert any("still being made" in one for one in notes) is pending
 
 
 def test_decisions_and_what_became_of_them() -> None:

@@ -18,6 +18,7 @@ from service.language import (
     explain_signal,
     explain_signals,
     explain_transform,
+    likelihood,
     preferred,
     update,
     words,
@@ -129,6 +130,7 @@ def test_parts_are_never_rounded_to_all_or_nothing() -> None:
     assert percent(0.99999) == "> 99.9 %"
     assert percent(0.00001) == "< 0.1 %"
     assert (percent(0.0), percent(0.5), percent(1.0)) == ("0.0 %", "50.0 %", "100.0 %")
+    assert [likelihood(part) for part in (0.0, 0.5, 1.0)] == ["< 0.1 %", "50.0 %", "> 99.9 %"]
     assert "> 99.9 %" in explain_coverage(words("en", "report"), 0.99999, 0.5)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from indexers.previews import Facts, Kind
 from service.blobs import FolderBlobs
-from service.errors import NotFoundError, UnreadableMediaError
+from service.errors import BusyError, NotFoundError, UnreadableMediaError
 from service.previewed import PreviewFile
 from service.previews.files import Receiver
 from service.previews.pins import Pins
@@ -29,6 +29,8 @@ def test_a_file_is_received_in_pieces_at_any_place(tmp_path: Path) -> None:
         assert (file.kind, file.facts) == (Kind.PICTURE, Facts(width=3))
         assert (sha256, size) == (hashlib.sha256(JPEG).digest(), len(JPEG))
     assert file.content.closed
+    with pytest.raises(BusyError):  # from a worker whose caller was cancelled
+        receiver.write(Kind.THUMBNAIL, 0, JPEG)
 
 
 @pytest.mark.parametrize(

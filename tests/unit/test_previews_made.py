@@ -124,7 +124,7 @@ def test_a_clip_shows_each_moment_of_the_film_at_its_time(film: bytes) -> None:
 
 def test_a_clip_has_the_sound_of_the_film(film: bytes) -> None:
     files = film_files(film)
-    with av.open(io.BytesIO(files.content[Kind.CLIP])) as container:
+    with av.open(io.BytesIO(files.content[Kind.CLIP]), "r") as container:
         (stream,) = container.streams.audio
         heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(stream)])
         rate = stream.rate
@@ -138,7 +138,7 @@ def test_a_film_that_lies_on_its_side_is_shown_upright() -> None:
     for picture in pictures:
         picture[:, :40] = 255  # at the left: shown at the bottom or at the top
     upright = io.BytesIO()
-    with av.open(io.BytesIO(films.encoded(pictures))) as source, av.open(upright, "w", "mp4") as output:
+    with av.open(io.BytesIO(films.encoded(pictures)), "r") as source, av.open(upright, "w", "mp4") as output:
         stream = output.add_stream_from_template(source.streams.video[0])
         stream.set_display_rotation(90)
         for packet in source.demux(video=0):
@@ -190,7 +190,7 @@ def test_a_sound_is_kept_with_what_draws_it() -> None:
     AudioModality().preview(io.BytesIO(sounds.encoded(tone)), MediaLimits(), files, FOREVER)
     assert set(files.content) == {Kind.SOUND, Kind.WAVEFORM, Kind.SPECTROGRAM}
     assert files.facts[Kind.SOUND].seconds == pytest.approx(seconds, abs=0.01)
-    with av.open(io.BytesIO(files.content[Kind.SOUND])) as container:
+    with av.open(io.BytesIO(files.content[Kind.SOUND]), "r") as container:
         assert (container.duration or 0) / av.time_base == pytest.approx(seconds, abs=0.1)
         assert container.streams.audio[0].codec_context.name in {"opus", "libopus"}
 

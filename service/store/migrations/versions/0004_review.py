@@ -184,8 +184,8 @@ def _create_decisions() -> None:
         sa.PrimaryKeyConstraint("owner", "kind", "name", name="pk_tallies"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_tallies_first", "tallies", ["owner", "kind", "first"])
-    op.create_index("ix_tallies_second", "tallies", ["owner", "kind", "second"])
+    op.create_index("ix_tallies_first", "tallies", ["owner", "kind", "first", "name"])
+    op.create_index("ix_tallies_second", "tallies", ["owner", "kind", "second", "name"])
 
 
 def _create_choices() -> None:
