@@ -3,7 +3,10 @@
 A capture is one file in WARC 1.1 (ISO 28500:2017), uncompressed, named by its id. Its records, in order:
 
 1. ``warcinfo``: the software and its versions.
-2. ``request`` and ``response`` of the page on which the medium was found, where the capture has one.
+2. ``request`` and ``response`` of the page on which the medium was found, where the capture has one. Where a
+   browser rendered the page, a ``conversion`` record with the document as its scripts left it, if it is not
+   large, and a ``resource`` record with a picture of the page. The manifest names them (``dom`` and
+   ``screenshot``), and what the page was put together from (``rendered_from``).
 3. ``request`` and ``response`` of every exchange that led to the medium: redirects, playlists, segments. A
    body that was sent compressed is followed by a ``conversion`` record that holds it unpacked.
 4. ``metadata``, the manifest: JSON that names every record before it with its place, its length, its SHA-256
@@ -18,7 +21,7 @@ itself: the service keeps every capture's SHA-256 when it takes it.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -247,6 +250,8 @@ def verify_file(
         before = [record for record in records if record.offset < manifest_record.offset]
         chain = _check_records(file, before, manifest, findings)
         _check_content(file, manifest, findings)
+        for name, kind in (("screenshot", "resource"), ("dom", "conversion")):
+            _check_named(file, before, manifest, findings, name=name, kind=kind)
     except _MALFORMED as error:
         findings.append(f"the manifest was altered: it cannot be read ({type(error).__name__}: {error})")
         return Verification("", tuple(findings), "", (), {}, whole, "")
@@ -343,6 +348,56 @@ def _check_content(file: BinaryIO, manifest: Mapping[str, Any], findings: list[s
     actual = digest_ranges(file, content["ranges"])
     if actual != content["sha256"]:
         findings.append(f"the content was altered: its SHA-256 is {actual}, not {content['sha256']}")
+
+
+def _check_named(
+    file: BinaryIO,
+    records: Sequence[Record],
+    manifest: Mapping[str, Any],
+    findings: list[str],
+    *,
+    name: str,
+    kind: str,
+) -> None:
+    """Compare a record that the manifest tells more of with what it tells."""
+    said = manifest.get(name)
+    if said is None:
+        return
+    record = _named(records, said["record"])
+    if record is None or record.header.get("warc-type") != kind:
+        findings.append(f"the {name} is missing: no {kind} record is called {ascii(said['record'])[1:-1]}")
+        return
+    actual = digest_range(file, record.block, record.block_length).hex()
+    if actual != said["sha256"]:
+        findings.append(f"the {name} was altered: its SHA-256 is {actual}, not {ascii(said['sha256'])[1:-1]}")
+
+
+def _named(records: Iterable[Record], identity: str) -> Record | None:
+    return next((r for r in records if r.header.get("warc-record-id") == identity), None)
+
+
+def read_screenshot(path: Path, verification: Verification) -> bytes:
+    """Return the picture of the page that a capture has.
+
+    Args:
+        path: The capture.
+        verification: What checking it showed.
+
+    Raises:
+        NoCaptureError: If it cannot be read, or has none.
+    """
+    said = verification.manifest.get("screenshot")
+    try:
+        with path.open("rb") as file:
+            record = _named(read_records(file), said["record"]) if said else None
+            if record is None or record.block_length > _MAX_MANIFEST:
+                raise NoCaptureError(
+                    f"{path}: has no screenshot; captures of pages that a browser rendered do"
+                )
+            file.seek(record.block)
+            return file.read(record.block_length)
+    except OSError as error:
+        raise NoCaptureError(f"{path}: {error.strerror}; name a capture that can be read") from error
 
 
 def _check_token(  # noqa: PLR0917  called in one place

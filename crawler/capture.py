@@ -17,6 +17,7 @@ from warcio.warcwriter import WARCWriter
 
 from copyhound.evidence import FORMAT, MANIFEST_TYPE, TOKEN_TYPE, chained
 from crawler.exchanges import Exchange
+from crawler.rendering import Rendering
 
 SOFTWARE: Final[Mapping[str, str]] = {
     name: metadata.version(name) for name in ("copyhound", "scrapy", "twisted", "warcio", "lxml")
@@ -65,6 +66,7 @@ class Evidence:
             not packed.
         content_type: As the server named it.
         robots: What robots.txt said of the medium's URL.
+        rendering: How the page looked in a browser; None: it was not rendered.
     """
 
     capture_id: UUID
@@ -82,6 +84,7 @@ class Evidence:
     contents: Sequence[bytes]
     content_type: str
     robots: RobotsVerdict
+    rendering: Rendering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,9 @@ def write_capture(file: BinaryIO, evidence: Evidence) -> Written:
         content_type="application/warc-fields",
         extra={"WARC-Filename": f"{evidence.capture_id}.warc"},
     )
-    for exchange in (*((evidence.page,) if evidence.page else ()), *evidence.hops):
+    page = writer.exchange(evidence.page)[0] if evidence.page else ""
+    shown = _write_rendering(writer, evidence, page)
+    for exchange in evidence.hops:
         writer.exchange(exchange)
     ranges: list[tuple[int, int]] = []
     digest = hashlib.sha256()
@@ -248,6 +253,7 @@ def write_capture(file: BinaryIO, evidence: Evidence) -> Written:
         if content:
             ranges.append((start, len(content)))
     manifest = _manifest(evidence, writer, ranges, digest.hexdigest(), sum(map(len, evidence.contents)))
+    manifest |= shown
     writer.record(
         "metadata",
         json.dumps(manifest, indent=1, ensure_ascii=True).encode(),
@@ -256,6 +262,65 @@ def write_capture(file: BinaryIO, evidence: Evidence) -> Written:
         listed=False,
     )
     return Written(out.size, out.whole, writer.chain, digest.digest(), tuple(ranges))
+
+
+def _write_rendering(writer: _Writer, evidence: Evidence, page: str) -> dict[str, Any]:
+    """Write how the page looked; return what the manifest says about it.
+
+    Args:
+        writer: Of the capture.
+        evidence: What goes in; a document that is the content itself comes later.
+        page: Id of the record of the page's response; empty: none.
+    """
+    rendering = evidence.rendering
+    if rendering is None:
+        return {}
+    rendered = rendering.rendered
+    at = rendered.taken_at
+    said: dict[str, Any] = {
+        "rendered_from": [
+            {
+                "url": load.url,
+                "for": load.kind,
+                **({"status": load.status, "sha256": load.sha256} if load.status else {}),
+                **({"refused": load.reason} if load.reason else {}),
+            }
+            for load in rendering.loads
+        ]
+    }
+    if rendered.dom and rendered.dom not in evidence.contents:
+        record, _ = writer.record(
+            "conversion",
+            rendered.dom,
+            target=rendering.url,
+            content_type="text/html; charset=utf-8",
+            at=at,
+            extra={"WARC-Refers-To": page} if page else {},
+        )
+        said["dom"] = {
+            "record": record,
+            "bytes": len(rendered.dom),
+            "sha256": hashlib.sha256(rendered.dom).hexdigest(),
+        }
+    shot = rendered.screenshot
+    if shot is not None:
+        record, _ = writer.record(
+            "resource", shot.image, target=f"urn:fullPage:{rendering.url}", content_type="image/jpeg", at=at
+        )
+        said["screenshot"] = {
+            "record": record,
+            "url": rendering.url,
+            "type": "image/jpeg",
+            "bytes": len(shot.image),
+            "sha256": hashlib.sha256(shot.image).hexdigest(),
+            "taken_at": _warc_date(at),
+            "viewport": list(rendered.viewport),
+            "pixels": [shot.width, shot.height],
+            "whole": shot.whole,
+            "complete": rendered.complete,
+            "software": rendered.software,
+        }
+    return said
 
 
 def token_record(token: bytes, seal: bytes, target: str) -> bytes:

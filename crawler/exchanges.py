@@ -15,6 +15,8 @@ from scrapy.http import Response
 
 EXCHANGE: Final = "copyhound_exchange"
 """Where a request's `meta` keeps its `Exchange`."""
+KEPT: Final = "copyhound_kept"
+"""Flag of an answer that did not come over the wire now, but earlier in the run."""
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class ExchangeRecorder:
     def process_response(self, request: Request, response: Response) -> Response:
         """Note the answer."""
         exchange: Exchange | None = request.meta.get(EXCHANGE)
-        if exchange is None:
+        if exchange is None or KEPT in response.flags:
             return response
         try:
             phrase = HTTPStatus(response.status).phrase

@@ -103,6 +103,9 @@ class Page:
         title: Its title, at most 200 characters.
         links: In order, each once.
         media: In order, each once.
+        variants: Every size that a ``srcset`` offers; of each, `media` has the largest.
+        scripts: How many scripts it would run.
+        letters: Characters of text that it shows without them.
     """
 
     base: str
@@ -110,6 +113,9 @@ class Page:
     title: str = ""
     links: list[Link] = field(default_factory=list)
     media: list[Medium] = field(default_factory=list)
+    variants: set[str] = field(default_factory=set)
+    scripts: int = 0
+    letters: int = 0
 
 
 def extension(url: str) -> str:
@@ -249,6 +255,10 @@ _CSS_QUOTED: Final = re.compile(r"""["']([^"']+)["']""")
 _NO_MEDIA_IN_CSS: Final = frozenset((
     "woff", "woff2", "ttf", "otf", "eot", "svg", "css",
 ))  # fmt: skip
+_SCRIPT_TYPES: Final = frozenset((
+    "", "module", "text/javascript", "application/javascript", "application/x-javascript", "text/ecmascript",
+))  # fmt: skip
+_UNSEEN: Final = frozenset(("script", "style", "noscript", "template", "title", "textarea", "option"))
 _REFRESH: Final = re.compile(r"""^\s*\d*\s*[;,]\s*url\s*=\s*["']?([^"'>]+)""", re.IGNORECASE)
 
 
@@ -268,6 +278,10 @@ class _Collector:
         if not isinstance(tag, str):
             return
         attributes = element.attrib
+        if element.text and tag not in _UNSEEN:
+            self._page.letters += len(element.text.strip())
+        if element.tail:
+            self._page.letters += len(element.tail.strip())
         handler = _HANDLERS.get(tag)
         if handler is not None:
             handler(self, element, attributes)
@@ -283,8 +297,13 @@ class _Collector:
         if name == "style":
             self.style(value, f"{tag}[style]")
         elif name in ("srcset", "imagesrcset") or name in _LAZY_SETS:
-            if best := largest_of_srcset(value):
+            sizes = _srcset(value)
+            if best := _largest(sizes):
                 self.medium(best, f"{tag}[{name}]", _context(element))
+            if len(self._page.variants) < MAX_LINKS:
+                self._page.variants.update(
+                    url for reference, _ in sizes if (url := urls.absolute(reference, self._page.base))
+                )
         elif name in _LAZY:
             self._lazy(tag, name, value, element)
         elif name == "itemprop" and value.lower() in _ITEMPROPS and tag not in ("img", "source"):
@@ -429,9 +448,11 @@ class _Collector:
     def script(self, element: Any, attributes: Any) -> None:
         """``script``: data for search engines, and files that a script will ask for."""
         text = element.text or ""
+        kind = attributes.get("type", "").lower().strip()
+        self._page.scripts += kind in _SCRIPT_TYPES and bool(text or "src" in attributes)
         if not text or len(text) > _MAX_SCRIPT:
             return
-        if attributes.get("type", "").lower().strip() == "application/ld+json":
+        if kind == "application/ld+json":
             for name, reference in json_ld_references(text):
                 if name == "embedurl":
                     self.link(reference, Kind.FRAME)
@@ -487,7 +508,16 @@ def largest_of_srcset(value: str) -> str:
 
     The rules are those of the HTML standard, section 4.8.4.2.1: URLs may hold commas.
     """
-    best, best_size = "", -1.0
+    return _largest(_srcset(value))
+
+
+def _largest(sizes: Iterable[tuple[str, float]]) -> str:
+    return max(sizes, key=lambda size: size[1], default=("", 0.0))[0]
+
+
+def _srcset(value: str) -> list[tuple[str, float]]:
+    """Return (reference, width or density) of everything that a ``srcset`` offers."""
+    sizes: list[tuple[str, float]] = []
     position = 0
     while match := re.compile(r"[\s,]*(\S+)").match(value, position):
         reference = match[1]
@@ -501,9 +531,9 @@ def largest_of_srcset(value: str) -> str:
             descriptors = value[position:end].split()
             position = end + 1
             size = max((_size(text) for text in descriptors), default=1.0)
-        if reference and not reference.startswith("data:") and size > best_size:
-            best, best_size = reference, size
-    return best
+        if reference and not reference.startswith("data:"):
+            sizes.append((reference, size))
+    return sizes
 
 
 def _size(descriptor: str) -> float:

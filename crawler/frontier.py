@@ -29,7 +29,7 @@ _BATCH: Final = 32
 _MAX_SEEN: Final = 200
 """Pages of one run that are told of for one medium: the rest shows the same logo."""
 _PAGES: Final = (Kind.PAGE, Kind.FRAME)
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, list TEXT NOT NULL, started REAL NOT NULL, ended REAL,
@@ -68,6 +68,10 @@ CREATE TABLE outbox (
 );
 CREATE TABLE exchange (page INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE sighting (id INTEGER PRIMARY KEY, run TEXT NOT NULL, seen TEXT NOT NULL);
+"""
+_SINCE_VERSION_2: Final = """
+CREATE TABLE rendering (page INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX waiting_of ON url (parent) WHERE state = 0;
 """
 
 
@@ -150,7 +154,8 @@ class Outcome:
         state: `DONE`, `LEFT_OUT` or `FAILED`; `WAITING`: to be tried again at `due`.
         reason: For people.
         due: Unix time before which it is not tried again.
-        received: Bytes received for it.
+        received: Bytes received for it from its host.
+        elsewhere: Bytes received for it from other hosts.
         page: Whether a page was read.
         etag: To be asked with next time.
         modified: As `etag`.
@@ -160,13 +165,15 @@ class Outcome:
         unchanged: The server said that nothing changed: what it named last time counts again.
         header: Of the capture that was made; None: none.
         seen: A content that was seen again, without a capture.
-        exchange: How the page came, packed by `pack`; None: not to be kept.
+        exchange: How the page came, packed by `exchanges.packed`; None: not to be kept.
+        rendering: How it looked, packed by `Rendering.pack`; None: not to be kept.
     """
 
     state: State = State.DONE
     reason: str = ""
     due: float = 0.0
     received: int = 0
+    elsewhere: dict[str, int] = field(default_factory=dict)
     page: bool = False
     etag: str = ""
     modified: str = ""
@@ -177,6 +184,7 @@ class Outcome:
     header: CaptureHeader | None = None
     seen: SeenAgain | None = None
     exchange: bytes | None = None
+    rendering: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +228,10 @@ class Frontier:
         self._db.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
         )
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version < _SCHEMA_VERSION:
+            script = (_SCHEMA if version == 0 else "") + _SINCE_VERSION_2
+            self._db.executescript(f"BEGIN; {script} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the database."""
@@ -428,12 +438,13 @@ class RunFrontier:
 
     # Giving out
 
-    def next_task(self, *, per_host: int, budget: HostBudget) -> Task | None:
+    def next_task(self, *, per_host: int, budget: HostBudget, pages: int | None = None) -> Task | None:
         """Return a task of the host whose turn it is; None: none can be begun now.
 
         Args:
             per_host: Most tasks of one host under way.
             budget: What a host may cost.
+            pages: Most pages under way; None: as many as there are tasks.
         """
         now = time.time()
         for _ in range(len(self._round)):
@@ -451,6 +462,8 @@ class RunFrontier:
                 is_page = host.batch[0].kind in _PAGES
                 if is_page and self._pages + self._active_pages >= self._max_pages:
                     continue  # one of those under way may turn out not to be a page
+                if is_page and pages is not None and self._active_pages >= pages:
+                    continue
                 task = host.batch.popleft()
                 host.active += 1
                 self._active_pages += is_page
@@ -479,6 +492,25 @@ class RunFrontier:
                 (self.list, name, self._run, now),
             ).fetchone()
             host.more = bool(delayed)
+
+    def spent(self, name: str, budget: HostBudget) -> str:
+        """Say which part of a host's budget is used up; empty: none."""
+        known = self._hosts.get(name)
+        if known is None:
+            row = self._db.execute(
+                "SELECT first, pages, bytes FROM host WHERE run = ? AND host = ?", (self._run, name)
+            ).fetchone()
+            known = _Host(first=row[0], pages=row[1], bytes=row[2]) if row else _Host()
+        return known.closed or _spent(known, budget, time.time())
+
+    def validators(self, url: str) -> tuple[str, str]:
+        """Return (ETag, Last-Modified) of a medium that an earlier run had; empty: it says none."""
+        row = self._db.execute(
+            "SELECT etag, modified FROM url WHERE list = ? AND key = ? AND url = ? AND kind = ?"
+            " AND sha256 IS NOT NULL AND (run <> ? OR state = 0)",
+            (self.list, urls.key_of(url), url, Kind.MEDIA, self._run),
+        ).fetchone()
+        return (row[0], row[1]) if row else ("", "")
 
     def _close_host(self, name: str, host: _Host) -> None:
         """Leave out everything that waits for a host whose budget is spent."""
@@ -534,6 +566,9 @@ class RunFrontier:
         host.active -= 1
         host.bytes += outcome.received
         host.pages += outcome.page
+        for name, size in outcome.elsewhere.items():
+            if (other := self._hosts.get(name)) is not None:
+                other.first, other.bytes = other.first or time.time(), other.bytes + size
         if outcome.state is State.WAITING:
             host.more = True
         else:
@@ -585,6 +620,7 @@ class RunFrontier:
             db.execute(
                 "INSERT OR REPLACE INTO exchange VALUES (?, ?, ?)", (task.id, self._run, outcome.exchange)
             )
+        self._write_rendering(db, task, outcome, named=new > 0)
         if outcome.page:
             self._count_barren(db, task, fresh=new > 0 or outcome.header is not None)
         if outcome.header is not None:
@@ -597,19 +633,37 @@ class RunFrontier:
         if outcome.seen is not None:
             self._see(task.id, 0, outcome.seen)
         self._see_elsewhere(task, outcome)
-        db.execute(
+        db.executemany(
             "INSERT INTO host VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
             " pages = pages + excluded.pages, bytes = bytes + excluded.bytes",
-            (self._run, task.host, host.first or time.time(), outcome.page, outcome.received),
+            [
+                (self._run, task.host, host.first or time.time(), outcome.page, outcome.received),
+                *((self._run, name, time.time(), 0, size) for name, size in outcome.elsewhere.items()),
+            ],
         )
         db.execute(
             "UPDATE run SET pages = pages + ?, media = media + ?, captures = captures + ?, bytes = bytes + ?,"
             " errors = errors + ?, refused = refused + ? WHERE id = ?",
             (
-                *(outcome.page, new, outcome.header is not None, outcome.received),
+                *(outcome.page, new, outcome.header is not None),
+                outcome.received + sum(outcome.elsewhere.values()),
                 *(outcome.state is State.FAILED, outcome.state is State.LEFT_OUT, self._run),
             ),
         )
+
+    def _write_rendering(self, db: sqlite3.Connection, task: Task, outcome: Outcome, *, named: bool) -> None:
+        """Keep how a page looked for as long as its media wait: such pictures are large."""
+        if outcome.rendering is not None and named:
+            db.execute(
+                "INSERT OR REPLACE INTO rendering VALUES (?, ?, ?)", (task.id, self._run, outcome.rendering)
+            )
+        if task.parent is not None and outcome.state is not State.WAITING:
+            db.execute(
+                "DELETE FROM rendering WHERE page = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM url WHERE parent = ?1 AND state = 0 AND run = ?2"
+                " AND kind IN (?3, ?4))",
+                (task.parent, self._run, Kind.MEDIA, Kind.PLAYLIST),
+            )
 
     def _revisit_links(self, db: sqlite3.Connection, task: Task) -> None:
         """Ask again for what a page named when it was last read: it has not changed since."""
@@ -691,6 +745,11 @@ class RunFrontier:
         row = self._db.execute("SELECT data FROM exchange WHERE page = ?", (page,)).fetchone()
         return bytes(row[0]) if row else None
 
+    def rendering(self, page: int | None) -> bytes | None:
+        """Return how a page looked, as it was packed; None: it was not kept."""
+        row = self._db.execute("SELECT data FROM rendering WHERE page = ?", (page,)).fetchone()
+        return bytes(row[0]) if row else None
+
     def progress(self) -> Progress:
         """Return the counts of the run."""
         pages, media, captures, size, errors, refused = self._db.execute(
@@ -711,6 +770,7 @@ class RunFrontier:
             db.execute("DELETE FROM shape WHERE run = ?", (self._run,))
             db.execute("DELETE FROM host WHERE run = ?", (self._run,))
             db.execute("DELETE FROM exchange WHERE run = ?", (self._run,))
+            db.execute("DELETE FROM rendering WHERE run = ?", (self._run,))
         if reason:
             self._waiting = 0
             self._hosts.clear()

@@ -20,6 +20,7 @@ from crawler import urls
 from crawler.delivery import LATER, Delivery
 from crawler.frontier import Frontier
 from crawler.handover import Handover
+from crawler.rendering import Browser
 from crawler.session import Session
 from crawler.settings import CrawlerSettings
 from crawler.spider import CrawlSpider
@@ -52,6 +53,7 @@ def scrapy_settings(settings: CrawlerSettings) -> ScrapySettings:
             "DOWNLOADER_MIDDLEWARES_BASE": {},
             "DOWNLOADER_MIDDLEWARES": {
                 "crawler.robots.RobotsMiddleware": 100,
+                **({"crawler.kept.KeptAnswers": 200} if settings.browser is not None else {}),
                 "scrapy.downloadermiddlewares.defaultheaders.DefaultHeadersMiddleware": 400,
                 "scrapy.downloadermiddlewares.useragent.UserAgentMiddleware": 500,
                 "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": 590,
@@ -69,6 +71,7 @@ def scrapy_settings(settings: CrawlerSettings) -> ScrapySettings:
                 "Accept-Language": "*",
             },
             "COPYHOUND_RESPECT_ROBOTS": settings.respect_robots,
+            "COPYHOUND_KEPT_MB": settings.browser_kept_mb,
             "AUTOTHROTTLE_ENABLED": settings.throttle,
             "AUTOTHROTTLE_START_DELAY": settings.delay,
             "AUTOTHROTTLE_MAX_DELAY": settings.max_delay,
@@ -88,6 +91,25 @@ def scrapy_settings(settings: CrawlerSettings) -> ScrapySettings:
         },
         priority="cmdline",
     )
+
+
+def open_browser(settings: CrawlerSettings) -> Browser | None:
+    """Return the browser of the settings, which starts with its first page; None: they name none.
+
+    Raises:
+        CrawlError: If the extra `browser` is not installed.
+    """
+    if settings.browser is None:
+        return None
+    try:
+        from crawler.chromium import Chromium  # noqa: PLC0415  an extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "playwright":
+            raise
+        raise CrawlError(
+            "COPYHOUND_CRAWLER_BROWSER needs Playwright: pip install 'copyhound[browser]'"
+        ) from error
+    return Chromium(settings.browser, sandbox=settings.browser_sandbox)
 
 
 class CrawlerProcess:
@@ -210,18 +232,23 @@ class CrawlerProcess:
         logger.info("run %s: %s", urls.shown(assignment.run), progress)
 
     async def _crawl(self, session: Session, carrying: "asyncio.Task[None]") -> None:
+        browser = open_browser(self._settings)
         runner = AsyncCrawlerRunner(scrapy_settings(self._settings))
-        crawling = runner.crawl(CrawlSpider, session=session)
+        crawling = runner.crawl(CrawlSpider, session=session, browser=browser)
         stopped = asyncio.create_task(session.until_stopped())
         try:
             await asyncio.wait({crawling, stopped, carrying}, return_when=asyncio.FIRST_COMPLETED)
             if not crawling.done():
+                if browser is not None:
+                    await browser.close()
                 await runner.stop()
             await crawling
             if carrying.done():
                 carrying.result()
         finally:
             stopped.cancel()
+            if browser is not None:
+                await browser.close()
 
     async def _until_carried(self, session: Session, carrying: "asyncio.Task[None]") -> None:
         """Wait until everything is handed over, or somebody wants to stop."""

@@ -12,10 +12,12 @@ from uuid import UUID
 from uuid_utils import uuid7
 
 from copyhound.monitor_types import Assignment, CaptureHeader, SeenAgain
+from crawler import urls
 from crawler.capture import Evidence, RobotsVerdict, Written, token_record, write_capture
 from crawler.exchanges import Exchange, unpacked
 from crawler.extract import Kind
 from crawler.frontier import Frontier, HostBudget, Outcome, State, Task
+from crawler.rendering import Rendering
 from crawler.scope import Scope
 from crawler.settings import CrawlerSettings
 from crawler.spool import Spool
@@ -87,7 +89,13 @@ class Session:
         """Return what to fetch next; None: nothing now."""
         if self.stopped or self._frontier.spooled_bytes() > self.settings.spool_mb * _MIB:
             return None
-        return self.run.next_task(per_host=self.settings.host_concurrency, budget=self._budget)
+        # Pages that wait for the browser wait in memory.
+        pages = 2 * self.settings.browser_pages if self.settings.browser is not None else None
+        return self.run.next_task(per_host=self.settings.host_concurrency, budget=self._budget, pages=pages)
+
+    def refusal(self, url: str) -> str:
+        """Say why something is not fetched for a page; empty: it may be."""
+        return self.scope.refusal(url) or self.run.spent(urls.host_of(url), self._budget)
 
     def pending(self) -> bool:
         """Whether anything waits, or is under way."""
@@ -116,6 +124,11 @@ class Session:
         data = self.run.exchange(task.parent)
         return unpacked(data) if data is not None else None
 
+    def rendering_of(self, task: Task) -> Rendering | None:
+        """Return how the page that named a medium looked; None: it was not kept."""
+        data = self.run.rendering(task.parent)
+        return Rendering.unpack(data) if data is not None else None
+
     async def keep(
         self,
         task: Task,
@@ -129,6 +142,7 @@ class Session:
         found_as: str,
         robots: RobotsVerdict,
         engine: Any,
+        rendering: Rendering | None = None,
     ) -> None:
         """Make a capture of a content, or note where it was seen if it was captured often enough.
 
@@ -143,6 +157,7 @@ class Session:
             found_as: How the page named it.
             robots: What robots.txt said.
             engine: Scrapy's, which asks the authority for a time stamp.
+            rendering: How a page looked that is the content itself.
 
         Raises:
             DiskFullError: If there is not enough space.
@@ -159,12 +174,14 @@ class Session:
             return
         place = self.assignment.places[task.place]
         capture_id = UUID(bytes=uuid7().bytes)
+        is_page = task.kind in (Kind.PAGE, Kind.FRAME)
         evidence = Evidence(
             capture_id=capture_id,
             run=self.assignment.run,
             crawler=self._crawler,
             place_id=place.id,
-            page=None if task.kind in (Kind.PAGE, Kind.FRAME) else self.page_of(task),
+            page=None if is_page else self.page_of(task),
+            rendering=rendering if is_page else self.rendering_of(task),
             page_url=task.page_url,
             page_title=task.page_title,
             media_url=media_url,

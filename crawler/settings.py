@@ -1,7 +1,7 @@
 """The crawler's settings: typed, described, read from the environment, passed in, never global."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import SecretStr, field_validator
@@ -83,6 +83,22 @@ class CrawlerSettings(BaseSettings):
     """Longest pause between attempts to reach the service."""
     timestamp_url: str = ""
     """RFC 3161 authority that stamps every capture's seal. Empty: none."""
+    browser: Path | None = None
+    """Executable of a Chromium that renders pages, scripts and all; needs the extra `browser`. None: none."""
+    browser_for: Literal["all", "scripted"] = "all"
+    """Which pages: `all`, or those with scripts that show hardly anything without them (`scripted`)."""
+    browser_sandbox: bool = True
+    """Run it in Chromium's own sandbox. It does not start as root, or where user namespaces are off."""
+    browser_pages: Annotated[int, Ge(1), Le(64)] = 4
+    """Most pages that are rendered at a time."""
+    browser_seconds: Annotated[float, Gt(0)] = 60.0
+    """Longest time in which one page is rendered, in seconds; what it asks for waits for its turn in it."""
+    browser_requests: Annotated[int, Ge(0)] = 200
+    """Most requests of one rendered page."""
+    browser_mb: Annotated[float, Gt(0)] = 32.0
+    """Most MiB that are fetched for one rendered page."""
+    browser_kept_mb: Annotated[float, Ge(0)] = 64.0
+    """MiB of answers in memory that pages and media share, so that nothing is fetched twice."""
     capture_pages: bool = False
     """Capture pages too, not only media: for lists of texts, which are copied into pages themselves."""
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,12 +21,28 @@ from twisted.python.failure import Failure
 
 from crawler import urls
 from crawler.capture import RobotsVerdict
-from crawler.exchanges import Exchange, exchange_of, packed
-from crawler.extract import Kind, Medium, decoded, extract, kind_of_type, style_media
+from crawler.exchanges import KEPT, Exchange, exchange_of, packed
+from crawler.extract import Kind, Medium, Page, decoded, extract, kind_of_type, style_media
 from crawler.feeds import FeedError, read_feed
 from crawler.frontier import Found, Outcome, State, Task
 from crawler.guard import refusal_in
+from crawler.kept import REUSE
 from crawler.playlists import Piece, Plan, PlaylistError, read_playlist
+from crawler.rendering import (
+    Browser,
+    BrowserError,
+    Fetched,
+    Given,
+    LoadLimits,
+    PageLoads,
+    RefusedLoadError,
+    RenderError,
+    Rendering,
+    Visit,
+    added,
+    is_scripted,
+    told,
+)
 from crawler.robots import SITEMAPS, VERDICT, DisallowedError, RobotsUnreachableError
 from crawler.session import Session
 from crawler.spool import DiskFullError
@@ -59,6 +75,10 @@ _MEDIA_STARTS: Final = (
 )
 
 
+class _StoppingError(Exception):
+    """The crawl stops before a page was rendered, which waits again."""
+
+
 class _RedirectError(Exception):
     """A chain of redirects leads nowhere, or where nothing may be fetched."""
 
@@ -74,6 +94,7 @@ class _Arrived:
     response: Response
     hops: tuple[Exchange, ...]
     exchange: Exchange
+    kept: bool = False
 
     @property
     def content_type(self) -> str:
@@ -81,7 +102,8 @@ class _Arrived:
 
     @property
     def received(self) -> int:
-        return sum(len(hop.body) for hop in (*self.hops, self.exchange))
+        """Bytes over the wire; what was fetched earlier in the run was counted then."""
+        return 0 if self.kept else sum(len(hop.body) for hop in (*self.hops, self.exchange))
 
     @property
     def robots(self) -> RobotsVerdict:
@@ -125,11 +147,13 @@ class CrawlSpider(Spider):
 
     name = "copyhound"
 
-    def __init__(self, session: Session, **kwargs: Any) -> None:
-        """Work on a session."""
+    def __init__(self, session: Session, browser: Browser | None = None, **kwargs: Any) -> None:
+        """Work on a session; with a browser, pages are rendered."""
         super().__init__(**kwargs)
         self.session = session
         self._settings = session.settings
+        self._browser = browser
+        self._rendering = asyncio.Semaphore(session.settings.browser_pages)
 
     async def start(self) -> AsyncIterator[Any]:
         """Yield nothing: the scheduler has everything."""
@@ -180,6 +204,7 @@ class CrawlSpider(Spider):
                 _TASK: task,
                 "download_slot": urls.host_of(url),
                 "download_maxsize": int(limit * _MIB),
+                REUSE: task.kind is not Kind.PAGE and piece is None,
             },
         )
 
@@ -194,8 +219,11 @@ class CrawlSpider(Spider):
         outcome = Outcome()
         try:
             await self._read(task, response, outcome)
-        except (OSError, sqlite3.Error, DiskFullError) as error:
+        except (OSError, sqlite3.Error, DiskFullError, BrowserError) as error:
             self._broken(error)
+            self.session.run.release(task)
+            return
+        except _StoppingError:
             self.session.run.release(task)
             return
         except Exception as error:  # noqa: BLE001  a hostile page must not end the crawl
@@ -312,6 +340,10 @@ class CrawlSpider(Spider):
         return task.kind if declared is Kind.PAGE else declared
 
     async def _after_redirects(self, task: Task, response: Response) -> _Arrived:
+        """Follow the redirects of what a task asked for."""
+        return await self._follow(response, lambda target: self._request(task, target))
+
+    async def _follow(self, response: Response, request_for: Callable[[str], Request]) -> _Arrived:
         """Follow redirects, each under the same rules as its first request."""
         hops: list[Exchange] = []
         seen = {urls.canonical(response.url)}
@@ -329,8 +361,8 @@ class CrawlSpider(Spider):
             if reason := self.session.scope.refusal(target):
                 raise _RedirectError(f"it redirects to {urls.shown(target)}: {reason}", refused=True)
             seen.add(target)
-            response = await self._fetch(self._request(task, target))
-        return _Arrived(response, tuple(hops), exchange_of(response))
+            response = await self._fetch(request_for(target))
+        return _Arrived(response, tuple(hops), exchange_of(response), kept=KEPT in response.flags)
 
     async def _fetch(self, request: Request) -> Response:
         """Fetch something that belongs to a task under way."""
@@ -351,25 +383,140 @@ class CrawlSpider(Spider):
         outcome.page = True
         body = arrived.response.body
         outcome.sha256 = hashlib.sha256(body).digest()
-        if self.session.run.known_page(outcome.sha256, task):
-            outcome.reason = "another URL brought the very same page"
-            return
         url = arrived.response.url
         page = extract(body, url, arrived.content_type)
-        outcome.title = page.title
-        outcome.found = self._media(task, page.media)
+        rendered = self._is_rendered(task, arrived, page)
+        # One shell of scripts may stand for every page of a site.
+        if self.session.run.known_page(outcome.sha256, task) and not (rendered and is_scripted(page)):
+            outcome.reason = "another URL brought the very same page"
+            return
+        more, rendering = await self._render(task, arrived, page, outcome) if rendered else (None, None)
+        if more is not None and self.session.run.known_page(outcome.sha256, task):
+            outcome.reason = "another URL brought the very same page"
+            return
+        media = [*page.media, *(more.media if more else ())]
+        outcome.title = page.title or (more.title if more else "")
+        outcome.found = self._media(task, media)
         if not self._is_variant(task, url, page.canonical):
             outcome.found += [
                 found
-                for link in page.links
+                for link in (*page.links, *(more.links if more else ()))
                 if (found := self.session.scope.follow(task, link, url)) is not None
             ]
             if task.found_as == "domain":
                 outcome.found += self._sitemaps(task, arrived)
-        if len(body) <= _MAX_KEPT_PAGE and page.media:
+        if len(body) <= _MAX_KEPT_PAGE and media:
             outcome.exchange = packed(arrived.exchange)
+        if rendering is not None and media:
+            outcome.rendering = rendering.pack()
         if self._settings.capture_pages:
-            await self._keep(task, outcome, arrived, "page")
+            dom = rendering.rendered.dom if rendering is not None and more is not None else b""
+            await self._keep(task, outcome, arrived, "page", rendering=rendering, dom=dom)
+
+    # Rendering
+
+    def _is_rendered(self, task: Task, arrived: _Arrived, page: Page) -> bool:
+        """Whether a page is shown to the browser. Frames are seen in the picture of the page around them."""
+        declared = arrived.content_type.partition(";")[0].strip().lower()
+        if self._browser is None or declared not in ("", "text/html", "application/xhtml+xml"):
+            return False
+        return is_scripted(page) or (self._settings.browser_for == "all" and task.kind is Kind.PAGE)
+
+    async def _render(
+        self, task: Task, arrived: _Arrived, page: Page, outcome: Outcome
+    ) -> tuple[Page | None, Rendering | None]:
+        """Render a page; returns what that brought (None: nothing new), and how it looks (None: it failed).
+
+        Raises:
+            BrowserError: If the browser does not start.
+            _StoppingError: If the crawl stops.
+        """
+        if self._browser is None:
+            return None, None
+        url = arrived.response.url
+        limits = LoadLimits(self._settings.browser_requests, int(self._settings.browser_mb * _MIB))
+        loads = PageLoads(url, limits, refusal=self.session.refusal, fetch=self._fetch_for_page)
+        visit = Visit(told(_given(arrived)), loads.load, self._settings.browser_seconds, self._agent)
+        try:
+            async with self._rendering:
+                rendered = await self._browser.render(visit)
+        except RenderError as error:
+            if self.session.stopped:
+                raise _StoppingError from error
+            outcome.reason = f"not rendered: {error}"
+            logger.info("%s is not rendered: %s", urls.shown(url), urls.shown(str(error)))
+            return None, None
+        finally:
+            for host, size in loads.received.items():
+                if host == task.host:
+                    outcome.received += size
+                else:
+                    outcome.elsewhere[host] = size
+        for load in loads.log:
+            if load.reason:
+                logger.info("%s asks for %s: %s", urls.shown(url), urls.shown(load.url), load.reason)
+        more = None
+        if rendered.dom:
+            shown = await asyncio.to_thread(extract, rendered.dom, url, "text/html; charset=utf-8")
+            found = added(page, shown, loads.log, rendered.led_to)
+            changed = any(
+                self.session.scope.follow(task, link, url) is not None for link in found.links
+            ) or any(not self.session.scope.refusal(medium.url) for medium in found.media)
+            if changed or is_scripted(page):
+                more = found
+                # What was sent says nothing of what scripts make of it: it is not asked whether it changed.
+                outcome.etag = outcome.modified = ""
+                outcome.sha256 = hashlib.sha256(rendered.dom).digest()
+        return more, Rendering(url, rendered, tuple(loads.log))
+
+    @property
+    def _agent(self) -> str:
+        return str(self.crawler.settings["USER_AGENT"])
+
+    async def _fetch_for_page(
+        self, url: str, method: str, headers: Mapping[str, str], reuse: bool, limit: int
+    ) -> Fetched:
+        """Fetch something for a page that is rendered, under the rules of everything that is fetched.
+
+        Raises:
+            RefusedLoadError: If there is no answer.
+        """
+        etag, modified = self.session.run.validators(url) if reuse else ("", "")
+        asked = dict(headers)
+        if etag:
+            asked["If-None-Match"] = etag
+        if modified:
+            asked["If-Modified-Since"] = modified
+
+        def request_for(target: str) -> Request:
+            return Request(
+                target,
+                method=method,
+                headers=asked,
+                dont_filter=True,
+                meta={
+                    "download_slot": urls.host_of(target),
+                    "download_maxsize": min(limit, int(self._settings.max_media_mb * _MIB)),
+                    REUSE: reuse,
+                },
+            )
+
+        try:
+            arrived = await self._follow(await self._fetch(request_for(url)), request_for)
+        except Exception as error:
+            cause = refusal_in(error)
+            text = f"refused: {cause}" if cause is not None else urls.shown(str(error))
+            raise RefusedLoadError(text or type(error).__name__) from error
+        if arrived.response.status == 304:
+            raise RefusedLoadError("it has not changed since it was captured", 304)
+        received: dict[str, int] = {}
+        if not arrived.kept:
+            for exchange in (*arrived.hops, arrived.exchange):
+                host = urls.host_of(exchange.url)
+                received[host] = received.get(host, 0) + len(exchange.body)
+        return Fetched(_given(arrived), received)
+
+    # Pages
 
     def _is_variant(self, task: Task, url: str, canonical: str | None) -> bool:
         """Whether a page calls itself a variant of one that was read, by parameters alone.
@@ -435,18 +582,29 @@ class CrawlSpider(Spider):
             return
         await self._keep(task, outcome, arrived, task.found_as)
 
-    async def _keep(self, task: Task, outcome: Outcome, arrived: _Arrived, found_as: str) -> None:
+    async def _keep(
+        self,
+        task: Task,
+        outcome: Outcome,
+        arrived: _Arrived,
+        found_as: str,
+        *,
+        rendering: Rendering | None = None,
+        dom: bytes = b"",
+    ) -> None:
+        """Capture a medium, or a page; of a page that its scripts changed, what they made of it (`dom`)."""
         await self.session.keep(
             task,
             outcome,
             media_url=arrived.response.url,
             hops=arrived.hops,
             exchanges=[arrived.exchange],
-            contents=[arrived.response.body],
-            content_type=arrived.content_type,
+            contents=[dom or arrived.response.body],
+            content_type="text/html; charset=utf-8" if dom else arrived.content_type,
             found_as=found_as,
             robots=arrived.robots,
             engine=self.crawler.engine,
+            rendering=rendering,
         )
 
     # Streams
@@ -536,6 +694,17 @@ class CrawlSpider(Spider):
             seconds += piece.seconds
             await asyncio.sleep(0)
         return exchanges, contents, content_type
+
+
+def _given(arrived: _Arrived) -> Given:
+    """Return an answer as a browser is told it."""
+    response = arrived.response
+    headers: Any = response.headers
+    named = {
+        name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+        for name, values in headers.items()
+    }
+    return Given(response.url, response.status, named, response.body)
 
 
 def _header(response: Response, name: str) -> str:

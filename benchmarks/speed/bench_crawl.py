@@ -11,6 +11,9 @@ requests at a time. Rates are requests by CPU second of the crawling process, of
 
 Memory is that of the crawler's process at a tenth of a large site and at its end. The second run visits the
 same site when one page in a hundred has changed, with its pictures.
+
+With ``--browser CHROMIUM``, only what rendering costs is measured: a site whose pages have two pictures
+in their HTML and two that a script puts there, crawled without the browser and with it.
 """
 
 import argparse
@@ -36,6 +39,11 @@ from tests.sites import Answer, Asked, Server, missing, with_validators
 
 _AT_ONCE = 16
 _FILLER = "<p>" + "Words that make a page as long as pages are. " * 60 + "</p>"
+
+_SCRIPT = b"""fetch("/api/" + document.body.dataset.page).then(answer => answer.json()).then(names => {
+  for (const name of names)
+    document.getElementById("more").insertAdjacentHTML("beforeend", `<img src="/i/${name}.png" width=300>`);
+});"""
 
 _BARE = """
 import sys
@@ -114,7 +122,38 @@ class Shape:
         return Answer((seed * (self.picture_bytes // len(seed) + 1))[: self.picture_bytes], "image/png")
 
 
-def _serve(shape: Shape, pipe: Connection, port: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """A site whose pages show two pictures, and two more by a script.
+
+    Attributes:
+        pages: How many.
+    """
+
+    pages: int
+
+    def __call__(self, asked: Asked) -> Answer:
+        """Answer a request."""
+        name, _, number = asked.path.strip("/").partition("/")
+        if name in ("", "page"):
+            index = int(number or 0)
+            following = f'<a href="/page/{index + 1}">next</a>' if index + 1 < self.pages else ""
+            pictures = "".join(f'<img src="/i/{index}-{k}.png" width="300" height="200">' for k in range(2))
+            head = f'<title>Page {index}</title><link rel="stylesheet" href="/site.css">'
+            script = '<div id="more"></div><script src="/site.js"></script>'
+            text = f'<!doctype html><html><head>{head}</head><body data-page="{index}">'
+            return with_validators(Answer(f"{text}{following}{pictures}{_FILLER}{script}".encode()), asked)
+        if name == "i":
+            body = b"\x89PNG\r\n\x1a\n" + (number.encode() * 5_000)[:20_000]
+            return with_validators(Answer(body, "image/png"), asked)
+        if name == "api":
+            names = [f"{number}-{k}" for k in range(2, 4)]
+            return Answer(json.dumps(names).encode(), "application/json")
+        files = {"site.css": (b"body { margin: 2em }", "text/css"), "site.js": (_SCRIPT, "text/javascript")}
+        return Answer(*files[name]) if name in files else missing()
+
+
+def _serve(shape: Shape | Scripted, pipe: Connection, port: int) -> None:
     server = Server(shape, port=port)
     server.start()
     pipe.send(server.url)
@@ -124,7 +163,7 @@ def _serve(shape: Shape, pipe: Connection, port: int) -> None:
 
 
 @contextmanager
-def site(shape: Shape, port: int = 0) -> Iterator[tuple[str, Any]]:
+def site(shape: Shape | Scripted, port: int = 0) -> Iterator[tuple[str, Any]]:
     """Serve a site in a process of its own; yields its address, and what counts requests and bodies."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_serve, args=(shape, there, port))
@@ -199,7 +238,7 @@ def run(
     return Cost(spent, early, late)
 
 
-def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0) -> Cost:
+def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0, browser: str = "") -> Cost:
     """Crawl a site with the crawler."""
     environment = {
         **os.environ,
@@ -210,8 +249,10 @@ def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0
         "COPYHOUND_CRAWLER_HOST_PAGES": "10000000",
         "COPYHOUND_CRAWLER_REPORT_SECONDS": "1",
         "COPYHOUND_CRAWLER_CONTACT": "bench@example.org",
-        "COPYHOUND_CRAWLER_ALLOW_ADDRESS": '["127.0.0.1"]',
+        "COPYHOUND_CRAWLER_ALLOW_ADDRESS": "127.0.0.1",
         "COPYHOUND_CRAWLER_BARREN_PAGES": "10000000",
+        "COPYHOUND_CRAWLER_BROWSER_SANDBOX": "false" if os.geteuid() == 0 else "true",
+        **({"COPYHOUND_CRAWLER_BROWSER": browser} if browser else {}),
     }
     command = [sys.executable, "-m", "crawler", "places", f"{url}/", "--data", str(folder / "data")]
     command += [
@@ -278,13 +319,33 @@ def memory(pages: int) -> dict[str, float]:
     }
 
 
+def rendering(pages: int, browser: str) -> dict[str, Any]:
+    """What a page costs without and with a browser."""
+    figures: dict[str, Any] = {"pages": pages}
+    for name, program in (("without", ""), ("with", browser)):
+        with site(Scripted(pages)) as (url, count), tempfile.TemporaryDirectory() as folder:
+            cost = crawl(url, Path(folder), 10_000_000, browser=program)
+            captures = json.loads((Path(folder) / "out/run.json").read_text())["captures"]
+            size = sum(path.stat().st_size for path in (Path(folder) / "out/captures").iterdir())
+        figures[name] = {
+            "cpu_seconds_a_page": cost.seconds / pages,
+            "requests_a_page": count()[0] / pages,
+            "pictures_a_page": captures / pages,
+            "kib_a_capture": size / 1024 / captures,
+        }
+    return figures
+
+
 def main() -> int:
     """Run what the command line asks for."""
     parser = harness.options_parser(__doc__)
     parser.add_argument("--pages", type=int, default=600, help="pages of the site that rates are taken on")
     parser.add_argument("--rounds", type=int, default=3, help="crawls of each kind, in turns")
     parser.add_argument("--urls", type=int, default=100_000, help="pages of the site that memory is taken on")
+    parser.add_argument("--browser", default="", help="measure rendering instead, with this Chromium")
     options: argparse.Namespace = parser.parse_args()
+    if options.browser:
+        return harness.finish(options, {"rendering": rendering(options.pages, options.browser)}, [])
     if options.smoke:
         return harness.finish(options, {"rate": rates(Shape(12, 2, 500), 1)}, [])
     figures: dict[str, Any] = {

@@ -32,13 +32,19 @@ def verify(
     seal: Annotated[
         str, typer.Option("--seal", metavar="HEX", help="A capture's seal as kept elsewhere.")
     ] = "",
+    screenshot: Annotated[
+        Path | None,
+        typer.Option(
+            "--screenshot", metavar="FILE", help="Write a capture's picture of its page there: JPEG."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check bundles of evidence and captures offline, and say what was altered."""
     from copyhound import bundle, evidence  # noqa: PLC0415  cryptography is slow to load
 
-    if (digest or seal) and (len(paths) != 1 or bundle.is_bundle(paths[0])):
-        raise typer.BadParameter("--digest and --seal are of one capture: name one")
+    if (digest or seal or screenshot) and (len(paths) != 1 or bundle.is_bundle(paths[0])):
+        raise typer.BadParameter("--digest, --seal and --screenshot are of one capture: name one")
     roots = [_read(path) for path in authority or ()]
     try:
         signer = None if key is None else bundle.read_key(_read(key))
@@ -57,6 +63,8 @@ def verify(
             continue
         intact &= found.intact
         _print_found(path, found, as_json=as_json)
+        if screenshot:
+            intact &= _write_screenshot(path, found, screenshot)
     if not intact:
         raise typer.Exit(FAILED)
 
@@ -82,6 +90,8 @@ def _print_found(path: Path, found: Any, *, as_json: bool) -> None:
         print_line(f"  {finding}")
     if found.stamped_at:
         print_line(f"  stamped at {found.stamped_at}")
+    if not of_bundle and (said := found.manifest.get("screenshot")):
+        print_line(f"  {_screenshot(said)}")
     for note in found.notes:
         print_line(f"  note: {note}")
 
@@ -91,9 +101,39 @@ def _capture_values(verified: Any) -> dict[str, Any]:
         "capture": verified.capture,
         "sha256": verified.sha256,
         "stamped_at": verified.stamped_at,
+        "screenshot": verified.manifest.get("screenshot"),
         "findings": list(verified.findings),
         "notes": list(verified.notes),
     }
+
+
+def _screenshot(said: Any) -> str:
+    """Say in a line how the page's picture came to be; the manifest may be hostile."""
+    if not isinstance(said, dict):
+        return "a screenshot that the manifest does not describe"
+    pixels = said.get("pixels")
+    width, height = pixels if isinstance(pixels, list) and len(pixels) == 2 else ("?", "?")
+    part = "" if said.get("whole") else ", not to the page's end"
+    return (
+        f"screenshot of {said.get('url')}: {width} × {height} pixels{part},"
+        f" taken at {said.get('taken_at')} by {said.get('software')}"
+    )
+
+
+def _write_screenshot(path: Path, verified: Any, target: Path) -> bool:
+    """Write a capture's picture of its page; whether it has one."""
+    from copyhound import evidence  # noqa: PLC0415  as above
+
+    try:
+        picture = evidence.read_screenshot(path, verified)
+    except evidence.NoCaptureError as error:
+        print_error(str(error))
+        return False
+    try:
+        target.write_bytes(picture)
+    except OSError as error:
+        raise typer.BadParameter(f"{target}: {error.strerror}; name a file that can be written") from error
+    return True
 
 
 def _bundle_values(verified: Any) -> dict[str, Any]:

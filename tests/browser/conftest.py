@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,21 @@ def browser(brought: Brought) -> Iterator[Browser]:
         )
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(brought: Brought, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that starts the browser with what it needs: the crawler is told no more than a program."""
+    os.environ["PLAYWRIGHT_NODEJS_PATH"] = str(brought.node)
+    program = tmp_path_factory.mktemp("chromium") / "chromium"
+    needs = "".join(
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in brought.environment.items()
+        if name in ("LD_LIBRARY_PATH", "FONTCONFIG_PATH")
+    )
+    program.write_text(f'#!/bin/sh\n{needs}exec {shlex.quote(str(brought.chromium))} "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from typer.testing import CliRunner
 from warcio.archiveiterator import ArchiveIterator
 
 from copyhound.cli import app
-from copyhound.evidence import NoCaptureError, read_records, verify
+from copyhound.evidence import NoCaptureError, read_records, read_screenshot, verify
 from crawler.capture import Evidence, RobotsVerdict, Written, token_record, write_capture
 from crawler.exchanges import Exchange, packed, unpacked
 from crawler.frontier import Frontier, Outcome
 from crawler.handover import folder_assignment
+from crawler.rendering import Load, Rendered, Rendering, Screenshot
 from crawler.session import Session
 from crawler.settings import CrawlerSettings
 from crawler.spool import Spool
@@ -188,6 +190,100 @@ def test_a_hostile_manifest_is_a_finding(capture: Path) -> None:
         capture.write_bytes(whole)
         assert not verify(capture).intact
         capture.write_bytes(before)
+
+
+LOOKS = Rendering(
+    "https://site.example/",
+    Rendered(
+        b"<p>what scripts made of it</p>",
+        Screenshot(b"\xff\xd8\xffa page", 1280, 2000, whole=False),
+        datetime(2026, 11, 22, tzinfo=UTC),
+        (1280, 800),
+        "Chromium/1.2.3 \x1b[31m",
+    ),
+    (
+        Load("https://site.example/app.js", "script", 200, "ab" * 32, 9),
+        Load("http://10.0.0.1/", "fetch", reason="refused: 10.0.0.1 is not a public address"),
+    ),
+)
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """A capture of a page that was rendered."""
+    path = tmp_path / "shown.warc"
+    with path.open("wb") as file:
+        write_capture(file, replace(evidence(), rendering=LOOKS))
+    return path
+
+
+def test_how_the_page_looked_is_in_the_capture(shown: Path) -> None:
+    verified = verify(shown)
+    assert verified.findings == ()
+    assert verified.manifest["screenshot"]["pixels"] == [1280, 2000]
+    assert verified.manifest["screenshot"]["taken_at"] == "2026-11-22T00:00:00.000000Z"
+    assert verified.manifest["rendered_from"] == [
+        {"url": "https://site.example/app.js", "for": "script", "status": 200, "sha256": "ab" * 32},
+        {"url": "http://10.0.0.1/", "for": "fetch", "refused": "refused: 10.0.0.1 is not a public address"},
+    ]
+    assert read_screenshot(shown, verified) == b"\xff\xd8\xffa page"
+    with shown.open("rb") as file:
+        records = [(r.rec_type, r.rec_headers.get_header("WARC-Refers-To")) for r in ArchiveIterator(file)]
+    kinds = [kind for kind, _ in records]
+    assert kinds == [
+        "warcinfo",
+        "response",
+        "request",
+        "conversion",
+        "resource",
+        *["response", "request"] * 2,
+        "metadata",
+    ]
+    assert records[3][1]
+
+
+def test_an_altered_screenshot_or_document_is_named(shown: Path) -> None:
+    before = shown.read_bytes()
+    findings = altered(shown, b"\xff\xd8\xffa page", b"\xff\xd8\xffA page")
+    assert "(resource, urn:fullPage:https://site.example/): the payload was altered" in findings[0]
+    assert findings[1].startswith("the screenshot was altered: its SHA-256 is")
+    shown.write_bytes(before)
+    findings = altered(shown, b"what scripts made", b"what others  made")
+    assert findings[1].startswith("the dom was altered: its SHA-256 is")
+
+
+def test_a_screenshot_that_is_another_record_is_named(shown: Path) -> None:
+    whole = shown.read_bytes()
+    said = json.loads(whole[whole.index(b'{\n "format"') : whole.rindex(b"}") + 1])
+    shot, dom = (b'"record": "%s"' % said[name]["record"].encode() for name in ("screenshot", "dom"))
+    findings = altered(shown, shot, dom)
+    assert any(finding.startswith("the screenshot is missing: no resource record") for finding in findings)
+
+
+@pytest.mark.parametrize(
+    "said", [b'"screenshop"', b'"screenshot": 5, "x"', b'"screenshot": {"record": []}, "x"']
+)
+def test_a_hostile_screenshot_is_a_finding(shown: Path, said: bytes) -> None:
+    assert altered(shown, b'"screenshot"', said)
+    run = CliRunner().invoke(app, ["verify", str(shown)])
+    assert run.exit_code == 1
+    assert "ALTERED" in run.stdout
+
+
+def test_the_command_shows_the_screenshot(shown: Path, capture: Path, tmp_path: Path) -> None:
+    target = tmp_path / "page.jpg"
+    run = CliRunner().invoke(app, ["verify", str(shown), "--screenshot", str(target)])
+    assert run.exit_code == 0
+    assert (
+        "  screenshot of https://site.example/: 1280 × 2000 pixels, not to the page's end,"
+        " taken at 2026-11-22T00:00:00.000000Z by Chromium/1.2.3 \\x1b[31m\n" in run.stdout
+    )
+    assert target.read_bytes() == b"\xff\xd8\xffa page"
+    run = CliRunner().invoke(app, ["verify", "--json", str(shown)])
+    assert json.loads(run.stdout)["screenshot"]["bytes"] == 9
+    run = CliRunner().invoke(app, ["verify", str(capture), "--screenshot", str(target)])
+    assert run.exit_code == 1
+    assert "has no screenshot" in run.stderr
 
 
 def test_the_command_says_what_was_altered(capture: Path) -> None:
