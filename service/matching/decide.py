@@ -8,12 +8,13 @@ from service.domain import Action, Licence, Match, Reason, Verdict
 
 COPY_FOUND = "COPY_FOUND"
 POSSIBLE_COPY = "POSSIBLE_COPY"
+SAME_SCENE = "SAME_SCENE"
 ACCOMPANIMENT = "ACCOMPANIMENT"
 LICENSED = "LICENSED"
 OUT_OF_TERRITORY = "OUT_OF_TERRITORY"
 NOTHING_FOUND = "NOTHING_FOUND"
 
-POLICY_REVISION = "2026-11-22"
+POLICY_REVISION = "2026-11-23"
 """Changes when the rules below do."""
 
 
@@ -71,7 +72,8 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
     if action_from is None:
         action_from = thresholds.action
     review_from = min(thresholds.review, action_from)
-    if match.probability < review_from:
+    another_moment = match.scene >= action_from > match.alone
+    if match.probability < review_from and not another_moment:
         return match, None
     label = match.work.title or match.work.external_id or str(match.work.id)
     sure = f"probability {match.probability:.3f}"
@@ -82,6 +84,14 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
         if _allows(licence, upload):
             text = f"It matches “{label}” ({sure}), and a licence allows it."
             return replace(match, licence=licence), Reason(LICENSED, text, match.work.id)
+    if another_moment:
+        text = (
+            f"It shows the same scene as “{label}” (probability {match.scene:.3f}), but whether it is the same "
+            f"moment is uncertain ({match.probability:.3f} for a copy); a person should look."
+        )
+        return replace(match, action=min(policy.action, Action.REVIEW)), Reason(
+            SAME_SCENE, text, match.work.id
+        )
     if match.accompanying:
         text = f"It holds what accompanies “{label}” ({sure}), such as its sound, but nothing else of it."
         return replace(match, action=min(policy.action, Action.REVIEW)), Reason(
