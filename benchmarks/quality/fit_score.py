@@ -30,10 +30,10 @@ Of texts, what is compared with a query are the works that retrieval finds among
 stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) · f₀). Unrelated queries are texts of
 other books, half of them with lines of registered ones: a quotation is no copy.
 
-Of films, frames are fitted: whether they show one scene, by copies and strangers, and whether that is the same
-moment of it (`MOMENT`), by copies and other moments, as many of each. The terms of their sound are those of
-sounds, added to them: what pictures and what sound say is independent. A sound that says nothing takes nothing
-away, since it may have been replaced.
+Of films, frames are fitted: whether they show one scene, by copies and strangers, and whether that is the
+same moment of it (`MOMENT`), by copies and other moments, as many of each. The terms of their sound are those
+of sounds, added to them: what pictures and what sound say is independent. A sound that says nothing takes
+nothing away, since it may have been replaced.
 
 All weights are kept positive: a term whose weight comes out negative is left out.
 """

@@ -18,7 +18,7 @@ from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import FRAMES
 from indexers.video.lines import Floats, Hits, Line, lines, usual
-from indexers.video.motion import Motion, motion
+from indexers.video.motion import NONE, Motion, motion
 from indexers.video.rows import Rows, cosines, differing
 
 SEGMENTS: Final = 24
@@ -106,7 +106,7 @@ class Stretch:
     similarity: float
     contrast: float
     box: Box
-    motion: Motion = Motion()
+    motion: Motion = NONE
 
     @property
     def seconds(self) -> float:

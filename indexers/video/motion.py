@@ -61,6 +61,10 @@ class Motion:
     shift: float = 0.0
 
 
+NONE: Final = Motion()
+"""Where there is too little to tell."""
+
+
 def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, length: float) -> Motion:
     """Compare what changes along a line.
 
@@ -73,7 +77,7 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
     """
     times, places = _times(frames, *span)
     if len(times) < _FEWEST:
-        return Motion()
+        return NONE
     on = line.at(times)
     reach = _PARALLELS + _ELSEWHERE
     first, last = np.searchsorted(work.starts, (on.min() - reach, on.max() + reach))
@@ -81,7 +85,7 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
     compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], on, length)
     near = [(found, shift) for shift in _around(_NEAR, STEP) if (found := compared.at(shift)) is not None]
     if not near:
-        return Motion()
+        return NONE
     here = compared.at(0.0)
     agreement, shift = max(near)
     if here is not None and agreement < here + _BETTER:

@@ -86,8 +86,8 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
             return replace(match, licence=licence), Reason(LICENSED, text, match.work.id)
     if another_moment:
         text = (
-            f"It shows the same scene as “{label}” (probability {match.scene:.3f}), but whether it is the same "
-            f"moment is uncertain ({match.probability:.3f} for a copy); a person should look."
+            f"It shows the same scene as “{label}” (probability {match.scene:.3f}), but whether it is the "
+            f"same moment is uncertain ({match.probability:.3f} for a copy); a person should look."
         )
         return replace(match, action=min(policy.action, Action.REVIEW)), Reason(
             SAME_SCENE, text, match.work.id
