@@ -422,6 +422,9 @@ def main() -> int:
     parser.add_argument("--prepare", action="store_true", help="write the queries and stop")
     parser.add_argument("--smoke", action="store_true", help="a few made-up films, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument(
+        "--carry", type=Path, help="results of the same queries, for what this run leaves out: others, growth"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-video-") as scratch:
         folder = options.cache or Path(scratch)
@@ -450,6 +453,8 @@ def main() -> int:
         "growth": [asdict(one) for one in growth],
     }
     results = json.loads(json.dumps(results, ensure_ascii=False))
+    if options.carry:
+        results = carried(results, json.loads(options.carry.read_text(encoding="utf-8")))
     print(document(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -459,6 +464,32 @@ def main() -> int:
     for line in short:
         print(f"MISSED: {line}")
     return int(bool(short) and not options.smoke)
+
+
+def carried(results: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Results with what they leave out as an earlier run had it.
+
+    Raises:
+        ValueError: If that run asked other queries.
+    """
+    if any(results["about"][name] != earlier["about"][name] for name in _SAME_QUERIES):
+        raise ValueError(
+            "the earlier run asked other queries: leave --carry out, or run with its media and seed"
+        )
+    names = dict.fromkeys((*earlier["systems"], *results["systems"]))
+    systems = {name: results["systems"].get(name) or earlier["systems"][name] for name in names}
+    kept = [name for name in systems if name not in results["systems"]]
+    return {
+        "about": {**results["about"], "carried": kept},
+        "systems": systems,
+        "growth": results["growth"] or earlier["growth"],
+    }
+
+
+_SAME_QUERIES: Final = (
+    "seed", "references", "origins", "strange_origins", "queries", "copies", "strange_queries", "moments",
+)  # fmt: skip
+"""Parts of ``about`` that are the same where the queries are."""
 
 
 def _about(sides: Sides, plan: Plan, one_film: Sequence[Sequence[str]], seed: int) -> dict[str, Any]:

@@ -159,3 +159,17 @@ def test_the_search_finds_a_changed_frame_among_made_up_hours(films: list[Film])
     assert few.rows * 2 == pytest.approx(more.rows, abs=1)
     assert few.bytes == few.rows * FRAMES.columns
     assert few.recall == more.recall == 1.0
+
+
+def test_what_a_run_leaves_out_is_carried_over_from_one_of_the_same_queries() -> None:
+    about = dict.fromkeys(
+        ("references", "origins", "strange_origins", "queries", "copies", "strange_queries", "moments"), 3
+    )
+    earlier = {"about": {**about, "seed": 1}, "systems": {"ours": 1, "peer": 2}, "growth": [5]}
+    results = {"about": {**about, "seed": 1}, "systems": {"ours": 7}, "growth": []}
+    together = bench_video.carried(results, earlier)
+    assert together["systems"] == {"ours": 7, "peer": 2}
+    assert together["about"]["carried"] == ["peer"]
+    assert together["growth"] == [5]
+    with pytest.raises(ValueError, match="other queries"):
+        bench_video.carried(results, {**earlier, "about": {**about, "seed": 2}})
