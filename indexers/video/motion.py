@@ -28,8 +28,9 @@ _PARALLELS = 20.0
 _APART = 0.5
 _ELSEWHERE = 2.0
 """Seconds off the best place from which on a place is another one."""
-_MOST_TIMES = 160
-"""Times of the query that are compared, at most; of longer stretches, the others are left out evenly."""
+_RUNS = 4
+_RUN = 40
+"""Of a stretch with more times than all of these, so many runs of so many times are compared, all over it."""
 _FEWEST = 4
 """Times that a correlation needs."""
 _LASTING = 0.5
@@ -79,9 +80,7 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
     if len(times) < _FEWEST:
         return NONE
     on = line.at(times)
-    reach = _PARALLELS + _ELSEWHERE
-    first, last = np.searchsorted(work.starts, (on.min() - reach, on.max() + reach))
-    kept = slice(max(0, int(first) - 1), int(last) + 1)
+    kept = _around_times(work, on)
     compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], on, length)
     near = [(found, shift) for shift in _around(_NEAR, STEP) if (found := compared.at(shift)) is not None]
     if not near:
@@ -103,7 +102,18 @@ def _around(reach: float, step: float) -> list[float]:
     return [step * number for number in range(-count, count + 1)]
 
 
-def _vectors(rows: Rows, some: npt.NDArray[np.int64] | slice) -> Vectors:
+def _around_times(work: Rows, on: Floats) -> npt.NDArray[np.int64]:
+    """The frames of the work that are shown at some times, and at the other places that are tried."""
+    reach = _PARALLELS + _ELSEWHERE
+    first = np.maximum(np.searchsorted(work.starts, on - reach) - 1, 0)
+    last = np.minimum(np.searchsorted(work.starts, on + reach) + 1, len(work))
+    steps = np.zeros(len(work) + 1, np.int64)
+    np.add.at(steps, first, 1)
+    np.add.at(steps, last, -1)
+    return np.flatnonzero(steps[:-1].cumsum() > 0)
+
+
+def _vectors(rows: Rows, some: npt.NDArray[np.int64]) -> Vectors:
     codes: Codes = np.ascontiguousarray(rows.codes[some]).view(np.uint8)
     return descriptors(codes)
 
@@ -116,7 +126,9 @@ def _times(frames: Rows, start: float, end: float) -> tuple[Floats, npt.NDArray[
     number = np.arange(len(places)) - np.repeat(np.cumsum(lasting) - lasting, lasting)
     times = frames.starts[places] + _LASTING * number
     within = np.flatnonzero((times >= start - 1e-6) & (times < end))
-    within = within[:: max(1, -(-len(within) // _MOST_TIMES))]
+    if len(within) > _RUNS * _RUN:
+        firsts = np.linspace(0, len(within) - _RUN, _RUNS).astype(np.int64)
+        within = within[(firsts[:, np.newaxis] + np.arange(_RUN)).ravel()]
     return times[within], places[within]
 
 
@@ -138,17 +150,18 @@ class _Compared:
             return None
         before, after, part = self._between(on[inside])
         # What the work shows at these times is a mixture of two of its frames.
-        mixed = np.zeros((count, len(self._starts)))
-        mixed[np.arange(count), before] = 1.0 - part
-        mixed[np.arange(count), after] += part
-        middle = mixed.mean(axis=0)
-        common = float(
-            (mixed * self._cross[inside]).sum() / count - self._cross[inside].mean(axis=0) @ middle
-        )
+        middle = np.bincount(before, 1.0 - part, len(self._starts)) / count
+        middle += np.bincount(after, part, len(self._starts)) / count
+        products = (1.0 - part) * self._cross[inside, before] + part * self._cross[inside, after]
+        common = float(products.mean() - self._cross[inside].mean(axis=0) @ middle)
         mine = self._mine[np.ix_(inside, inside)]
         own = float(np.diag(mine).mean() - mine.mean())
-        weighed = mixed @ self._theirs
-        their_own = float((weighed * mixed).sum() / count - middle @ self._theirs @ middle)
+        squares = (
+            (1.0 - part) ** 2 * self._theirs[before, before]
+            + 2.0 * part * (1.0 - part) * self._theirs[before, after]
+            + part**2 * self._theirs[after, after]
+        )
+        their_own = float(squares.mean() - middle @ self._theirs @ middle)
         if min(own, their_own) < _LEAST_CHANGE:
             return 0.0
         return common / float(np.sqrt(own * their_own)) * count / (count + _CHANCE)
