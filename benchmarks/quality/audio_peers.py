@@ -123,9 +123,12 @@ class Copyhound:
     def ask(self, queries: Sequence[Path]) -> tuple[list[list[Hit]], float]:
         """Match, with all that was found however unlikely."""
         before = self._service.cpu()
-        answers = [self._client.match(path, min_probability=0.0, page_size=100) for path in queries]
-        spent = (self._service.cpu() - before).total
-        return [[_hit(match) for match in answer.matches] for answer in answers], spent
+        found = [self._asked(path) for path in queries]
+        return found, (self._service.cpu() - before).total
+
+    def _asked(self, path: Path) -> list[Hit]:
+        answer = self._client.match(path, min_probability=0.0, page_size=100)
+        return [_hit(match) for match in answer.matches]
 
     def size(self) -> Size:
         """The data folder, and the memory that the service, started again, takes beyond an empty one."""
