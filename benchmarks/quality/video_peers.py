@@ -53,8 +53,8 @@ _SIDE: Final = 512
 class Copyhound(audio_peers.Copyhound):
     """The service as it ships, through its client, asked for two films at a time.
 
-    What is measured is processor time, so the limits by the clock are wide: on a busy machine, stages would be
-    left out.
+    What is measured is processor time, so the limits by the clock are wide: a busy machine would leave stages
+    out.
     """
 
     def _start(self) -> None:
