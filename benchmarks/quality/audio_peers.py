@@ -45,11 +45,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A track that was named for a query; a larger score is surer."""
+    """A track that was named for a query; a larger score is surer.
+
+    Attributes:
+        track: Its name.
+        score: See above.
+        parts: Where.
+        blocks: Whether the matcher asks to block the query for it.
+    """
 
     track: str
     score: float
     parts: tuple[Part, ...] = ()
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,8 @@ def _hit(match: copyhound.Match) -> Hit:
         for one in match.segments
         if one.query_end > one.query_start
     )
-    return Hit(match.external_id or "", match.probability, parts)
+    blocks = match.action is copyhound.Action.BLOCK
+    return Hit(match.external_id or "", match.probability, parts, blocks=blocks)
 
 
 class AcoustId:

@@ -55,7 +55,9 @@ _ATTACK_RECALL: Final = {"inside_60": 0.85, "inside_35": 0.85, "short": 0.95, "f
 _MOMENTS: Final = 0.10
 _STORED: Final = 2_500_000
 """What is asked: ranking, recall at `PRECISIONS`, stretches, recall by attack at 1 % alarms, part of other
-moments that alarm from the threshold for action on, bytes an hour."""
+moments that are blocked as copies, bytes an hour."""
+_BLOCKED: Final = "blocked"
+"""What is counted where the service asks to block a query, as it does for nothing but copies."""
 
 Span = tuple[float, float]
 
@@ -183,13 +185,20 @@ def judged(
         for asked, some in answers
         if asked.target and not any(one.target == asked.target and one.score > limit for one in some)
     ]
+    at = {rule: metrics.at(answers, one) for rule, one in thresholds.items()}
+    other_moments = {rule: _moments(pairs, one) for rule, one in thresholds.items()}
+    if name == Copyhound.name:
+        blocking = [(question, [hit for hit in hits if hit.blocks]) for question, hits in pairs]
+        rows = [row for question, hits in blocking if not question.near for row in _answers(question, hits)]
+        at[_BLOCKED] = metrics.at(rows, 0.0)
+        other_moments[_BLOCKED] = _moments(blocking, 0.0)
     return Measured(
         ranking,
         metrics.at(answers, score_at(answers, PRECISIONS[1])).recall,
         metrics.rank([*answers, *moments], len(plan.references)).micro_ap,
         ranking.by_attack_at_1_percent_alarms,
-        {rule: metrics.at(answers, one) for rule, one in thresholds.items()},
-        {rule: _moments(pairs, one) for rule, one in thresholds.items()},
+        at,
+        other_moments,
         places(pairs, at_90),
         cpu[1],
         cpu[0],
@@ -389,9 +398,9 @@ def falls_short(ours: Mapping[str, Any], moments: int) -> list[str]:
         },
     }
     short = [f"{what} {value:.3f} < {bound}" for what, (value, bound) in least.items() if value < bound]
-    named = ours["moments"]["action"][0]
+    named = ours["moments"][_BLOCKED][0]
     if named > _MOMENTS * moments:
-        short.append(f"{named} of {moments} other moments named as copies > {_MOMENTS:.0%}")
+        short.append(f"{named} of {moments} other moments blocked as copies > {_MOMENTS:.0%}")
     if ours["stored_per_hour"] > _STORED:
         short.append(f"{ours['stored_per_hour']:,.0f} bytes an hour > {_STORED:,}")
     return short
