@@ -456,7 +456,7 @@ def main() -> int:
         growth = (
             [] if options.smoke else video_growth.grown([one.path for one in sides.strange], options.growth)
         )
-    results = {
+    results: dict[str, Any] = {
         "about": _about(sides, plan, one_film, options.seed),
         "systems": {name: asdict(one) for name, one in measured.items()},
         "growth": [asdict(one) for one in growth],
