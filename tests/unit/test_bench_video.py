@@ -136,7 +136,7 @@ def test_answers_are_judged_by_works() -> None:
         _question("moment", {}, near="B"),
     ]
     found = [
-        [Hit("A", 0.95, (Named((0.0, 5.0), 0.0),)), Hit("C", 0.2), Hit("B", 0.6)],
+        [Hit("A", 0.95, (Named((0.0, 5.0), 0.0),), blocks=True), Hit("C", 0.2), Hit("B", 0.6)],
         [],
         [Hit("A", 0.1)],
         [Hit("B", 0.55)],
@@ -148,7 +148,8 @@ def test_answers_are_judged_by_works() -> None:
     assert one.recall_by_attack == {"joined": 1.0, "crop": 0.0}
     assert one.at["review"].recall == pytest.approx(2 / 3)
     assert (one.at["review"].false_alarms, one.at["action"].queries) == (0, 1)
-    assert one.moments == {"review": (1, 1), "action": (0, 0)}
+    assert one.moments == {"review": (1, 1), "action": (0, 0), "blocked": (0, 0)}
+    assert one.at["blocked"].recall == pytest.approx(1 / 3)
     assert one.places.recall == pytest.approx(1 / 3)
     assert one.missed == ["q crop: A"]
     assert (one.cpu_of_decoding, one.index_cpu_of_decoding) == (2.0, 1.0)
