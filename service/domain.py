@@ -273,6 +273,9 @@ class Match:
         query_coverage: 0..1.
         work_coverage: 0..1.
         accompanying: Whether only what accompanies the work corresponds, such as a film's sound.
+        alone: The probability without what accompanies it.
+        scene: How sure it is, without what accompanies it, that the query shows the same scene, be it another
+            moment of it: at least `alone`.
         action: What the work's policy asks for; ALLOW until it was decided.
         licence: The licence that allows this use.
         parts: Where the query is a container: which of its parts match what, the most telling first.
@@ -289,6 +292,8 @@ class Match:
     query_coverage: float
     work_coverage: float
     accompanying: bool = False
+    alone: float = 0.0
+    scene: float = 0.0
     action: Action = Action.ALLOW
     licence: Licence | None = None
     parts: tuple[PartMatch, ...] = ()

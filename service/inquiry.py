@@ -330,21 +330,24 @@ class Inquiry:
             for one, alignment in self._alignments.items()
         )
 
-    def _probability(self, reference_id: UUID, *, alone: bool = False) -> float:
+    def _probability(self, reference_id: UUID, *, alone: bool = False, scene: bool = False) -> float:
         """How sure it is that the query holds a copy of a reference.
 
         Args:
             reference_id: One that was aligned.
             alone: Leave out what only accompanies it (`Modality.accompanying`).
+            scene: Count another moment of the same scene too.
         """
+        scorer = self._with.scorer
+        of = scorer.scene if scene else scorer.probability
         signals = self._alignments[reference_id].signals
         modality = self._modalities.get(reference_id)
         if modality is None:  # known by its digest alone
-            return self._with.scorer.probability("", signals, 1)
+            return of("", signals, 1)
         if alone:
             signals = {name: one for name, one in signals.items() if name not in modality.accompanying}
         registered = self._searched_in.largest_index(modality.name)
-        return self._with.scorer.probability(modality.name, signals, registered)
+        return of(modality.name, signals, registered)
 
     def _leave_out(self, what: str) -> None:
         self._left_out[what] = None
@@ -377,12 +380,14 @@ class Inquiry:
     def _match_of(self, work: Work, reference: Reference, *, suppressed: bool) -> Match:
         alignment = self._alignments[reference.id]
         probability = self._probability(reference.id)
-        review = self._with.thresholds.review
+        alone = self._probability(reference.id, alone=True)
         return Match(
             work=work,
             reference=reference,
             probability=probability,
-            accompanying=probability >= review > self._probability(reference.id, alone=True),
+            alone=alone,
+            scene=self._probability(reference.id, alone=True, scene=True),
+            accompanying=probability >= self._with.thresholds.review > alone,
             signals=alignment.signals,
             segments=alignment.segments,
             regions=alignment.regions,

@@ -45,11 +45,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A track that was named for a query; a larger score is surer."""
+    """A track that was named for a query; a larger score is surer.
+
+    Attributes:
+        track: Its name.
+        score: See above.
+        parts: Where.
+        blocks: Whether the matcher asks to block the query for it.
+    """
 
     track: str
     score: float
     parts: tuple[Part, ...] = ()
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +131,12 @@ class Copyhound:
     def ask(self, queries: Sequence[Path]) -> tuple[list[list[Hit]], float]:
         """Match, with all that was found however unlikely."""
         before = self._service.cpu()
-        answers = [self._client.match(path, min_probability=0.0, page_size=100) for path in queries]
-        spent = (self._service.cpu() - before).total
-        return [[_hit(match) for match in answer.matches] for answer in answers], spent
+        found = [self._asked(path) for path in queries]
+        return found, (self._service.cpu() - before).total
+
+    def _asked(self, path: Path) -> list[Hit]:
+        answer = self._client.match(path, min_probability=0.0, page_size=100)
+        return [_hit(match) for match in answer.matches]
 
     def size(self) -> Size:
         """The data folder, and the memory that the service, started again, takes beyond an empty one."""
@@ -150,7 +161,8 @@ def _hit(match: copyhound.Match) -> Hit:
         for one in match.segments
         if one.query_end > one.query_start
     )
-    return Hit(match.external_id or "", match.probability, parts)
+    blocks = match.action is copyhound.Action.BLOCK
+    return Hit(match.external_id or "", match.probability, parts, blocks=blocks)
 
 
 class AcoustId:

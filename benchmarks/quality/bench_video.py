@@ -55,7 +55,9 @@ _ATTACK_RECALL: Final = {"inside_60": 0.85, "inside_35": 0.85, "short": 0.95, "f
 _MOMENTS: Final = 0.10
 _STORED: Final = 2_500_000
 """What is asked: ranking, recall at `PRECISIONS`, stretches, recall by attack at 1 % alarms, part of other
-moments that alarm from the threshold for action on, bytes an hour."""
+moments that are blocked as copies, bytes an hour."""
+_BLOCKED: Final = "blocked"
+"""What is counted where the service asks to block a query, as it does for nothing but copies."""
 
 Span = tuple[float, float]
 
@@ -183,13 +185,20 @@ def judged(
         for asked, some in answers
         if asked.target and not any(one.target == asked.target and one.score > limit for one in some)
     ]
+    at = {rule: metrics.at(answers, one) for rule, one in thresholds.items()}
+    other_moments = {rule: _moments(pairs, one) for rule, one in thresholds.items()}
+    if name == Copyhound.name:
+        blocking = [(question, [hit for hit in hits if hit.blocks]) for question, hits in pairs]
+        rows = [row for question, hits in blocking if not question.near for row in _answers(question, hits)]
+        at[_BLOCKED] = metrics.at(rows, 0.0)
+        other_moments[_BLOCKED] = _moments(blocking, 0.0)
     return Measured(
         ranking,
         metrics.at(answers, score_at(answers, PRECISIONS[1])).recall,
         metrics.rank([*answers, *moments], len(plan.references)).micro_ap,
         ranking.by_attack_at_1_percent_alarms,
-        {rule: metrics.at(answers, one) for rule, one in thresholds.items()},
-        {rule: _moments(pairs, one) for rule, one in thresholds.items()},
+        at,
+        other_moments,
         places(pairs, at_90),
         cpu[1],
         cpu[0],
@@ -389,9 +398,9 @@ def falls_short(ours: Mapping[str, Any], moments: int) -> list[str]:
         },
     }
     short = [f"{what} {value:.3f} < {bound}" for what, (value, bound) in least.items() if value < bound]
-    named = ours["moments"]["action"][0]
+    named = ours["moments"][_BLOCKED][0]
     if named > _MOMENTS * moments:
-        short.append(f"{named} of {moments} other moments named as copies > {_MOMENTS:.0%}")
+        short.append(f"{named} of {moments} other moments blocked as copies > {_MOMENTS:.0%}")
     if ours["stored_per_hour"] > _STORED:
         short.append(f"{ours['stored_per_hour']:,.0f} bytes an hour > {_STORED:,}")
     return short
@@ -422,6 +431,9 @@ def main() -> int:
     parser.add_argument("--prepare", action="store_true", help="write the queries and stop")
     parser.add_argument("--smoke", action="store_true", help="a few made-up films, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument(
+        "--carry", type=Path, help="results of the same queries, for what this run leaves out: others, growth"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-video-") as scratch:
         folder = options.cache or Path(scratch)
@@ -444,12 +456,14 @@ def main() -> int:
         growth = (
             [] if options.smoke else video_growth.grown([one.path for one in sides.strange], options.growth)
         )
-    results = {
+    results: dict[str, Any] = {
         "about": _about(sides, plan, one_film, options.seed),
         "systems": {name: asdict(one) for name, one in measured.items()},
         "growth": [asdict(one) for one in growth],
     }
     results = json.loads(json.dumps(results, ensure_ascii=False))
+    if options.carry:
+        results = carried(results, json.loads(options.carry.read_text(encoding="utf-8")))
     print(document(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -459,6 +473,32 @@ def main() -> int:
     for line in short:
         print(f"MISSED: {line}")
     return int(bool(short) and not options.smoke)
+
+
+def carried(results: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Results with what they leave out as an earlier run had it.
+
+    Raises:
+        ValueError: If that run asked other queries.
+    """
+    if any(results["about"][name] != earlier["about"][name] for name in _SAME_QUERIES):
+        raise ValueError(
+            "the earlier run asked other queries: leave --carry out, or run with its media and seed"
+        )
+    names = dict.fromkeys((*earlier["systems"], *results["systems"]))
+    systems = {name: results["systems"].get(name) or earlier["systems"][name] for name in names}
+    kept = [name for name in systems if name not in results["systems"]]
+    return {
+        "about": {**results["about"], "carried": kept},
+        "systems": systems,
+        "growth": results["growth"] or earlier["growth"],
+    }
+
+
+_SAME_QUERIES: Final = (
+    "seed", "references", "origins", "strange_origins", "queries", "copies", "strange_queries", "moments",
+)  # fmt: skip
+"""Parts of ``about`` that are the same where the queries are."""
 
 
 def _about(sides: Sides, plan: Plan, one_film: Sequence[Sequence[str]], seed: int) -> dict[str, Any]:

@@ -30,8 +30,10 @@ Of texts, what is compared with a query are the works that retrieval finds among
 stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) · f₀). Unrelated queries are texts of
 other books, half of them with lines of registered ones: a quotation is no copy.
 
-Of films, frames are fitted; the terms of their sound are those of sounds, added to them: what pictures and
-what sound say is independent. A sound that says nothing takes nothing away, since it may have been replaced.
+Of films, frames are fitted: whether they show one scene, by copies and strangers, and whether that is the
+same moment of it (`MOMENT`), by copies and other moments, as many of each. The terms of their sound are those
+of sounds, added to them: what pictures and what sound say is independent. A sound that says nothing takes
+nothing away, since it may have been replaced.
 
 All weights are kept positive: a term whose weight comes out negative is left out.
 """
@@ -40,7 +42,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -96,7 +98,17 @@ FRAMES: Final = (
     ("frames_similarity", 0.5, 0.9),
     ("frames_contrast", -0.02, 0.06),
     ("frames_contrast", 0.06, 0.2),
+    ("frames_motion", 0.1, 0.4),
 )
+MOMENT: Final = (
+    ("frames_motion", 0.05, 0.2),
+    ("frames_motion", 0.2, 0.5),
+    ("frames_lead", 0.0, 0.15),
+    ("frames_lead", 0.15, 0.4),
+    ("frames_contrast", 0.0, 0.06),
+    ("frames_contrast", 0.06, 0.2),
+)
+"""As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT, "video": (FRAMES,)}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
@@ -109,6 +121,8 @@ ROWS: Final = 120.0
 catalogue counts rows."""
 AGREEMENT: Final = Term("sound_agreement", 0.3, 0.9, 3.0)
 """What it adds that sound and pictures tell the same place: set, not fitted, as it takes films with sound."""
+SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 8.0)
+"""What that adds where the moment is asked for."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
@@ -168,13 +182,22 @@ def with_sound(frames: LogisticModel, sounds: Sequence[Mapping[str, Any]]) -> li
     """Models of films with sound and without, richest first, and those of sound alone.
 
     Args:
-        frames: The model of frames.
+        frames: The model of frames, which asks for the moment.
         sounds: Those of sounds, as the coefficients' file has them, richest first.
     """
-    terms = [tuple(Term(**term) for term in model["terms"]) for model in sounds]
-    both = [LogisticModel(frames.intercept, (*frames.terms, AGREEMENT, *some)) for some in terms]
-    alone = [LogisticModel(model["intercept"], some) for model, some in zip(sounds, terms, strict=True)]
-    return [*both, frames, *alone]
+    if frames.place is None:
+        raise ValueError("a model of films asks for the moment: fit `place` too")
+    alone = [LogisticModel.read(model) for model in sounds]
+    terms = (*frames.terms, AGREEMENT)
+    place = LogisticModel(frames.place.intercept, (*frames.place.terms, SAME_PLACE))
+    both = [LogisticModel(frames.intercept, (*terms, *one.terms), place) for one in alone]
+    return [*both, LogisticModel(frames.intercept, terms, place), frames, *alone]
+
+
+def films(sample: video_pairs.Sample, catalogue: float) -> LogisticModel:
+    """Fit the models of films without sound: of one scene, and of the same moment of it."""
+    scene = fit(sample.scenes, FRAMES, catalogue=catalogue, prior=PRIOR)
+    return replace(scene, place=fit(sample.moments, MOMENT, catalogue=1.0, prior=1.0))
 
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
@@ -218,9 +241,7 @@ def document(
     Its revision changes when they do.
     """
     kept = {kind: before["fitted"][kind] for kind in TERMS if kind in before["fitted"]}
-    values = [
-        {"intercept": model.intercept, "terms": [asdict(term) for term in model.terms]} for model in models
-    ]
+    values = [_written(model) for model in models]
     by_kind = {kind: one["models"] for kind, one in kept.items()} | {signals: values}
     every: dict[str, list[Any]] = {}
     for kind in TERMS:
@@ -234,6 +255,14 @@ def document(
         "models": every,
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _written(model: LogisticModel) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "intercept": model.intercept,
+        "terms": [asdict(term) for term in model.terms],
+    }
+    return values if model.place is None else values | {"place": _written(model.place)}
 
 
 def _texts(folders: Sequence[Path], seed: int, per_cell: int) -> tuple[Pairs, dict[str, Any], Size, float]:
@@ -254,6 +283,12 @@ def _sounds(folders: Sequence[Path], options: argparse.Namespace) -> tuple[Pairs
     return sample, {"sources": sources}
 
 
+def _show_moments(sample: Pairs, model: LogisticModel) -> None:
+    for one in rates(sample, model, (0.5, 0.9)):
+        others = one.false_pairs / max(1, sample.unrelated)
+        print(f"  from {one.probability}: {one.recall:.3f} of the copies, {others:.3f} of other moments")
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -271,8 +306,9 @@ def main() -> None:
         sample, fitted = _sounds(options.media or [], options)
         size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS
     elif options.signals == "video":
-        sample, films = video_pairs.make(options.media or [], options.seed, options.per_attack)
-        fitted = {"sources": {"films": len(films)}}
+        found = video_pairs.make(options.media or [], options.seed, options.per_attack)
+        others = found.moments.unrelated
+        sample, fitted = found.scenes, {"sources": {"films": len(found.films), "other moments": others}}
         size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS
     else:
         collection = media.load(options.media) if options.media else media.shipped()
@@ -281,7 +317,10 @@ def main() -> None:
         )
         fitted = {"sources": collection.sources}
         size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE
-    models = [fit(sample, spans, catalogue=catalogue, prior=PRIOR) for spans in TERMS[options.signals]]
+    if options.signals == "video":
+        models = [films(found, catalogue)]
+    else:
+        models = [fit(sample, spans, catalogue=catalogue, prior=PRIOR) for spans in TERMS[options.signals]]
     fitted |= {
         "seed": options.seed,
         "copies_per_attack": options.per_attack,
@@ -294,6 +333,8 @@ def main() -> None:
                 f"  from {one.probability}: {one.recall:.3f} of the copies, {one.false_pairs} of "
                 f"{sample.unrelated:,} unrelated pairs ({one.false_per_million:.3f} a million)"
             )
+    if options.signals == "video":
+        _show_moments(found.moments, models[0])
     if options.write:
         if options.signals == "video":
             models = with_sound(models[0], before["fitted"]["sounds"]["models"])

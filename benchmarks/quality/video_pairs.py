@@ -8,7 +8,7 @@ that were fitted on sounds.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -26,7 +26,8 @@ from indexers.video import VideoModality
 from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP, Frame, Piece
 
 SIGNALS: Final = (
-    "frames_evidence", "frames_count", "frames_similarity", "frames_contrast", "frames_seconds",
+    "frames_evidence", "frames_count", "frames_similarity", "frames_contrast", "frames_motion",
+    "frames_lead", "frames_seconds",
 )  # fmt: skip
 
 _RATE: Final = 4
@@ -38,8 +39,9 @@ _REGISTERED: Final = 0.6
 """Part of a film that is registered, where the rest is long enough to take clips from."""
 _CLIP: Final = (5.0, 25.0)
 _RELATIVES: Final = 0.1
-"""Other moments of registered scenes, or films of one series, that a query shows on average: as often as it
-is a copy (`fit_score.PRIOR`)."""
+"""Films of one series that a query is alike to on average: as often as it is a copy (`fit_score.PRIOR`)."""
+_SEEN: Final = 0.5
+"""Evidence from which on two films look like one scene."""
 _SUFFIXES: Final = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".ogv", ".mpg", ".flv", ".m4v"}
 
 Generator: TypeAlias = np.random.Generator
@@ -305,18 +307,42 @@ def _encoded(picture: Picture) -> Picture:
     return np.asarray(cv2.imdecode(data, 1), np.uint8)
 
 
-def make(folders: Sequence[Path], seed: int, per_attack: int) -> tuple[Pairs, list[str]]:
-    """Compare every clip with all that is registered.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is fitted.
 
-    Returns:
-        The pairs, and the films' names.
+    Attributes:
+        scenes: Copies, and pairs that do not show one scene: strangers, and films of one collection, which
+            may look alike.
+        moments: Copies, and pairs of which that is likely: other moments of a registered scene, and films of
+            one collection that look alike. Copies weigh as much as the others together.
+        films: Names of the films.
     """
+
+    scenes: Pairs
+    moments: Pairs
+    films: Sequence[str]
+
+
+def make(folders: Sequence[Path], seed: int, per_attack: int) -> Sample:
+    """Make clips, and compare each with all that is registered."""
     modality = VideoModality()
+    modality.load()
     modality.prepare()
     films = load(folders)
     works = references(films, modality)
-    rows, copies, alike, attacks, names = [], [], [], [], []
-    for clip in clips(films, seed, per_attack, modality):
+    return compared(films, works, clips(films, seed, per_attack, modality), modality)
+
+
+def compared(
+    films: Sequence[Film],
+    works: Sequence[tuple[Fingerprint, ...]],
+    made: Iterable[Clip],
+    modality: VideoModality,
+) -> Sample:
+    """Compare clips with all that is registered; but a clip with the other film that it shows."""
+    rows, copies, own, alike, attacks, names = [], [], [], [], [], []
+    for clip in made:
         shown = {films[one].collection for one in (clip.film, clip.other) if one is not None}
         for number, work in enumerate(works):
             found = None if number == clip.other else modality.align(clip.query, work)
@@ -324,26 +350,39 @@ def make(folders: Sequence[Path], seed: int, per_attack: int) -> tuple[Pairs, li
                 continue
             rows.append([found.signals[name] for name in SIGNALS])
             copies.append(clip.copy and number == clip.film)
+            own.append(number == clip.film)
             alike.append(films[number].collection in shown)
             attacks.append(clip.attack)
             names.append((films[clip.film].name, films[number].name))
-    are_copies = np.array(copies)
+    signals = np.array(rows, np.float64)
+    are_copies, of_own = np.array(copies), np.array(own)
     relatives = np.array(alike) & ~are_copies
-    strangers = ~relatives & ~are_copies
+    seen = signals[:, SIGNALS.index("frames_evidence")] >= _SEEN
+
+    def pairs(chosen: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]) -> Pairs:
+        return Pairs(
+            signals=signals[chosen],
+            copies=are_copies[chosen],
+            weights=weights[chosen],
+            attacks=np.array(attacks)[chosen],
+            names=np.array(names)[chosen],
+            alike=relatives[chosen],
+            references=len(works),
+            unrelated=int((~are_copies & chosen).sum()),
+            columns=SIGNALS,
+        )
+
+    scenes = are_copies | ~of_own
+    related, strange = relatives & scenes, ~relatives & ~are_copies
     weights = np.select(
-        [are_copies, relatives],
-        [1.0 / are_copies.sum(), _RELATIVES / len(works) / max(1, relatives.sum())],
-        1.0 / strangers.sum(),
+        [are_copies, related],
+        [1.0 / are_copies.sum(), _RELATIVES / len(works) / max(1, related.sum())],
+        1.0 / max(1, strange.sum()),
     )
-    pairs = Pairs(
-        signals=np.array(rows, np.float64),
-        copies=are_copies,
-        weights=weights,
-        attacks=np.array(attacks),
-        names=np.array(names),
-        alike=relatives,
-        references=len(works),
-        unrelated=int((~are_copies).sum()),
-        columns=SIGNALS,
+    moments = (are_copies | relatives) & seen
+    equal = np.where(
+        are_copies,
+        1.0 / max(1, (are_copies & moments).sum()),
+        1.0 / max(1, (moments & ~are_copies).sum()),
     )
-    return pairs, [film.name for film in films]
+    return Sample(pairs(scenes, weights), pairs(moments, equal), [film.name for film in films])

@@ -64,12 +64,14 @@ class VideoModality:
             "frames_count": "frames",
             "frames_similarity": "",
             "frames_contrast": "",
+            "frames_motion": "",
+            "frames_lead": "",
             "frames_seconds": "seconds",
             "sound_agreement": "",
             **_SOUND.signal_units,
         }
     )
-    accompanying: frozenset[str] = frozenset({"sound_agreement", *_SOUND.signal_units})
+    accompanying: frozenset[str] = frozenset(_SOUND.signal_units)
 
     def load(self) -> None:
         """Import what transforms sound."""

@@ -16,8 +16,10 @@ from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
-from indexers.video.frames import COSINES, FRAMES
+from indexers.video.frames import FRAMES
 from indexers.video.lines import Floats, Hits, Line, lines, usual
+from indexers.video.motion import NONE, Motion, motion
+from indexers.video.rows import Rows, cosines, differing
 
 SEGMENTS: Final = 24
 """Most stretches that are reported."""
@@ -70,6 +72,12 @@ _SHIFTS = (-13.0, -9.0, -6.0, -4.0, 4.0, 6.0, 9.0, 13.0)
 """Seconds off the line at which other moments of the scene are looked at."""
 _AS_GOOD = 0.98
 """Part of the evidence that a line must have to be taken for a closer one."""
+_AS_GOOD_MOVED = 0.9
+"""The same for one at which what changes agrees more: frames alike say little about the place."""
+_AS_MUCH = 0.05
+"""Agreement of what changes that may be less where the sound lies."""
+_USUAL = 0.02
+"""Part by which a speed may differ from the work's own, and be taken for it."""
 _STRAIGHT = 0.2
 """Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
 
@@ -87,6 +95,7 @@ class Stretch:
         similarity: Their mean cosine.
         contrast: How much more alike they are to the work at their place than some seconds before and after.
         box: Where in the query.
+        motion: How what changes agrees.
     """
 
     start: float
@@ -97,6 +106,7 @@ class Stretch:
     similarity: float
     contrast: float
     box: Box
+    motion: Motion = NONE
 
     @property
     def seconds(self) -> float:
@@ -130,17 +140,18 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     Signals, where both sides have frames: ``frames_evidence``, by how much frames are more alike than
     `BREAK_EVEN` along all stretches, in all; ``frames_count``, how many frames of the best stretch speak for
     a copy, ``frames_similarity``, their mean cosine, and ``frames_contrast``, how much less alike they are
-    to the work some seconds before and after: near 0 for other moments of one scene; ``frames_seconds``, how
-    much of the query's time is reported. Where both have sound: its signals, see `indexers.audio.align`; and
-    where they have both, ``sound_agreement``, the part of the pictures' time in which sound tells the same
-    place.
+    to the work some seconds before and after; ``frames_motion``, how well what changes from frame to frame
+    agrees along it, and ``frames_lead``, how much better than at other places (see `motion`): these three
+    are near 0 for other moments of one scene; ``frames_seconds``, how much of the query's time is reported.
+    Where both have sound: its signals, see `indexers.audio.align`; and where they have both,
+    ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
     """
     theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
     mine = {fingerprint.scheme.id: fingerprint for fingerprint in query if fingerprint.scheme.id in theirs}
     sound = audio.align(query, work)
     if FRAMES.id not in mine:
         return None if sound is None else replace(sound, segments=_tagged(sound.segments, SOUND))
-    found = stretches(mine[FRAMES.id], theirs[FRAMES.id])
+    found = stretches(mine[FRAMES.id], theirs[FRAMES.id], sound.segments if sound else ())
     reported = [one for one in found if one.evidence >= LEAST]
     best = max(found, key=lambda one: one.evidence, default=None)
     signals = {
@@ -148,6 +159,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "frames_count": float(best.frames) if best else 0.0,
         "frames_similarity": best.similarity if best else 0.0,
         "frames_contrast": best.contrast if best else 0.0,
+        "frames_motion": best.motion.agreement if best else 0.0,
+        "frames_lead": best.motion.agreement - best.motion.elsewhere if best else 0.0,
         "frames_seconds": sum(one.seconds for one in reported),
     }
     pictures = [one.segment() for one in reported]
@@ -207,8 +220,14 @@ def _together(
     return tuple(sorted(found, key=lambda one: one.query))
 
 
-def stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
-    """Find the stretches of a query that look like stretches of a work, heaviest first, by frames alone."""
+def stretches(query: Fingerprint, work: Fingerprint, sounds: Sequence[AlignedSegment] = ()) -> list[Stretch]:
+    """Find the stretches of a query that look like stretches of a work, heaviest first.
+
+    Args:
+        query: Frames.
+        work: Frames.
+        sounds: Where the sound lies: a scene that stands still fits there as well as elsewhere.
+    """
     sides = _Sides.of(query, work)
     hits = sides.hits()
     found: list[Stretch] = []
@@ -221,6 +240,7 @@ def stretches(query: Fingerprint, work: Fingerprint) -> list[Stretch]:
         found.append(best)
         if best.evidence < LEAST:
             break
+        found[-1] = best = sides.with_sound(sides.moved(best), sounds)
         on_line = np.abs(hits.work - best.line.at(hits.query)) <= 2 * SAME
         inside = (hits.query >= best.start) & (hits.query < best.end)
         hits = hits.where(~inside | (~on_line & (hits.view != best.line.view)))
@@ -247,29 +267,25 @@ def _merged(found: Iterable[Stretch]) -> list[Stretch]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Frames of one side, in order of time."""
-
-    codes: npt.NDArray[np.uint64]
-    starts: Floats
-    ends: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Sides:
     """The frames of a query, by view, and of a work."""
 
-    views: dict[int, tuple[_Rows, Floats, Box]]
+    views: dict[int, tuple[Rows, Floats, Box]]
     """Frames, what pictures at large have in common with each, and where in the query they are."""
-    work: _Rows
+    work: Rows
     length: float
     """When the work ends, seconds."""
     tolerance: float
     """Seconds by which a frame may lie off the line."""
+    every: dict[int, Rows]
+    """All frames of the query, by view, also those that look like the one before."""
+    every_of_work: Rows
 
     @classmethod
     def of(cls, query: Fingerprint, work: Fingerprint) -> "_Sides":
-        views: dict[int, tuple[_Rows, Floats, Box]] = {}
+        views: dict[int, tuple[Rows, Floats, Box]] = {}
+        every: dict[int, Rows] = {}
+        moments = np.empty(0)
         for view in np.unique(query.views):
             rows = np.flatnonzero((query.views == view) & (query.quality > 0))
             if not len(rows):
@@ -277,33 +293,40 @@ class _Sides:
             rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
             box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
             common = 1.0 - query.quality[rows].astype(np.float64)
-            views[int(view)] = (_rows(query, rows), common, box)
+            every[int(view)] = Rows.of(query, rows)
+            if view == 0:
+                firsts = differing(every[0])
+                moments = every[0].starts[firsts]
+            else:  # a part counts where the whole does
+                of = np.searchsorted(moments, every[int(view)].starts, side="right")
+                firsts = np.unique(of, return_index=True)[1] if len(moments) else np.arange(len(rows))
+            views[int(view)] = (every[int(view)].at(firsts), common[firsts], box)
         telling = np.flatnonzero(work.quality > 0)
         order = telling[np.argsort(work.spans[telling, 0], kind="stable")]
         step = float(np.clip(np.diff(work.spans, axis=1).min(), SHORT_STEP, STEP))
-        return cls(views, _rows(work, order), float(work.spans[:, 1].max()), TOLERANCE * step)
+        theirs = Rows.of(work, order)
+        length = float(work.spans[:, 1].max())
+        return cls(views, theirs.at(differing(theirs)), length, TOLERANCE * step, every, theirs)
 
     def hits(self) -> Hits:
         """Frames that look alike, those of each view by itself."""
-        parts = [self._hits(view, *one[:2]) for view, one in self.views.items() if len(self.work.starts)]
+        parts = [self._hits(view, *one[:2]) for view, one in self.views.items() if len(self.work)]
         if not parts:
             none = np.empty(0)
             return Hits(none, none, none, np.empty(0, np.int64))
         return Hits(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
 
     def _hits(
-        self, view: int, rows: _Rows, common: Floats
+        self, view: int, rows: Rows, common: Floats
     ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int64]]:
-        count = len(self.work.starts)
-        stride = -(-len(rows.starts) * count // _MOST_PAIRS)
-        some = np.arange(0, len(rows.starts), max(1, stride))
+        count = len(self.work)
+        stride = -(-len(rows) * count // _MOST_PAIRS)
+        some = np.arange(0, len(rows), max(1, stride))
         found = []
         at_once = max(1, _AT_ONCE // count)
         for first in range(0, len(some), at_once):
             mine = some[first : first + at_once]
-            alike = (
-                _cosines(rows.codes[mine, np.newaxis], self.work.codes) - COMMON * common[mine, np.newaxis]
-            )
+            alike = cosines(rows.codes[mine, np.newaxis], self.work.codes) - COMMON * common[mine, np.newaxis]
             if count > _NEAREST:
                 columns = np.argpartition(-alike, _NEAREST, axis=1)[:, :_NEAREST]
             else:
@@ -331,7 +354,7 @@ class _Sides:
 
     def fitted(self, line: Line) -> Stretch | None:
         """Fit a line closely, and follow it as far as frames agree; None where none does."""
-        rows, common, box = self.views[line.view]
+        rows, common, _ = self.views[line.view]
         first, last, evidence = self._run(line, rows, common)
         for _ in range(4):
             if last - first < 2:
@@ -343,8 +366,14 @@ class _Sides:
             line, (first, last, evidence) = closer, run
         if last <= first or evidence <= 0:
             return None
-        line = _straight(line, rows, first, last)
+        return self._stretch(_straight(line, rows, first, last))
+
+    def _stretch(self, line: Line) -> Stretch | None:
+        """What lies along a line; None where nothing speaks for a copy."""
+        rows, common, box = self.views[line.view]
         first, last, evidence = self._run(line, rows, common)
+        if last <= first or evidence <= 0:
+            return None
         some = np.arange(first, last)
         on = self._along(line, rows, some)
         agreeing = on - COMMON * common[some] > BREAK_EVEN
@@ -360,16 +389,54 @@ class _Sides:
             box,
         )
 
-    def _gains(self, line: Line, rows: _Rows, common: Floats) -> Floats:
+    def moved(self, stretch: Stretch) -> Stretch:
+        """A stretch at the place where what changes agrees most: at its speed, or at the work's own."""
+        tried = [self._measured(stretch)]
+        if abs(stretch.line.speed - 1.0) > _USUAL:
+            middle = (stretch.start + stretch.end) / 2
+            usual = Line(1.0, stretch.at(middle) - middle, stretch.line.view, middle)
+            tried.append(self._measured(replace(stretch, line=usual)))
+        best = max(tried, key=lambda one: one.motion.agreement)
+        if best.line == stretch.line:
+            return best
+        again = self._stretch(best.line)
+        if again is None or again.evidence < _AS_GOOD_MOVED * stretch.evidence:
+            return tried[0] if tried[0].line == stretch.line else stretch
+        return replace(again, motion=best.motion)
+
+    def with_sound(self, stretch: Stretch, sounds: Sequence[AlignedSegment]) -> Stretch:
+        """The same where the sound lies, if the pictures fit there as well."""
+        for sound in sounds:
+            middle = (max(stretch.start, sound.query[0]) + min(stretch.end, sound.query[1])) / 2
+            if not sound.query[0] < middle < sound.query[1]:
+                continue
+            if abs(_at(sound, middle) - stretch.at(middle)) <= SAME:
+                continue
+            line = Line(sound.speed, _at(sound, 0.0), stretch.line.view, middle)
+            there = self._stretch(line)
+            if there is None or there.evidence < _AS_GOOD_MOVED * stretch.evidence:
+                continue
+            there = self._measured(there)
+            if there.motion.agreement >= stretch.motion.agreement - _AS_MUCH:
+                return there
+        return stretch
+
+    def _measured(self, stretch: Stretch) -> Stretch:
+        line, view = stretch.line, stretch.line.view
+        span = stretch.start, stretch.end
+        found = motion(line, span, self.every[view], self.every_of_work, self.length)
+        return replace(stretch, motion=found, line=replace(line, place=line.place + found.shift))
+
+    def _gains(self, line: Line, rows: Rows, common: Floats) -> Floats:
         places = line.at(rows.starts)
-        alike = self._along(line, rows, np.arange(len(rows.starts)))
+        alike = self._along(line, rows, np.arange(len(rows)))
         gains = np.minimum(np.maximum(alike - COMMON * common - BREAK_EVEN, _MOST_LOSS), _MOST_GAIN)
         gains = np.where(np.isnan(gains), -0.02, gains)  # the work is flat there
         outside = (places < -self.tolerance) | (places > self.length + self.tolerance)
         result: Floats = np.where(outside, _OUTSIDE, gains)
         return result
 
-    def _run(self, line: Line, rows: _Rows, common: Floats) -> tuple[int, int, float]:
+    def _run(self, line: Line, rows: Rows, common: Floats) -> tuple[int, int, float]:
         """The stretch of frames along a line that says most for a copy: half-open, and what it says."""
         sums = np.concatenate([[0.0], self._gains(line, rows, common).cumsum()])
         over = sums - np.minimum.accumulate(sums)
@@ -377,35 +444,35 @@ class _Sides:
         first = int(np.argmin(sums[: last + 1])) if last else 0
         return first, last, float(over[last])
 
-    def _along(self, line: Line, rows: _Rows, some: npt.NDArray[np.int64], shift: float = 0.0) -> Floats:
+    def _along(self, line: Line, rows: Rows, some: npt.NDArray[np.int64], shift: float = 0.0) -> Floats:
         """Cosine of frames with what the work shows at their place, or `shift` seconds off; NaN: nothing."""
         places = line.at(rows.starts[some]) + shift
         after = np.searchsorted(self.work.starts, places, side="right")
         best = np.full(len(some), -np.inf)
         for off in (-2, -1, 0):
-            theirs = np.minimum(np.maximum(after + off, 0), len(self.work.starts) - 1)
+            theirs = np.minimum(np.maximum(after + off, 0), len(self.work) - 1)
             near = (self.work.starts[theirs] - self.tolerance <= places) & (
                 places < self.work.ends[theirs] + self.tolerance
             )
-            alike = _cosines(rows.codes[some], self.work.codes[theirs])
+            alike = cosines(rows.codes[some], self.work.codes[theirs])
             best = np.maximum(best, np.where(near, alike, -np.inf))
         along: Floats = np.where(np.isinf(best), np.nan, best)
         return along
 
-    def _closer(self, line: Line, rows: _Rows, common: Floats, first: int, last: int) -> Line:
+    def _closer(self, line: Line, rows: Rows, common: Floats, first: int, last: int) -> Line:
         """The line through what looks most alike near a line, by least squares."""
         some = np.arange(first, last)
         places = line.at(rows.starts[some])
         after = np.searchsorted(self.work.starts, places, side="right")
         weights, times = [], []
         for off in (-3, -2, -1, 0, 1, 2):
-            theirs = np.minimum(np.maximum(after + off, 0), len(self.work.starts) - 1)
+            theirs = np.minimum(np.maximum(after + off, 0), len(self.work) - 1)
             time = np.clip(
                 places,
                 self.work.starts[theirs],
                 np.maximum(self.work.starts[theirs], self.work.ends[theirs] - 1.0),
             )
-            alike = _cosines(rows.codes[some], self.work.codes[theirs]) - COMMON * common[some] - BREAK_EVEN
+            alike = cosines(rows.codes[some], self.work.codes[theirs]) - COMMON * common[some] - BREAK_EVEN
             weights.append(np.where(np.abs(time - places) <= 2.0, np.maximum(alike, 0.0), 0.0) ** 4)
             times.append(time)
         weight, time = np.stack(weights), np.stack(times)
@@ -425,7 +492,7 @@ class _Sides:
             speed = min(max(slope, low), high)
         return Line(speed, target - speed * centre, line.view, centre)
 
-    def _contrast(self, line: Line, rows: _Rows, some: npt.NDArray[np.int64], on: Floats) -> float:
+    def _contrast(self, line: Line, rows: Rows, some: npt.NDArray[np.int64], on: Floats) -> float:
         """Mean over frames of how much less alike they are to other moments of the scene; see `Stretch`."""
         if not len(some):
             return 0.0
@@ -437,7 +504,7 @@ class _Sides:
         return float((on[there] - nearest).mean())
 
 
-def _straight(line: Line, rows: _Rows, first: int, last: int) -> Line:
+def _straight(line: Line, rows: Rows, first: int, last: int) -> Line:
     """A line at the work's own speed, where that is hardly another one."""
     usual = 1.0 if line.speed > 0 else -1.0
     middle = float(rows.starts[first] + rows.starts[last - 1]) / 2
@@ -447,7 +514,7 @@ def _straight(line: Line, rows: _Rows, first: int, last: int) -> Line:
     return Line(usual, line.place + line.speed * middle - usual * middle, line.view, middle)
 
 
-def _ends(rows: _Rows, first: int, last: int) -> tuple[float, float]:
+def _ends(rows: Rows, first: int, last: int) -> tuple[float, float]:
     """Where a run of frames starts and ends: half-way to the frames that are not in it."""
     start, end = float(rows.starts[first]), float(rows.ends[last - 1])
     if first == 0:
@@ -455,22 +522,7 @@ def _ends(rows: _Rows, first: int, last: int) -> tuple[float, float]:
     else:
         before = max(float(rows.starts[first - 1]), min(float(rows.ends[first - 1]), start) - 1.0)
         start = max((before + start) / 2, start - 1.0)
-    if last < len(rows.starts):
+    if last < len(rows):
         step = min(1.0, float(rows.starts[last]) - float(rows.starts[last - 1]))
         end = min(end, float(rows.starts[last])) - step / 2
     return start, max(end, start + 0.1)
-
-
-def _rows(fingerprint: Fingerprint, rows: npt.NDArray[np.int64]) -> _Rows:
-    return _Rows(
-        np.ascontiguousarray(fingerprint.descriptors[rows]).view(np.uint64),
-        fingerprint.spans[rows, 0],
-        fingerprint.spans[rows, 1],
-    )
-
-
-def _cosines(codes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
-    """Cosines of codes, (..., 16) each; they broadcast."""
-    bits = np.bitwise_count(codes ^ others).sum(axis=-1, dtype=np.int64)
-    cosines: npt.NDArray[np.float32] = COSINES[bits]
-    return cosines

@@ -42,10 +42,11 @@ pictures at large resemble the frame, 0..1; 0 where all of a film is flat.
 
 FLAT: Final = 5.0
 """Standard deviation of a frame's grey levels below which it says nothing."""
-STILL: Final = 1.2
+STILL: Final = 0.25
 """Mean difference of grey levels, at `_SMALL` pixels, up to which two frames are one."""
-SAME: Final = 0.975
-"""Cosine from which on a frame looks like the one taken before."""
+SAME: Final = 0.997
+"""Cosine from which on a frame looks like the one taken before: what little moves in a still scene tells its
+moments apart."""
 LONGEST: Final = 20.0
 """Seconds after which a frame is taken though it looks like the one before."""
 
@@ -79,6 +80,18 @@ COSINES: Final = np.cos(np.pi * np.arange(BITS + 1) / BITS).astype(np.float32)
 def codes(descriptors: Descriptors) -> Codes:
     """Bits of descriptors, (n, 256) → (n, 128)."""
     return np.packbits(descriptors @ _ROTATED.T > 0, axis=1)
+
+
+def descriptors(of: Codes) -> Descriptors:
+    """Estimate descriptors from their bits, (n, 128) → (n, 256), each of length 1.
+
+    The sum of the rotations' rows with the signs of the bits: three quarters of what rounding to signs adds
+    lies in directions that no descriptor has, and falls away.
+    """
+    signs = np.unpackbits(np.ascontiguousarray(of).reshape(-1, BITS // 8), axis=1).astype(np.float32) * 2 - 1
+    estimates: Descriptors = signs @ _ROTATED
+    estimates /= np.linalg.norm(estimates, axis=1, keepdims=True)
+    return estimates
 
 
 def bits_of(cosine: float) -> int:

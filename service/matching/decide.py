@@ -8,6 +8,7 @@ from service.domain import Action, Licence, Match, Reason, Verdict
 
 COPY_FOUND = "COPY_FOUND"
 POSSIBLE_COPY = "POSSIBLE_COPY"
+SAME_SCENE = "SAME_SCENE"
 ACCOMPANIMENT = "ACCOMPANIMENT"
 LICENSED = "LICENSED"
 SUPPRESSED = "SUPPRESSED"
@@ -72,7 +73,8 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
     if action_from is None:
         action_from = thresholds.action
     review_from = min(thresholds.review, action_from)
-    if match.probability < review_from:
+    another_moment = match.scene >= action_from > match.alone
+    if match.probability < review_from and not another_moment:
         return match, None
     label = match.work.title or match.work.external_id or str(match.work.id)
     sure = f"probability {match.probability:.3f}"
@@ -87,6 +89,14 @@ def _decide_one(match: Match, thresholds: Thresholds, upload: Upload) -> tuple[M
         text = f"It matches “{label}” ({sure}) by a reference whose matches a reviewer keeps back."
         action = min(policy.action, Action.REVIEW)
         return replace(match, action=action), Reason(SUPPRESSED, text, match.work.id)
+    if another_moment:
+        text = (
+            f"It shows the same scene as “{label}” (probability {match.scene:.3f}), but whether it is the "
+            f"same moment is uncertain ({match.probability:.3f} for a copy); a person should look."
+        )
+        return replace(match, action=min(policy.action, Action.REVIEW)), Reason(
+            SAME_SCENE, text, match.work.id
+        )
     if match.accompanying:
         text = f"It holds what accompanies “{label}” ({sure}), such as its sound, but nothing else of it."
         return replace(match, action=min(policy.action, Action.REVIEW)), Reason(

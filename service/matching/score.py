@@ -5,6 +5,10 @@ media by ``benchmarks/quality/fit_score.py``, which also writes the coefficients
 probability is calibrated for. Every term adds to the odds of a copy, or nothing: no signal that speaks more
 clearly for a copy ever lowers the probability.
 
+Where a thing looks the same at many times, as a scene in front of a camera that stands still does, two
+questions are asked one after the other: is it the same scene, and is it the same moment of it? A model's
+`place` answers the second, and the probability of a copy is the product of both.
+
 How sure a signal is depends on how much is registered: among ten times as many pictures, ten times as many
 lie equally near by chance. The coefficients of a kind of media hold for the catalogue that they were fitted
 for; for another one the odds move by the ratio of the sizes.
@@ -12,10 +16,10 @@ for; for another one the odds move by the ratio of the sizes.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Self
+from typing import Any, Self
 
 IDENTICAL_FILE = "identical_file"
 """Signal: 1 where the SHA-256 of both files is the same."""
@@ -48,23 +52,46 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class LogisticModel:
-    """P = 1 / (1 + exp(-(intercept + shift + Σ terms))).
+    """P = 1 / (1 + exp(-(intercept + shift + Σ terms))), times that of `place`.
 
     Attributes:
         intercept: Log odds where nothing speaks for a copy.
         terms: All of their signals must be at hand.
+        place: Whether it is the same moment of a scene, if it is the same scene; None: that is no question.
     """
 
     intercept: float
     terms: tuple[Term, ...]
+    place: "LogisticModel | None" = None
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        """Read one as the coefficients' file has it."""
+        place = data.get("place")
+        return cls(
+            data["intercept"],
+            tuple(Term(**term) for term in data["terms"]),
+            None if place is None else cls.read(place),
+        )
 
     @property
     def signals(self) -> frozenset[str]:
         """What must be at hand."""
-        return frozenset(term.signal for term in self.terms)
+        own = frozenset(term.signal for term in self.terms)
+        return own if self.place is None else own | self.place.signals
 
     def probability(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
-        """Probability, 0..1, from signals that hold at least the model's own; `shift` moves the log odds."""
+        """Probability, 0..1, from signals that hold at least the model's own.
+
+        Args:
+            signals: What was measured.
+            shift: Moves the log odds that it is the same scene.
+        """
+        scene = self.scene(signals, shift)
+        return scene if self.place is None else scene * self.place.probability(signals)
+
+    def scene(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
+        """The same without asking for the moment."""
         log_odds = shift + self.intercept + sum(term.of(signals[term.signal]) for term in self.terms)
         return 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, log_odds))))
 
@@ -104,10 +131,7 @@ class Scorer:
             data["revision"],
             {modality: Size(**size) for modality, size in data["catalogues"].items()},
             {
-                modality: tuple(
-                    LogisticModel(model["intercept"], tuple(Term(**term) for term in model["terms"]))
-                    for model in models
-                )
+                modality: tuple(LogisticModel.read(model) for model in models)
                 for modality, models in data["models"].items()
             },
         )
@@ -121,13 +145,30 @@ class Scorer:
             registered: How many descriptors of a scheme the query was compared with.
 
         Identical files are copies for certain. Otherwise the first model whose signals are all at hand
-        speaks; where none is, nothing speaks for a copy.
+        speaks, and where it asks for the moment, also the next ones to the first that does not: the largest
+        probability counts. Where there is no model, nothing speaks for a copy.
         """
+        return self._largest(modality, signals, registered, LogisticModel.probability)
+
+    def scene(self, modality: str, signals: Mapping[str, float], registered: int) -> float:
+        """How sure it is that the query shows the same scene, be it the same moment of it or another one."""
+        return self._largest(modality, signals, registered, LogisticModel.scene)
+
+    def _largest(
+        self,
+        modality: str,
+        signals: Mapping[str, float],
+        registered: int,
+        of: Callable[[LogisticModel, Mapping[str, float], float], float],
+    ) -> float:
         if signals.get(IDENTICAL_FILE):
             return 1.0
+        largest = 0.0
         for model in self.models.get(modality, ()):
             if model.signals <= signals.keys():
                 size = self.catalogues[modality]
                 shift = math.log(size.fitted / max(registered, size.smallest))
-                return model.probability(signals, shift)
-        return 0.0
+                largest = max(largest, of(model, signals, shift))
+                if model.place is None:
+                    break
+        return largest

@@ -136,7 +136,7 @@ def test_answers_are_judged_by_works() -> None:
         _question("moment", {}, near="B"),
     ]
     found = [
-        [Hit("A", 0.95, (Named((0.0, 5.0), 0.0),)), Hit("C", 0.2), Hit("B", 0.6)],
+        [Hit("A", 0.95, (Named((0.0, 5.0), 0.0),), blocks=True), Hit("C", 0.2), Hit("B", 0.6)],
         [],
         [Hit("A", 0.1)],
         [Hit("B", 0.55)],
@@ -148,7 +148,8 @@ def test_answers_are_judged_by_works() -> None:
     assert one.recall_by_attack == {"joined": 1.0, "crop": 0.0}
     assert one.at["review"].recall == pytest.approx(2 / 3)
     assert (one.at["review"].false_alarms, one.at["action"].queries) == (0, 1)
-    assert one.moments == {"review": (1, 1), "action": (0, 0)}
+    assert one.moments == {"review": (1, 1), "action": (0, 0), "blocked": (0, 0)}
+    assert one.at["blocked"].recall == pytest.approx(1 / 3)
     assert one.places.recall == pytest.approx(1 / 3)
     assert one.missed == ["q crop: A"]
     assert (one.cpu_of_decoding, one.index_cpu_of_decoding) == (2.0, 1.0)
@@ -159,3 +160,17 @@ def test_the_search_finds_a_changed_frame_among_made_up_hours(films: list[Film])
     assert few.rows * 2 == pytest.approx(more.rows, abs=1)
     assert few.bytes == few.rows * FRAMES.columns
     assert few.recall == more.recall == 1.0
+
+
+def test_what_a_run_leaves_out_is_carried_over_from_one_of_the_same_queries() -> None:
+    about = dict.fromkeys(
+        ("references", "origins", "strange_origins", "queries", "copies", "strange_queries", "moments"), 3
+    )
+    earlier = {"about": {**about, "seed": 1}, "systems": {"ours": 1, "peer": 2}, "growth": [5]}
+    results = {"about": {**about, "seed": 1}, "systems": {"ours": 7}, "growth": []}
+    together = bench_video.carried(results, earlier)
+    assert together["systems"] == {"ours": 7, "peer": 2}
+    assert together["about"]["carried"] == ["peer"]
+    assert together["growth"] == [5]
+    with pytest.raises(ValueError, match="other queries"):
+        bench_video.carried(results, {**earlier, "about": {**about, "seed": 2}})

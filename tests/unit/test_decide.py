@@ -15,6 +15,7 @@ from service.matching.decide import (
     NOTHING_FOUND,
     OUT_OF_TERRITORY,
     POSSIBLE_COPY,
+    SAME_SCENE,
     SUPPRESSED,
     Thresholds,
     Upload,
@@ -72,6 +73,24 @@ def code_of(matches: list[Match], upload: Upload = SOMEWHERE) -> tuple[Action, s
 )
 def test_thresholds_are_inclusive(probability: float, action: Action, code: str) -> None:
     assert code_of([match(probability)]) == (action, code)
+
+
+@pytest.mark.parametrize(
+    ("probability", "alone", "scene", "action", "code"),
+    [
+        (0.1, 0.1, 0.95, Action.REVIEW, SAME_SCENE),
+        (0.7, 0.7, 0.95, Action.REVIEW, SAME_SCENE),
+        (1.0, 0.6, 0.95, Action.REVIEW, SAME_SCENE),  # the sound is sure, and lies elsewhere
+        (0.95, 0.95, 0.99, Action.BLOCK, COPY_FOUND),
+        (0.1, 0.1, 0.8, Action.ALLOW, NOTHING_FOUND),
+        (0.7, 0.7, 0.8, Action.REVIEW, POSSIBLE_COPY),
+    ],
+)
+def test_another_moment_of_a_scene_is_no_copy(
+    probability: float, alone: float, scene: float, action: Action, code: str
+) -> None:
+    found = replace(match(probability), alone=alone, scene=scene)
+    assert code_of([found]) == (action, code)
 
 
 def test_nothing_found_still_gives_a_reason() -> None:

@@ -105,6 +105,38 @@ def test_the_same_distance_is_surer_in_a_smaller_catalogue() -> None:
     assert odds(million) / odds(more) == pytest.approx(10.0)
 
 
+FRAMES = {
+    "frames_evidence": 12.0,
+    "frames_count": 20.0,
+    "frames_similarity": 0.95,
+    "frames_contrast": 0.0,
+    "frames_motion": 0.0,
+    "frames_lead": 0.0,
+}
+
+
+def test_a_scene_without_motion_is_sure_and_the_moment_is_not() -> None:
+    assert SCORER.scene("video", FRAMES, MILLION) > 0.9
+    assert SCORER.probability("video", FRAMES, MILLION) < 0.2
+
+
+def test_what_changes_at_the_same_times_tells_the_moment() -> None:
+    moving = FRAMES | {"frames_motion": 0.5, "frames_lead": 0.4}
+    assert SCORER.probability("video", moving, MILLION) > 0.98
+
+
+def test_the_sound_tells_the_moment_of_a_still_scene() -> None:
+    assert SCORER.probability("video", FRAMES | {"sound_agreement": 1.0}, MILLION) > 0.9
+
+
+def test_a_sure_sound_is_not_doubted_for_the_pictures_place() -> None:
+    sound = {"chromaprint_evidence": 600.0, "peak_evidence": 200.0}
+    alone = SCORER.probability("video", sound, MILLION)
+    assert alone > 0.99
+    both = SCORER.probability("video", FRAMES | sound | {"sound_agreement": 0.0}, MILLION)
+    assert both >= alone
+
+
 TEXT = ("text_evidence", "text_places", "text_longest")
 
 

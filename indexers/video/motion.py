@@ -1,0 +1,182 @@
+"""Whether what changes from frame to frame does so at the same times: what tells a copy from another take.
+
+A camera that stands still shows much the same at all times, so that likeness alone does not tell which moment
+it is. What a scene's frames have in common is taken off both sides; what is left of a copy's frames still
+agrees with what is left of the work's at their place, and that of another moment does not. The measure is a
+correlation, so that it does not depend on how much changes: 1 for the film itself, some tenths for altered
+copies, 0 for chance. The place is moved to where it is largest. How large it becomes elsewhere in the
+work, at other offsets at the same speed, says how much it means.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from indexers.video.frames import Codes, descriptors
+from indexers.video.lines import Floats, Line
+from indexers.video.rows import Rows
+
+STEP: Final = 0.25
+"""Seconds between places that are tried."""
+
+_NEAR = 1.5
+"""Seconds off the line within which the best place is looked for."""
+_PARALLELS = 20.0
+"""Seconds off the line within which it is compared with others, which are tried every `_APART`."""
+_APART = 0.5
+_ELSEWHERE = 2.0
+"""Seconds off the best place from which on a place is another one."""
+_RUNS = 4
+_RUN = 40
+"""Of a stretch with more times than all of these, so many runs of so many times are compared, all over it."""
+_FEWEST = 4
+"""Times that a correlation needs."""
+_LASTING = 0.5
+"""A frame that lasts counts once for so many seconds."""
+_INSIDE = 0.6
+"""Part of the times that must lie within the work."""
+_SLACK = 0.3
+"""Seconds by which they may lie outside of it."""
+_BETWEEN = 1.0
+"""Seconds before a frame from which on the one before is taken to change into it."""
+_BETTER = 0.02
+"""By how much it must be larger elsewhere for the place to be moved."""
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How what changes along a line agrees.
+
+    Attributes:
+        agreement: Correlation at the best place near the line, -1..1; 0 where there is too little to tell.
+        elsewhere: The largest at other places, 0..1; 0 where there are none.
+        shift: Seconds of the work from the line to the best place.
+    """
+
+    agreement: float = 0.0
+    elsewhere: float = 0.0
+    shift: float = 0.0
+
+
+NONE: Final = Motion()
+"""Where there is too little to tell."""
+
+
+def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, length: float) -> Motion:
+    """Compare what changes along a line.
+
+    Args:
+        line: Which times correspond.
+        span: Where the stretch lies in the query, seconds.
+        frames: Of the query, also those that look like the one before.
+        work: The same of the work.
+        length: When the work ends, seconds.
+    """
+    times, places = _times(frames, *span)
+    if len(times) < _FEWEST:
+        return NONE
+    on = line.at(times)
+    kept = _around_times(work, on)
+    compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], on, length)
+    near = [(found, shift) for shift in _around(_NEAR, STEP) if (found := compared.at(shift)) is not None]
+    if not near:
+        return NONE
+    here = compared.at(0.0)
+    agreement, shift = max(near)
+    if here is not None and agreement < here + _BETTER:
+        agreement, shift = here, 0.0
+    others = [
+        found
+        for other in _around(_PARALLELS, _APART)
+        if abs(other - shift) >= _ELSEWHERE and (found := compared.at(other)) is not None
+    ]
+    return Motion(agreement, max([0.0, *others]), shift)
+
+
+def _around(reach: float, step: float) -> list[float]:
+    count = round(reach / step)
+    return [step * number for number in range(-count, count + 1)]
+
+
+def _around_times(work: Rows, on: Floats) -> npt.NDArray[np.int64]:
+    """The frames of the work that are shown at some times, and at the other places that are tried."""
+    reach = _PARALLELS + _ELSEWHERE
+    first = np.maximum(np.searchsorted(work.starts, on - reach) - 1, 0)
+    last = np.minimum(np.searchsorted(work.starts, on + reach) + 1, len(work))
+    steps = np.zeros(len(work) + 1, np.int64)
+    np.add.at(steps, first, 1)
+    np.add.at(steps, last, -1)
+    return np.flatnonzero(steps[:-1].cumsum() > 0)
+
+
+def _vectors(rows: Rows, some: npt.NDArray[np.int64]) -> Vectors:
+    codes: Codes = np.ascontiguousarray(rows.codes[some]).view(np.uint8)
+    return descriptors(codes)
+
+
+def _times(frames: Rows, start: float, end: float) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Times of a stretch at which a frame is shown, and which: one that lasts, more than once."""
+    rows = np.flatnonzero((frames.ends > start) & (frames.starts < end))
+    lasting = np.maximum(1, np.rint((frames.ends[rows] - frames.starts[rows]) / _LASTING)).astype(np.int64)
+    places = np.repeat(rows, lasting)
+    number = np.arange(len(places)) - np.repeat(np.cumsum(lasting) - lasting, lasting)
+    times = frames.starts[places] + _LASTING * number
+    within = np.flatnonzero((times >= start - 1e-6) & (times < end))
+    if len(within) > _RUNS * _RUN:
+        firsts = np.linspace(0, len(within) - _RUN, _RUNS).astype(np.int64)
+        within = within[(firsts[:, np.newaxis] + np.arange(_RUN)).ravel()]
+    return times[within], places[within]
+
+
+class _Compared:
+    """Correlates frames at some times with the work's at any place, by the products of all pairs."""
+
+    def __init__(self, mine: Vectors, theirs: Vectors, starts: Floats, on: Floats, length: float) -> None:
+        self._starts, self._on, self._length = starts, on, length
+        self._cross = (mine @ theirs.T).astype(np.float64)
+        self._mine = (mine @ mine.T).astype(np.float64)
+        self._theirs = (theirs @ theirs.T).astype(np.float64)
+
+    def at(self, shift: float) -> float | None:
+        """The correlation so many seconds of the work off the line; None: too much lies outside of it."""
+        on = self._on + shift
+        inside = np.flatnonzero((on >= -_SLACK) & (on <= self._length + _SLACK))
+        count = len(inside)
+        if count < max(_FEWEST, _INSIDE * len(on)):
+            return None
+        before, after, part = self._between(on[inside])
+        # What the work shows at these times is a mixture of two of its frames.
+        middle = np.bincount(before, 1.0 - part, len(self._starts)) / count
+        middle += np.bincount(after, part, len(self._starts)) / count
+        products = (1.0 - part) * self._cross[inside, before] + part * self._cross[inside, after]
+        common = float(products.mean() - self._cross[inside].mean(axis=0) @ middle)
+        mine = self._mine[np.ix_(inside, inside)]
+        own = float(np.diag(mine).mean() - mine.mean())
+        squares = (
+            (1.0 - part) ** 2 * self._theirs[before, before]
+            + 2.0 * part * (1.0 - part) * self._theirs[before, after]
+            + part**2 * self._theirs[after, after]
+        )
+        their_own = float(squares.mean() - middle @ self._theirs @ middle)
+        if min(own, their_own) < _LEAST_CHANGE:
+            return 0.0
+        return common / float(np.sqrt(own * their_own)) * count / (count + _CHANCE)
+
+    def _between(self, on: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+        """The frames before and after each time, and how far it is from the first to the second, 0..1."""
+        before = np.clip(np.searchsorted(self._starts, on, side="right") - 1, 0, len(self._starts) - 1)
+        after = np.minimum(before + 1, len(self._starts) - 1)
+        step = np.clip(self._starts[after] - self._starts[before], 1e-3, _BETWEEN)
+        part: Floats = np.clip((on - (self._starts[after] - step)) / step, 0.0, 1.0)
+        return before, after, np.where(after > before, part, 0.0)
+
+
+_CHANCE = 3
+"""A correlation of few times is large by chance: it counts as one with so many more times that do not
+correlate."""
+_LEAST_CHANGE = 1e-4
+"""Mean square by which frames must differ from their mean: less is none."""
