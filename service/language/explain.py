@@ -562,6 +562,57 @@ _SIGNALS: Final[Mapping[str, _Signal]] = {
             ),
         ),
     ),
+    "frames_motion": _Signal(
+        noted("Agreement of what changes"),
+        noted("%(value)s, where 1 is the same"),
+        2,
+        (
+            _Band(
+                0.1,
+                Telling.NONE,
+                noted(
+                    "What changes from picture to picture does not agree in both films (%(value)s, where 1 is the"
+                    " same): as of unrelated films, or where nothing moves."
+                ),
+            ),
+            _Band(
+                0.25,
+                Telling.SOME,
+                noted(
+                    "What changes from picture to picture agrees in part in both films (%(value)s, where 1 is the"
+                    " same). Other moments of the same scene can reach this."
+                ),
+            ),
+            _Band(
+                _END,
+                Telling.STRONG,
+                noted(
+                    "What changes from picture to picture agrees in both films (%(value)s, where 1 is the same):"
+                    " more than other moments of the same scene reach."
+                ),
+            ),
+        ),
+    ),
+    "frames_lead": _Signal(
+        noted("Lead over neighbouring places"),
+        noted("%(value)s"),
+        2,
+        (
+            _Band(
+                0.0,
+                Telling.NONE,
+                noted(
+                    "What changes agrees at least as well at another place within 20 seconds (%(value)s): the place"
+                    " is uncertain."
+                ),
+            ),
+            _Band(
+                _END,
+                Telling.SOME,
+                noted("What changes agrees better here than anywhere else within 20 seconds, by %(value)s."),
+            ),
+        ),
+    ),
     "frames_seconds": _Signal(
         noted("Film reported"),
         noted("%(value)s seconds"),
