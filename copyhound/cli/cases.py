@@ -8,19 +8,7 @@ from typing import Annotated
 
 import typer
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.items import read_moment
 from copyhound.cli.output import (
     FAILED,
@@ -64,7 +52,9 @@ Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="For people.")
 
 
 @cases.command("list")
+@connects
 def list_cases(
+    connection: Connection,
     *,
     state: Annotated[_States, typer.Option("--state", help="Only those that are so far.")] = _States.OPEN,
     list_name: ListName = "",
@@ -90,13 +80,6 @@ def list_cases(
     order: Order = CaseOrder.NEWEST,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most cases.")] = 100,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show cases, those that are open by default."""
     which = CaseFilter(
@@ -112,15 +95,7 @@ def list_cases(
         text=search,
         outcome=outcome,
     )
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = islice(client.cases(which, order=order, page_size=min(limit, 1000)), limit)
         if as_json:
             for case in found:
@@ -152,7 +127,9 @@ def _state(case: Case) -> str:
 
 
 @cases.command("next")
+@connects
 def lease_next(
+    connection: Connection,
     *,
     list_name: ListName = "",
     site: Site = "",
@@ -160,24 +137,9 @@ def lease_next(
     order: Order = CaseOrder.NEWEST,
     after: Annotated[str, typer.Option("--after", metavar="CASE", help="Go on after this case.")] = "",
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Take the next open case that nobody else has, for some minutes, and show it."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         which = CaseFilter(list=list_name, site=site, work=work)
         case = client.lease_next(which, order=order, after=after)
     if as_json:
@@ -189,28 +151,15 @@ def lease_next(
 
 
 @cases.command("show")
+@connects
 def show(
+    connection: Connection,
     name: CaseName,
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show one case, its reports, and all decisions on it."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         case = client.get_case(name)
         reports = list(islice(client.case_reports(name), 1000))
     if as_json:
@@ -251,7 +200,9 @@ def _said(decision: Decision) -> str:
 
 
 @cases.command("decide")
+@connects
 def decide(
+    connection: Connection,
     outcome: Annotated[Outcome, typer.Argument(help="What is decided.")],
     names: Annotated[list[str], typer.Argument(metavar="CASE…", help="Cases, at most 1,000.")],
     *,
@@ -265,26 +216,11 @@ def decide(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would become of it.")] = False,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Decide cases as they are now, or one as it was seen."""
     if etag and len(names) > 1:
         raise typer.BadParameter("--etag goes with one case")
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         seen = [_as_seen(client.get_case(name), etag) for name in names]
         done = client.decide_many(
             seen, outcome, reason=reason, note=note, allow_partial=partial, validate_only=dry_run
@@ -322,7 +258,9 @@ def _print_results(results: tuple[CaseResult, ...], *, as_json: bool) -> None:
 
 
 @cases.command("undo")
+@connects
 def undo(
+    connection: Connection,
     name: Annotated[str, typer.Argument(metavar="NAME", help="cases/…, or batches/… for all of a batch.")],
     *,
     decision: Annotated[
@@ -330,25 +268,10 @@ def undo(
     ] = 0,
     note: Note = "",
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Undo a decision, or those of a batch. Nothing is erased."""
     failed = False
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         if name.startswith("batches/"):
             results = client.undo_batch(name, note=note)
             failed = any(one.error is not None for one in results)
@@ -369,7 +292,9 @@ def undo(
 
 
 @cases.command("events")
+@connects
 def events(
+    connection: Connection,
     subject: Annotated[
         str,
         typer.Argument(metavar="[NAME]", help="cases/…, works/… or references/…; left out: everything."),
@@ -378,24 +303,9 @@ def events(
     actor: Annotated[str, typer.Option("--actor", metavar="KEY", help="Only by this key, by its id.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most events.")] = 100,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show what happened, the newest first."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = islice(client.review_events(subject=subject, actor=actor, page_size=min(limit, 1000)), limit)
         if as_json:
             for event in found:
@@ -418,113 +328,61 @@ def events(
 
 
 @cases.command("assign")
+@connects
 def assign(
+    connection: Connection,
     name: CaseName,
     assignee: Annotated[str, typer.Argument(metavar="KEY", help="Id of a key; -: anybody.")],
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Say who is to decide a case."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         case = client.assign_case(name, None if assignee == _NOBODY else assignee)
     _print_case(case, as_json=as_json)
 
 
 @cases.command("due")
+@connects
 def due(
+    connection: Connection,
     name: CaseName,
     date: Annotated[str, typer.Argument(metavar="DATE", help="Until when; -: no date.")],
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Say until when a case is to be decided."""
     moment = None if date == _NOBODY else _moment(date)
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         case = client.set_case_due(name, moment)
     _print_case(case, as_json=as_json)
 
 
 @cases.command("comment")
+@connects
 def comment(
+    connection: Connection,
     name: CaseName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Add a comment to a case."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         case = client.comment(name, text)
     _print_case(case, as_json=as_json)
 
 
 @cases.command("release")
+@connects
 def release(
+    connection: Connection,
     name: CaseName,
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Give a case back, so that others can take it."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         case = client.release_case(name)
     _print_case(case, as_json=as_json)
 

@@ -1,7 +1,11 @@
 """The options that every command which talks to a server has."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import typer
 
@@ -35,27 +39,54 @@ AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a line, for programs.")
 ]
 
-DEFAULT_SERVER = "localhost:50051"
-DEFAULT_TIMEOUT = 60.0
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def connect(
-    server: str,
-    api_key: str | None,
-    *,
-    use_tls: bool,
-    tls_ca: Path | None,
-    tls_certificate: Path | None,
-    tls_key: Path | None,
-    timeout: float,
-) -> Client:
-    """Make the client that the options ask for.
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach a server, as the options say it."""
 
-    Raises:
-        typer.BadParameter: If only one of certificate and key is given.
+    server: Server = "localhost:50051"
+    api_key: ApiKey = None
+    use_tls: UseTls = False
+    tls_ca: TlsCa = None
+    tls_certificate: TlsCertificate = None
+    tls_key: TlsKey = None
+    timeout: Timeout = 60.0
+
+    def client(self) -> Client:
+        """Make the client that the options ask for.
+
+        Raises:
+            typer.BadParameter: If only one of certificate and key is given.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise typer.BadParameter("--tls-certificate and --tls-key go together: give both or none")
+        encrypted = self.use_tls or self.tls_ca is not None or self.tls_certificate is not None
+        tls = Tls(self.tls_ca, self.tls_certificate, self.tls_key) if encrypted else None
+        return Client(self.server, api_key=self.api_key, tls=tls, timeout=self.timeout)
+
+
+def connects(command: Callable[Concatenate[Connection, P], R]) -> Callable[..., R]:
+    """Give a command the options that say how to reach a server; it is called with what they say.
+
+    Args:
+        command: Takes a `Connection` first; its other parameters are as Typer wants them.
     """
-    if (tls_certificate is None) != (tls_key is None):
-        raise typer.BadParameter("--tls-certificate and --tls-key go together: give both or none")
-    encrypted = use_tls or tls_ca is not None or tls_certificate is not None
-    tls = Tls(tls_ca, tls_certificate, tls_key) if encrypted else None
-    return Client(server, api_key=api_key, tls=tls, timeout=timeout)
+    options = [
+        parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(Connection, eval_str=True).parameters.values()
+    ]
+    own = inspect.signature(command, eval_str=True)
+    parameters = [*list(own.parameters.values())[1:], *options]
+
+    def with_options(*arguments: Any, **named: Any) -> R:
+        connection = Connection(**{option.name: named.pop(option.name) for option in options})
+        return command(connection, *arguments, **named)
+
+    with_options.__name__ = command.__name__
+    with_options.__doc__ = command.__doc__
+    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # Typer reads it
+    return with_options

@@ -6,19 +6,7 @@ from typing import Annotated
 
 import typer
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.files import HiddenCount, find_media
 from copyhound.cli.output import (
     FAILED,
@@ -35,7 +23,9 @@ from copyhound.types import Answer
 from copyhound.where import describe_place
 
 
+@connects
 def match(
+    connection: Connection,
     *,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, and folders with all below.")],
     min_probability: Annotated[
@@ -67,13 +57,6 @@ def match(
         bool, typer.Option("--as-one", help="Ask about each folder as one, with its files as parts.")
     ] = False,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Ask whether files are copies of registered works, of which, where, and how sure."""
     hidden = HiddenCount()
@@ -81,17 +64,7 @@ def match(
     with ExitStack() as stack:
         items = list(find_media(paths, hidden, stack, as_one=as_one))
         place_of = {id(item.media): place for place, item in enumerate(items)}
-        client = stack.enter_context(
-            connect(
-                server,
-                api_key,
-                use_tls=use_tls,
-                tls_ca=tls_ca,
-                tls_certificate=tls_certificate,
-                tls_key=tls_key,
-                timeout=timeout,
-            )
-        )
+        client = stack.enter_context(connection.client())
         client.index_state()  # a wrong address or key is one error, not one for each file
         outcomes = client.match_many(
             [item.media for item in items],
@@ -123,29 +96,16 @@ def match(
         raise typer.Exit(FAILED)
 
 
+@connects
 def compare(
+    connection: Connection,
     *,
     a: Annotated[str, typer.Argument(metavar="A", help="The suspect: a file, or a reference's name.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The original: a file, or a reference's name.")],
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Explain how two media items relate, whether or not they match."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         comparison = client.compare(a, b)
     if as_json:
         print_json({"a": a, "b": b, "comparison": comparison})

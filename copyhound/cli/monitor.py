@@ -14,19 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.items import ItemRow, ListFile, read_interval, read_list_file, read_moment
 from copyhound.cli.manifest import ManifestError, RowError
 from copyhound.cli.output import FAILED, print_error, print_json, print_line, print_table
@@ -53,7 +41,9 @@ ListName = Annotated[str, typer.Argument(metavar="LIST", help="lists/… as `mon
 
 
 @monitor.command("import")
+@connects
 def import_list(
+    connection: Connection,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows in CSV, JSON Lines (.jsonl) or YAML.")],
     *,
     list_name: Annotated[
@@ -86,13 +76,6 @@ def import_list(
         bool, typer.Option("--partial", help="Import the good rows although others are wrong.")
     ] = False,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Make a monitoring list of a file's rows, or add them to a list. Doing it again adds nothing twice."""
     try:
@@ -117,15 +100,7 @@ def import_list(
         raise typer.BadParameter(str(error)) from error
     if not list_name and not new.owner:
         raise typer.BadParameter("whose works are they? give --owner NAME")
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         target = _Target(list_name, dry_run=dry_run, partial=partial)
         failed = _import(client, read, new, target, as_json=as_json)
     if failed:
@@ -237,28 +212,15 @@ def _filled(new: NewMonitoringList, items: list[MonitoringItem]) -> NewMonitorin
 
 
 @monitor.command("list")
+@connects
 def list_lists(
+    connection: Connection,
     *,
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Only lists of this owner.")] = "",
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show the monitoring lists."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = list(client.lists(owner=owner))
     if as_json:
         for one in found:
@@ -269,28 +231,15 @@ def list_lists(
 
 
 @monitor.command("show")
+@connects
 def show(
+    connection: Connection,
     name: ListName,
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show one list with its places, and how far its runs are."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found, runs = client.get_list(name), list(client.runs(name))
     if as_json:
         print_json({**_list_values(found), "runs": [_run_values(run) for run in runs]})
@@ -311,33 +260,21 @@ def show(
 
 
 @monitor.command("delete")
+@connects
 def delete(
+    connection: Connection,
     name: ListName,
-    *,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Delete a list: it runs no more. Captures and reports stay."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         client.delete_list(name)
     print_line(f"deleted  {name}")
 
 
 @monitor.command("run")
+@connects
 def run_list(
+    connection: Connection,
     name: ListName,
     *,
     detach: Annotated[
@@ -365,39 +302,25 @@ def run_list(
         ),
     ] = None,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Run a list now: start a crawler for it, and wait until all that it captured is matched."""
     if not detach and not contact:
         raise typer.BadParameter("who answers for the crawl? give --contact, or --detach")
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         run = client.run_list(name)
         status = 0
         if not detach:
             given = {
                 "--contact": contact,
-                "--tls-ca": tls_ca,
-                "--tls-certificate": tls_certificate,
-                "--tls-key": tls_key,
+                "--tls-ca": connection.tls_ca,
+                "--tls-certificate": connection.tls_certificate,
+                "--tls-key": connection.tls_key,
             }
-            command = [sys.executable, "-P", "-m", "crawler", "run", "--data", str(data), "--server", server]
-            command += ["--run", run.name, *(["--tls"] if use_tls else [])]
+            command = [sys.executable, "-P", "-m", "crawler", "run", "--data", str(data)]
+            command += ["--server", connection.server]
+            command += ["--run", run.name, *(["--tls"] if connection.use_tls else [])]
             command += [part for option, value in given.items() if value for part in (option, str(value))]
-            key = crawler_key or api_key
+            key = crawler_key or connection.api_key
             environment = {**service_environment(), **({"COPYHOUND_CRAWLER_API_KEY": key} if key else {})}
             status = _crawl(client, run, command, environment)
             run = _matched(client, run.name)

@@ -4,19 +4,7 @@ from typing import Annotated
 
 import typer
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.output import print_json, print_line, print_table
 
 references = typer.Typer(help="References and works that bring wrong matches, and keeping these back.")
@@ -28,27 +16,14 @@ Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="For people.")
 
 
 @references.command("flagged")
+@connects
 def flagged(
+    connection: Connection,
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show the references and works that flood the queue with wrong matches, the worst first."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = client.flagged()
     if as_json:
         for one in found:
@@ -71,27 +46,14 @@ def flagged(
 
 
 @references.command("suppressed")
+@connects
 def suppressed(
+    connection: Connection,
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show the references and works whose matches are kept back, newest first."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = client.suppressions()
     if as_json:
         for one in found:
@@ -114,29 +76,16 @@ def suppressed(
 
 
 @references.command("suppress")
+@connects
 def suppress(
+    connection: Connection,
     name: Name,
     *,
     note: Note = "",
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Keep the matches of a reference, or of a work, back: no reports, and no answer above review."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         made = client.suppress(name, note=note)
     if as_json:
         print_json({"suppression": made})
@@ -145,27 +94,14 @@ def suppress(
 
 
 @references.command("unsuppress")
+@connects
 def unsuppress(
+    connection: Connection,
     name: Name,
     *,
     note: Note = "",
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Let the matches of a reference, or of a work, count again."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         client.unsuppress(name, note=note)
     print_line(f"{name} counts again")

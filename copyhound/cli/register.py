@@ -8,19 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.files import FoundMedia, HiddenCount, find_media
 from copyhound.cli.manifest import ManifestError, RowError, read_manifest
 from copyhound.cli.output import (
@@ -38,7 +26,9 @@ from copyhound.types import NewWork, Policy, Registration
 from copyhound.where import describe_parts
 
 
+@connects
 def register(
+    connection: Connection,
     *,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH…", help="Files, and folders with all below.")
@@ -62,13 +52,6 @@ def register(
         ),
     ] = False,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Register works, and wait until they can be found. Doing it again skips what is there."""
     if not paths and manifest is None:
@@ -91,17 +74,7 @@ def register(
                 new = _without_previews(row.new) if no_previews else row.new
                 places[id(new)], row_of[id(new)] = f"row {row.row}: {new.media!s}", row.row
                 works.append(new)
-        client = stack.enter_context(
-            connect(
-                server,
-                api_key,
-                use_tls=use_tls,
-                tls_ca=tls_ca,
-                tls_certificate=tls_certificate,
-                tls_key=tls_key,
-                timeout=timeout,
-            )
-        )
+        client = stack.enter_context(connection.client())
         client.index_state()  # a wrong address or key is one error, not one for each file
         for row in rows:
             if isinstance(row, RowError):

@@ -5,19 +5,7 @@ from typing import Annotated
 
 import typer
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.output import print_error, print_json, print_line, print_table
 from copyhound.exports import EvidenceFormat
 from copyhound.monitor_types import MatchReport
@@ -27,7 +15,9 @@ reports = typer.Typer(help="Match reports: which captured media hold copies of w
 
 
 @reports.command("list")
+@connects
 def list_reports(
+    connection: Connection,
     *,
     list_name: Annotated[
         str, typer.Option("--list", metavar="LIST", help="Only those that this list led to.")
@@ -38,24 +28,9 @@ def list_reports(
         float, typer.Option("--min-probability", min=0.0, max=1.0, help="Only from this probability on.")
     ] = 0.0,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show the match reports, oldest first, each with its first sighting."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = client.reports(list_name=list_name, owner=owner, work=work, min_probability=min_probability)
         if as_json:
             for report in found:
@@ -79,28 +54,15 @@ def _cells(report: MatchReport) -> tuple[str, ...]:
 
 
 @reports.command("show")
+@connects
 def show(
+    connection: Connection,
     name: Annotated[str, typer.Argument(metavar="REPORT", help="reports/… as `reports list` shows it.")],
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show one report: the work, how sure, where in both, and all places where the content was seen."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         report = client.get_report(name)
     if as_json:
         print_json({"report": report})
@@ -139,7 +101,9 @@ _ENDINGS = {
 
 
 @reports.command("export")
+@connects
 def export(
+    connection: Connection,
     name: Annotated[str, typer.Argument(metavar="REPORT", help="reports/… as `reports list` shows it.")],
     *,
     output: Annotated[
@@ -160,13 +124,6 @@ def export(
         int, typer.Option("--max-captures", min=0, metavar="N", help="Only the first captures; 0: all.")
     ] = 0,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Hand a report over: its evidence in a signed bundle (.zip), or the report alone."""
     wanted = form or _ENDINGS.get(output.suffix.lower())
@@ -174,15 +131,7 @@ def export(
         raise typer.BadParameter("-o: let the name end in .zip, .pdf, .html or .json, or say --as what")
     if not output.parent.is_dir():
         raise typer.BadParameter(f"-o: there is no folder {output.parent}")
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         exported = client.export_evidence(
             name,
             output,
@@ -210,30 +159,17 @@ def export(
 
 
 @reports.command("key")
+@connects
 def key(
+    connection: Connection,
     *,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write it there; left out: show it."),
     ] = None,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show the public key that `copyhound verify --key` checks the server's bundles with, PEM."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         pem = client.index_state().evidence_key
     if output is None:
         for line in pem.splitlines():

@@ -4,19 +4,7 @@ from typing import Annotated
 
 import typer
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.output import print_json, print_line, print_table
 from copyhound.review_types import PrecisionKind
 
@@ -24,28 +12,15 @@ reviews = typer.Typer(help="Cases in numbers, and what decisions say of matching
 
 
 @reviews.command("overview")
+@connects
 def overview(
+    connection: Connection,
     *,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="Most days of the trend.")] = 30,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show how many cases are open, where, and what happened day by day."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = client.overview(days=days)
     if as_json:
         print_json({"overview": found})
@@ -63,28 +38,15 @@ def overview(
 
 
 @reviews.command("precision")
+@connects
 def precision(
+    connection: Connection,
     kind: Annotated[PrecisionKind, typer.Argument(help="By what.")],
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show how many matches were right, of those that were decided; most wrong first."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         found = client.precision(kind)
     if as_json:
         for one in found:
@@ -97,25 +59,11 @@ def precision(
 
 
 @reviews.command("examples")
+@connects
 def examples(
-    *,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
+    connection: Connection,
 ) -> None:
     """Print the labelled examples that decisions made, one JSON object a line, oldest first."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         for example in client.examples(page_size=1000):
             print_json({"example": example})

@@ -1,48 +1,23 @@
 """``copyhound status``."""
 
-from copyhound.cli.connection import (
-    DEFAULT_SERVER,
-    DEFAULT_TIMEOUT,
-    ApiKey,
-    AsJson,
-    Server,
-    Timeout,
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    UseTls,
-    connect,
-)
+from copyhound.cli.connection import AsJson, Connection, connects
 from copyhound.cli.output import print_json, print_line, print_table
 
 
+@connects
 def status(
+    connection: Connection,
     *,
     as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    use_tls: UseTls = False,
-    tls_ca: TlsCa = None,
-    tls_certificate: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Show what a server holds: works, fingerprints, sequence, lag, disk."""
-    with connect(
-        server,
-        api_key,
-        use_tls=use_tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        timeout=timeout,
-    ) as client:
+    with connection.client() as client:
         state = client.index_state()
     if as_json:
-        print_json({"server": server, "state": state})
+        print_json({"server": connection.server, "state": state})
         return
     lag = state.committed_sequence - state.sequence
-    print_line(f"server       {server}, version {state.version}")
+    print_line(f"server       {connection.server}, version {state.version}")
     print_line(f"works        {state.work_count:,} with {state.reference_count:,} media items")
     print_line(f"sequence     {state.sequence}, {lag} behind the database")
     print_line(f"disk         {_size(state.disk_bytes)}")
