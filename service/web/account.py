@@ -1,5 +1,6 @@
 """Signing in and out, and how somebody wants the pages."""
 
+import structlog
 from starlette.responses import Response
 
 from service.errors import (
@@ -14,6 +15,8 @@ from service.web.call import BLURS, THEMES, Call, local_path
 from service.web.naming import named
 from service.web.visits import Visit
 
+log = structlog.get_logger()
+
 
 async def ask(call: Call) -> Response:
     """Ask who is there; who is signed in already goes on."""
@@ -26,15 +29,17 @@ async def ask(call: Call) -> Response:
 async def sign_in(call: Call) -> Response:
     """Start a session."""
     onward = local_path(call.field("next") or "/")
-    visits = call.parts.visits
-    client = call.request.client
+    visits, client = call.parts.visits, call.request.client
+    address = "unknown" if client is None else client.host
     try:
         if call.field("anonymous"):
             visit = await visits.come_in()
         else:
-            visit = await visits.sign_in(call.field("key"), "unknown" if client is None else client.host)
+            visit = await visits.sign_in(call.field("key"), address)
     except (UnauthenticatedError, ForbiddenError, QuotaExceededError) as error:
+        log.warning("sign-in refused", address=address, reason=error.reason)
         return _form(call, onward, error)
+    log.info("signed in", key=visit.actor.id, address=address)
     if call.visitor is not None:
         await visits.end(call.visitor)
     response = call.go(onward)

@@ -88,10 +88,13 @@ async def queue(call: Call) -> Response:
 
 
 async def take_next(call: Call) -> Response:
-    """Lease the next case of a filter, and show it."""
+    """Lease the next case of a filter, and show it; one that is skipped is given back."""
     query = read_query(dict(_pairs(call.field("in"))))
-    after = _optional_id(call.field("after"))
-    return await _next(call, query, after, {})
+    skipped = _optional_id(call.field("after"))
+    if skipped is not None:
+        now = datetime.now(UTC)
+        await call.write(lambda t: call.parts.desk.release(t, call.actor, skipped, now))
+    return await _next(call, query, skipped, {})
 
 
 async def case(call: Call) -> Response:

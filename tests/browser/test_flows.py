@@ -159,6 +159,9 @@ def test_two_people_at_one_case(tabs: Tabs, world: World) -> None:
         tab.open(f"/cases/{case.id}")
     one.press("l")
     expect(one.page.locator("#lease")).to_contain_text("You have this case")
+    with one.page.expect_response("**/lease") as renewed:
+        one.page.evaluate("document.getElementById('lease').dispatchEvent(new Event('renew'))")
+    assert renewed.value.status == 200
     two.press("w", "t")
     two.page.keyboard.type("别的作品")
     two.page.keyboard.press("Control+Enter")

@@ -393,6 +393,10 @@ async def test_a_decision_leads_to_the_next_case_and_can_be_undone(pages: Pages)
         taken = pages.case_of_id(second.id)
         assert answer.headers["location"].startswith(f"/cases/{second.id}")
         assert taken.held_by(datetime.now(UTC)) == pages.ids["investigator"]
+        await browser.post("/queue/next", {"after": str(second.id)})
+        held = {one.id: one.held_by(datetime.now(UTC)) for one in pages.cases()}
+        assert held == {first.id: pages.ids["investigator"], second.id: None}
+        await browser.post("/queue/next", {"after": str(first.id)})
         answer = await browser.post(
             f"/cases/{second.id}/decide",
             {"outcome": "infringing", "reason": "EXCERPT", "note": "a\r\nb", "revision": str(taken.revision)},

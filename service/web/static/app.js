@@ -122,6 +122,17 @@ function setUpRows() {
   tell();
 }
 
+// A case stays leased while somebody works on its page, not while it is merely open.
+function setUpLease() {
+  let active = Date.now();
+  for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, () => { active = Date.now(); }, { passive: true });
+  setInterval(() => {
+    const lease = document.getElementById("lease");
+    const working = !document.hidden && Date.now() - active < 10 * 60_000;
+    if (lease?.dataset.mine === "yes" && working) lease.dispatchEvent(new Event("renew"));
+  }, 4 * 60_000);
+}
+
 // A preview that is still being made: look again, unless somebody is typing.
 function setUpPending() {
   if (!document.querySelector("[data-pending]")) return;
@@ -151,6 +162,7 @@ dropDraft();
 setUpDecision();
 setUpRows();
 setUpPending();
+setUpLease();
 setUpKeys();
 for (const viewer of document.querySelectorAll("[data-viewer]")) {
   setUpReveal(viewer);
