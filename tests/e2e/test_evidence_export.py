@@ -27,10 +27,10 @@ from crawler.capture import Evidence, RobotsVerdict, Written, write_capture
 from crawler.exchanges import Exchange
 from service.app import Running, running
 from service.domain import KeyRole
+from service.keys import new_key
 from service.language import words
 from service.review import Desk
 from service.reviewed import Actor, Chosen, Outcome, Ruling
-from service.rpc.access import new_key
 from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.authority import Authority

@@ -18,9 +18,10 @@ from copyhound.cli import run
 from copyhound.v1 import review_pb2_grpc
 from service.catalogue import Catalogue, Folding
 from service.domain import KeyRole
+from service.keys import new_key
 from service.metrics import Metrics
 from service.review import Desk
-from service.rpc.access import PERMISSIONS, Gate, new_key
+from service.rpc.access import PERMISSIONS, Gate
 from service.rpc.guard import Guard
 from service.rpc.review import ReviewService
 from service.store import Store
