@@ -287,7 +287,7 @@ def test_a_work_and_a_content_have_one_report_that_gains_sightings(store: Store)
     (region,) = whole.match["regions"]
     assert region[:3] == [[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 1.0], "rotate_90"]
     assert load_regions([region]) == load_regions([region[:3]]) == match_of(work).regions
-    assert whole.match["segments"] == [[1.0, 2.0, 3.0, 4.0, 1.0, "second", 0.0]]
+    assert whole.match["segments"] == [[1.0, 2.0, 3.0, 4.0, 1.0, "second", 0.0, None, ""]]
     assert not whole.work_deleted
     with store.transaction() as transaction:
         transaction.delete_work(work.id, revision=None)

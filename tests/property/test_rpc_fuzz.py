@@ -28,6 +28,7 @@ from copyhound.v1 import (
     fingerprint_pb2,
     match_pb2,
     monitor_pb2,
+    preview_pb2,
     report_pb2,
     review_pb2,
     work_pb2,
@@ -37,12 +38,13 @@ from service.rpc.access import PERMISSIONS
 from service.sandbox import ForkServer
 from service.settings import Settings
 
-WORKS, MATCHES, MONITOR, CAPTURES, REPORTS, REVIEW, OPERATIONS = (
+WORKS, MATCHES, MONITOR, CAPTURES, REPORTS, PREVIEWS, REVIEW, OPERATIONS = (
     "/copyhound.v1.WorkService/",
     "/copyhound.v1.MatchService/",
     "/copyhound.v1.MonitorService/",
     "/copyhound.v1.CaptureService/",
     "/copyhound.v1.ReportService/",
+    "/copyhound.v1.PreviewService/",
     "/copyhound.v1.ReviewService/",
     "/google.longrunning.Operations/",
 )
@@ -78,6 +80,9 @@ METHODS: dict[str, type[Message]] = {
     CAPTURES + "GetCapture": capture_pb2.GetCaptureRequest,
     REPORTS + "GetMatchReport": report_pb2.GetMatchReportRequest,
     REPORTS + "ListMatchReports": report_pb2.ListMatchReportsRequest,
+    REPORTS + "ExportEvidence": report_pb2.ExportEvidenceRequest,
+    PREVIEWS + "GetPreview": preview_pb2.GetPreviewRequest,
+    PREVIEWS + "ReadPreview": preview_pb2.ReadPreviewRequest,
     **{
         REVIEW + method.name: GetMessageClass(method.input_type)
         for method in review_pb2.DESCRIPTOR.services_by_name["ReviewService"].methods
@@ -90,6 +95,7 @@ METHODS: dict[str, type[Message]] = {
 STREAMS = {WORKS + "UploadReference", MATCHES + "MatchStream", CAPTURES + "IngestCapture"}
 WATCHING = MONITOR + "WatchReports"
 """Answers without end."""
+ANSWERED_IN_STREAMS = {REPORTS + "ExportEvidence", PREVIEWS + "ReadPreview"}
 ENDS = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -119,6 +125,8 @@ class Service:
             call = channel.stream_unary(method)(iter(sent), timeout=60)
         elif method == WATCHING:
             return await self._watch(channel.unary_stream(method)(sent[0]))
+        elif method in ANSWERED_IN_STREAMS:
+            call = channel.unary_stream(method)(sent[0], timeout=60)
         else:
             call = channel.unary_unary(method)(sent[0], timeout=60)
         details = any(name == "grpc-status-details-bin" for name, _ in await call.trailing_metadata())

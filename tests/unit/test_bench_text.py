@@ -16,7 +16,7 @@ def test_ours_and_the_peers_answer_on_made_up_texts() -> None:
 
     assert [one.recall["zh|verbatim|2000"] for one in measured[:2]] == [1.0, 1.0]
     assert measured[0].recall["en|words 30 %|2000"] == 1.0
-    assert measured[0].bytes_per_character < 6
+    assert measured[0].bytes_per_character < 7  # few rows take some bytes more each than many
     assert all(one.cpu_ms_per_kb > 0 for one in measured)
 
 
