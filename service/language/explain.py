@@ -801,6 +801,10 @@ def explain_signals(words: Words, signals: Mapping[str, float]) -> list[Explanat
     return sorted(told, key=lambda one: (order[one.telling], known.get(one.signal, len(known)), one.signal))
 
 
+_EVEN: Final = 0.5
+"""Below it, a film is no probable copy."""
+
+
 def explain_probability(words: Words, probability: float, signals: Mapping[str, float]) -> list[str]:
     """What a probability means and rests on, a sentence each.
 
@@ -820,11 +824,24 @@ def explain_probability(words: Words, probability: float, signals: Mapping[str, 
             value=likelihood(probability),
         ),
         _frequency(words, probability),
+        *_same_scene(words, probability, signals),
         words.text(
             "It is computed from the measurements below by a formula that was fitted on altered copies and on"
             " unrelated media, and supposes that one in ten of the media looked at holds a copy. It says how alike"
             " both are; whether the use is allowed is for people to decide."
         ),
+    ]
+
+
+def _same_scene(words: Words, probability: float, signals: Mapping[str, float]) -> list[str]:
+    """Why a film that is no probable copy is told of all the same."""
+    if "frames_motion" not in signals or probability >= _EVEN:
+        return []
+    return [
+        words.text(
+            "It shows the same scene. What changes in it does not tell whether it is the same moment or another"
+            " one: compare both sides."
+        )
     ]
 
 

@@ -147,7 +147,7 @@ class Suspects:
             )
             return
         options = Options(
-            selection=Selection(least(watch, self._threshold), 0.0, 0.0, _MOST_MATCHES),
+            selection=Selection(0.0, 0.0, 0.0, _MOST_MATCHES),  # `in_scope` chooses
             owner=watch.owner,
             min_sequence=asking,
         )
@@ -218,14 +218,17 @@ def least(watch: Watch, threshold: float) -> float:
 
 
 def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[Match, ...]:
-    """The matches that a list is told of: of its works, probable, not licensed to all, and not suppressed."""
+    """The matches that a list is told of: of its works, probable, not licensed to all, and not suppressed.
+
+    The same scene of a film counts, though it may be another moment: still films are copied too.
+    """
     works = set(watch.settings.works)
     return tuple(
         match
         for match in matches
         if match.work.owner == watch.owner
         and (not works or match.work.id in works)
-        and match.probability >= least(watch, threshold)
+        and max(match.probability, match.scene) >= least(watch, threshold)
         and match.licence is None
         and not match.suppressed
     )

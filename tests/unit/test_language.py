@@ -121,6 +121,16 @@ def test_probability_is_told_as_a_frequency(language: str, probability: float, t
     assert probability == 0.001 or told in sentences[1]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_another_moment_of_a_film_is_told_as_such(language: str) -> None:
+    def told(probability: float, signals: dict[str, float]) -> list[str]:
+        return explain_probability(words(language, "report"), probability, signals)
+
+    uncertain = told(0.04, {"frames_motion": 0.02})
+    assert len(uncertain) == len(told(0.04, {})) + 1
+    assert uncertain[2] not in told(0.97, {"frames_motion": 0.6})
+
+
 def test_identical_files_are_told_as_such() -> None:
     sentences = explain_probability(words("en", "report"), 1.0, {IDENTICAL_FILE: 1.0})
     assert "SHA-256" in sentences[1]
