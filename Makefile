@@ -33,11 +33,11 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound into $(VENV): about 700 MB"
+	@echo "Installing Copyhound into $(VENV): about 1.2 GB"
 	$(PIP) install --editable '.[media]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound and its checks into $(VENV): about 6 GB, nearly all of it PyTorch"
+	@echo "Installing Copyhound and its checks into $(VENV): about 7 GB, nearly all of it PyTorch"
 	$(PIP) install --editable '.[dev]'
 	@touch $(VENV)/.demo $@
