@@ -72,6 +72,8 @@ def manifest() -> tuple[list[work_pb2.ImportItem], dict[int, tuple[str, str]]]:
     bad[999][0].work.title = "x" * 1001
     for number, (replaced, _, _) in bad.items():
         items[number] = replaced
+    for row in items:
+        row.work.policy.no_previews = True  # half of the time of so small pictures
     return items, {number: (reason, said) for number, (_, reason, said) in bad.items()}
 
 
