@@ -50,7 +50,7 @@ def licence_to_message(licence: types.Licence) -> work_pb2.Licence:
     return work_pb2.Licence(
         uploader_token=licence.uploader_token,
         territories=licence.territories,
-        expire_time=_to_timestamp(licence.expires_at),
+        expire_time=timestamp(licence.expires_at, "licence.expires_at"),
         note=licence.note,
     )
 
@@ -60,7 +60,7 @@ def licence_from_message(message: work_pb2.Licence) -> types.Licence:
     return types.Licence(
         uploader_token=message.uploader_token,
         territories=tuple(message.territories),
-        expires_at=_from_timestamp(message.expire_time) if message.HasField("expire_time") else None,
+        expires_at=moment(message.expire_time) if message.HasField("expire_time") else None,
         note=message.note,
     )
 
@@ -114,7 +114,7 @@ def reference_from_message(message: work_pb2.Reference) -> types.Reference:
         sha256=message.sha256 or None,
         byte_count=message.byte_count,
         schemes=tuple(message.schemes),
-        created_at=_from_timestamp(message.create_time),
+        created_at=moment(message.create_time),
         container=message.container or None,
         part_counts={modality_from_message(part.modality) or "": part.count for part in message.part_counts},
     )
@@ -131,8 +131,8 @@ def work_from_message(message: work_pb2.Work) -> types.Work:
         policy=policy_from_message(message.policy),
         references=tuple(reference_from_message(reference) for reference in message.references),
         reference_count=message.reference_count,
-        created_at=_from_timestamp(message.create_time),
-        updated_at=_from_timestamp(message.update_time),
+        created_at=moment(message.create_time),
+        updated_at=moment(message.update_time),
         etag=message.etag,
         sequence=message.sequence,
     )
@@ -245,7 +245,7 @@ def answer_from_message(message: match_pb2.MatchResponse) -> types.Answer:
         modality=modality_from_message(message.modality),
         sha256=message.sha256 or None,
         request_id=message.request_id,
-        created_at=_from_timestamp(message.create_time),
+        created_at=moment(message.create_time),
         part_count=message.part_count,
     )
 
@@ -363,7 +363,7 @@ def _box(message: match_pb2.Box) -> types.Box:
     return types.Box(message.left, message.top, message.right, message.bottom)
 
 
-def _to_timestamp(moment: datetime | None) -> Timestamp | None:
+def timestamp(moment: datetime | None, field: str) -> Timestamp | None:
     """Return the message; None stays None.
 
     Raises:
@@ -372,11 +372,12 @@ def _to_timestamp(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None
     if moment.tzinfo is None:
-        raise InvalidRequestError("licence.expires_at: has no time zone; use datetime(…, tzinfo=UTC)")
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+        raise InvalidRequestError(f"{field}: has no time zone; use datetime(…, tzinfo=UTC)")
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
 
 
-def _from_timestamp(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=UTC)
+def moment(message: Timestamp) -> datetime:
+    """Return the value, in UTC."""
+    return message.ToDatetime(tzinfo=UTC)

@@ -1,13 +1,11 @@
 """From monitoring's values to messages and back: the only place that knows both."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from copyhound import convert, status
 from copyhound import monitor_types as types
@@ -16,25 +14,6 @@ from copyhound.v1 import capture_pb2, monitor_pb2, report_pb2
 
 _FIELD_NAMES = {"expires_at": "expire_time"}
 """Fields of a list whose names differ on the wire."""
-
-
-def timestamp(moment: datetime | None, field: str) -> Timestamp | None:
-    """Return the message; None stays None.
-
-    Raises:
-        InvalidRequestError: If the moment has no time zone: it would be a guess.
-    """
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise InvalidRequestError(f"{field}: has no time zone; use datetime(…, tzinfo=UTC)")
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
-def _time(message: Timestamp) -> datetime:
-    return message.ToDatetime(tzinfo=UTC)
 
 
 def place_to_message(place: types.Place) -> monitor_pb2.Place:
@@ -76,7 +55,7 @@ def list_to_message(
             max_depth=new.max_depth,
             max_pages=new.max_pages,
             schedule=None if new.schedule is None else _schedule_to_message(new.schedule),
-            expire_time=timestamp(new.expires_at, "list.expires_at"),
+            expire_time=convert.timestamp(new.expires_at, "list.expires_at"),
             webhook=None
             if new.webhook is None
             else monitor_pb2.Webhook(url=new.webhook.url, secret=new.webhook.secret),
@@ -113,14 +92,14 @@ def list_from_message(message: monitor_pb2.MonitoringList) -> types.MonitoringLi
         )
         if message.HasField("schedule")
         else None,
-        expires_at=_time(message.expire_time) if message.HasField("expire_time") else None,
+        expires_at=convert.moment(message.expire_time) if message.HasField("expire_time") else None,
         webhook=types.Webhook(message.webhook.url) if message.HasField("webhook") else None,
         min_probability=message.min_probability,
         place_count=message.place_count,
-        next_run_at=_time(message.next_run_time) if message.HasField("next_run_time") else None,
+        next_run_at=convert.moment(message.next_run_time) if message.HasField("next_run_time") else None,
         latest_run=message.latest_run or None,
-        created_at=_time(message.create_time),
-        updated_at=_time(message.update_time),
+        created_at=convert.moment(message.create_time),
+        updated_at=convert.moment(message.update_time),
         etag=message.etag,
     )
 
@@ -196,10 +175,10 @@ def run_from_message(message: monitor_pb2.Run) -> types.Run:
         reports=message.reports,
         message=message.message,
         crawler=message.crawler,
-        created_at=_time(message.create_time),
-        started_at=_time(message.start_time) if message.HasField("start_time") else None,
-        updated_at=_time(message.update_time) if message.HasField("update_time") else None,
-        ended_at=_time(message.end_time) if message.HasField("end_time") else None,
+        created_at=convert.moment(message.create_time),
+        started_at=convert.moment(message.start_time) if message.HasField("start_time") else None,
+        updated_at=convert.moment(message.update_time) if message.HasField("update_time") else None,
+        ended_at=convert.moment(message.end_time) if message.HasField("end_time") else None,
     )
 
 
@@ -214,13 +193,13 @@ def assignment_from_message(message: capture_pb2.Assignment) -> types.Assignment
         max_pages=message.max_pages,
         max_capture_bytes=message.max_capture_bytes,
         progress=progress_from_message(message.progress),
-        lease_expires_at=_time(message.lease_expire_time),
+        lease_expires_at=convert.moment(message.lease_expire_time),
     )
 
 
 def lease_from_message(message: capture_pb2.ReportProgressResponse) -> types.Lease:
     """Return the value."""
-    return types.Lease(message.cancelled, _time(message.lease_expire_time))
+    return types.Lease(message.cancelled, convert.moment(message.lease_expire_time))
 
 
 def seen_to_message(seen: types.SeenAgain) -> capture_pb2.SeenAgain:
@@ -231,7 +210,7 @@ def seen_to_message(seen: types.SeenAgain) -> capture_pb2.SeenAgain:
         page_title=seen.page_title,
         media_url=seen.media_url,
         found_as=seen.found_as,
-        seen_time=timestamp(seen.seen_at, "sightings.seen_at"),
+        seen_time=convert.timestamp(seen.seen_at, "sightings.seen_at"),
     )
 
 
@@ -260,7 +239,7 @@ def header_to_message(header: types.CaptureHeader) -> capture_pb2.CaptureHeader:
             ],
             byte_count=header.byte_count,
             sha256=header.sha256,
-            capture_time=timestamp(header.captured_at, "header.captured_at"),
+            capture_time=convert.timestamp(header.captured_at, "header.captured_at"),
             remote_address=header.remote_address,
         )
     except (TypeError, ValueError) as error:
@@ -277,7 +256,7 @@ def _header_from_message(message: capture_pb2.CaptureHeader) -> types.CaptureHea
         content_ranges=tuple((part.offset, part.length) for part in message.content_ranges),
         byte_count=message.byte_count,
         sha256=message.sha256,
-        captured_at=_time(message.capture_time),
+        captured_at=convert.moment(message.capture_time),
         place_id=message.place_id,
         page_url=message.page_url,
         page_title=message.page_title,
@@ -301,11 +280,11 @@ def capture_from_message(message: capture_pb2.Capture) -> types.Capture:
         header=_header_from_message(message.header),
         content_state=state.removeprefix("CONTENT_STATE_").lower(),
         unreadable_reason=message.unreadable_reason,
-        created_at=_time(message.create_time),
+        created_at=convert.moment(message.create_time),
         custody=tuple(
             types.CustodyEvent(
                 number=event.number,
-                at=_time(event.event_time),
+                at=convert.moment(event.event_time),
                 actor=event.actor,
                 action=event.action,
                 detail=event.detail,
@@ -335,8 +314,8 @@ def report_from_message(message: report_pb2.MatchReport) -> types.MatchReport:
                 page_title=seen.page_title,
                 media_url=seen.media_url,
                 found_as=seen.found_as,
-                first_seen_at=_time(seen.first_seen_time),
-                last_seen_at=_time(seen.last_seen_time),
+                first_seen_at=convert.moment(seen.first_seen_time),
+                last_seen_at=convert.moment(seen.last_seen_time),
             )
             for seen in message.sightings
         ),
@@ -345,7 +324,7 @@ def report_from_message(message: report_pb2.MatchReport) -> types.MatchReport:
         index_sequence=message.index_sequence,
         on_registration=message.on_registration,
         work_deleted=message.work_deleted,
-        created_at=_time(message.create_time),
-        updated_at=_time(message.update_time),
+        created_at=convert.moment(message.create_time),
+        updated_at=convert.moment(message.update_time),
         sequence=message.sequence,
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from copyhound import review_convert as convert
 from copyhound.batches import new_request_id
-from copyhound.monitor_convert import timestamp
+from copyhound.convert import timestamp
 from copyhound.review_types import (
     BatchDecided,
     Case,

@@ -1,18 +1,11 @@
 """From review's values to messages and back: the only place that knows both."""
 
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from enum import StrEnum
 
 from copyhound import convert, status
 from copyhound import review_types as types
 from copyhound.errors import InvalidRequestError
-from copyhound.monitor_convert import timestamp
 from copyhound.v1 import review_pb2
-
-
-def _time(message: Timestamp) -> datetime:
-    return message.ToDatetime(tzinfo=UTC)
 
 
 def outcome_to_message(outcome: types.Outcome | str) -> "review_pb2.Outcome.ValueType":
@@ -21,11 +14,7 @@ def outcome_to_message(outcome: types.Outcome | str) -> "review_pb2.Outcome.Valu
     Raises:
         InvalidRequestError: If it is no outcome.
     """
-    try:
-        return review_pb2.Outcome.Value(f"OUTCOME_{types.Outcome(outcome).name}")
-    except ValueError as error:
-        known = ", ".join(types.Outcome)
-        raise InvalidRequestError(f"outcome: “{outcome}” is none of these: {known}") from error
+    return review_pb2.Outcome.Value(f"OUTCOME_{_name_in(types.Outcome, outcome, 'outcome')}")
 
 
 def order_to_message(order: types.CaseOrder | str) -> "review_pb2.CaseOrder.ValueType":
@@ -34,11 +23,7 @@ def order_to_message(order: types.CaseOrder | str) -> "review_pb2.CaseOrder.Valu
     Raises:
         InvalidRequestError: If it is no order.
     """
-    try:
-        return review_pb2.CaseOrder.Value(f"CASE_ORDER_{types.CaseOrder(order).name}")
-    except ValueError as error:
-        known = ", ".join(types.CaseOrder)
-        raise InvalidRequestError(f"order: “{order}” is none of these: {known}") from error
+    return review_pb2.CaseOrder.Value(f"CASE_ORDER_{_name_in(types.CaseOrder, order, 'order')}")
 
 
 def precision_kind_to_message(kind: types.PrecisionKind | str) -> "review_pb2.PrecisionKind.ValueType":
@@ -47,11 +32,19 @@ def precision_kind_to_message(kind: types.PrecisionKind | str) -> "review_pb2.Pr
     Raises:
         InvalidRequestError: If it is no kind.
     """
+    return review_pb2.PrecisionKind.Value(f"PRECISION_KIND_{_name_in(types.PrecisionKind, kind, 'kind')}")
+
+
+def _name_in(values: type[StrEnum], value: str, field: str) -> str:
+    """The name that a value has among others.
+
+    Raises:
+        InvalidRequestError: If it is none of them.
+    """
     try:
-        return review_pb2.PrecisionKind.Value(f"PRECISION_KIND_{types.PrecisionKind(kind).name}")
+        return values(value).name
     except ValueError as error:
-        known = ", ".join(types.PrecisionKind)
-        raise InvalidRequestError(f"kind: “{kind}” is none of these: {known}") from error
+        raise InvalidRequestError(f"{field}: “{value}” is none of these: {', '.join(values)}") from error
 
 
 def filter_to_message(which: types.CaseFilter) -> review_pb2.CaseFilter:
@@ -74,9 +67,9 @@ def filter_to_message(which: types.CaseFilter) -> review_pb2.CaseFilter:
             min_probability=which.min_probability,
             max_probability=0.0 if which.max_probability == 1.0 else which.max_probability,
             assignee=which.assignee,
-            due_before=timestamp(which.due_before, "filter.due_before"),
-            reported_from=timestamp(which.reported_from, "filter.reported_from"),
-            reported_before=timestamp(which.reported_before, "filter.reported_before"),
+            due_before=convert.timestamp(which.due_before, "filter.due_before"),
+            reported_from=convert.timestamp(which.reported_from, "filter.reported_from"),
+            reported_before=convert.timestamp(which.reported_before, "filter.reported_before"),
             text=which.text,
             outcome=review_pb2.OUTCOME_UNSPECIFIED
             if which.outcome is None
@@ -97,7 +90,7 @@ def _decision(message: review_pb2.Decision) -> types.Decision:
         reason=message.reason,
         note=message.note,
         actor=message.actor,
-        created_at=_time(message.create_time),
+        created_at=convert.moment(message.create_time),
         batch=message.batch or None,
         undone_by=message.undone_by or None,
     )
@@ -124,13 +117,13 @@ def case_from_message(message: review_pb2.Case) -> types.Case:
         page_title=message.page_title,
         media_url=message.media_url,
         assignee=message.assignee or None,
-        due_at=_time(message.due_time) if message.HasField("due_time") else None,
+        due_at=convert.moment(message.due_time) if message.HasField("due_time") else None,
         lease_holder=message.lease_holder or None,
-        lease_expires_at=_time(message.lease_expire_time) if held else None,
+        lease_expires_at=convert.moment(message.lease_expire_time) if held else None,
         etag=message.etag,
-        created_at=_time(message.create_time),
-        reported_at=_time(message.report_time),
-        updated_at=_time(message.update_time),
+        created_at=convert.moment(message.create_time),
+        reported_at=convert.moment(message.report_time),
+        updated_at=convert.moment(message.update_time),
         decisions=tuple(_decision(one) for one in message.decisions),
     )
 
@@ -167,7 +160,7 @@ def event_from_message(message: review_pb2.ReviewEvent) -> types.ReviewEvent:
         subject=message.subject,
         owner=message.owner,
         number=message.number,
-        at=_time(message.event_time),
+        at=convert.moment(message.event_time),
         actor=message.actor,
         action=message.action,
         detail=message.detail,
@@ -177,7 +170,7 @@ def event_from_message(message: review_pb2.ReviewEvent) -> types.ReviewEvent:
 
 def view_from_message(message: review_pb2.SavedView) -> types.SavedView:
     """Return the value."""
-    return types.SavedView(message.name, message.title, message.query, _time(message.update_time))
+    return types.SavedView(message.name, message.title, message.query, convert.moment(message.update_time))
 
 
 def overview_from_message(message: review_pb2.Overview) -> types.Overview:
@@ -214,7 +207,7 @@ def example_from_message(message: review_pb2.Example) -> types.Example:
         probability=message.probability,
         signals={signal.name: signal.value for signal in message.signals},
         policy_revision=message.policy_revision,
-        created_at=_time(message.create_time),
+        created_at=convert.moment(message.create_time),
     )
 
 
@@ -240,5 +233,5 @@ def suppression_from_message(message: review_pb2.Suppression) -> types.Suppressi
         filename=message.filename or None,
         actor=message.actor,
         note=message.note,
-        created_at=_time(message.create_time),
+        created_at=convert.moment(message.create_time),
     )
