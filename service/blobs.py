@@ -1,10 +1,11 @@
 """Files that evidence consists of: kept whole, named by their SHA-256, behind one small interface."""
 
+import asyncio
 import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -177,3 +178,9 @@ def cut_out(blobs: Blobs, sha256: bytes, ranges: Sequence[tuple[int, int]], fold
         media.close()
         raise
     return media
+
+
+async def in_threads(found: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces of an iterator that blocks, each fetched in a thread when it is asked for."""
+    while (piece := await asyncio.to_thread(next, found, None)) is not None:
+        yield piece

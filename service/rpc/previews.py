@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from copyhound.v1 import preview_pb2, preview_pb2_grpc
+from service.blobs import in_threads
 from service.errors import InvalidRequestError, NotFoundError
 from service.previewed import Kind, PreviewFile, PreviewState, Subject
-from service.previews import OpenPreview, PreviewReader
+from service.previews import PreviewReader
 from service.rpc import convert, convert_monitor
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
@@ -71,7 +72,7 @@ class PreviewService(preview_pb2_grpc.PreviewServiceServicer):
         preview = await asyncio.to_thread(self._previews.open, subject, _KINDS[request.kind])
         with preview:
             yield preview_pb2.ReadPreviewResponse(file=_file_message(preview.file))
-            async for chunk in _chunks(preview, request.start, request.length or None):
+            async for chunk in in_threads(preview.pieces(request.start, request.length or None)):
                 yield preview_pb2.ReadPreviewResponse(chunk=chunk)
 
     def _visible(self, name: str, caller: Caller) -> Subject:
@@ -89,12 +90,6 @@ class PreviewService(preview_pb2_grpc.PreviewServiceServicer):
                 if work.id == work_id and caller.owner in (None, work.owner):
                     return reference.id
         raise not_found("reference", name)
-
-
-async def _chunks(preview: OpenPreview, start: int, length: int | None) -> AsyncIterator[bytes]:
-    pieces = preview.pieces(start, length)
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
 
 
 def _file_message(file: PreviewFile) -> preview_pb2.PreviewFile:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from copyhound.v1 import report_pb2, report_pb2_grpc
+from service.blobs import in_threads
 from service.errors import InvalidRequestError, NotFoundError
 from service.evidence import Bundler, Wish
 from service.language import DEFAULT_LANGUAGE, LANGUAGES
@@ -104,7 +105,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
                     content[start : start + _CHUNK_BYTES] for start in range(0, len(content), _CHUNK_BYTES)
                 )
         yield report_pb2.ExportEvidenceResponse(header=header)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        async for piece in in_threads(pieces):
             yield report_pb2.ExportEvidenceResponse(chunk=piece)
 
     def _render(self, actor: Actor, wish: Wish, ending: str) -> bytes:

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
+from service.blobs import in_threads
 from service.evidence import CONTENT_SECURITY_POLICY, Wish
 from service.web.call import Call
 
@@ -53,14 +53,9 @@ async def bundle(call: Call) -> Response:
         "Content-Disposition": f'attachment; filename="{made.filename}"',
         "Content-Length": str(made.byte_count),
     }
-    return StreamingResponse(_pieces(made.pieces()), headers=headers, media_type="application/zip")
+    return StreamingResponse(in_threads(made.pieces()), headers=headers, media_type="application/zip")
 
 
 def _attached(content: bytes, kind: str, filename: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
     return Response(content, headers=headers, media_type=_NAMES[kind])
-
-
-async def _pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(next, pieces, None):
-        yield piece

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
+from service.blobs import in_threads
 from service.errors import NotFoundError
 from service.previewed import Kind, Subject
 from service.previews import OpenPreview
@@ -111,8 +112,7 @@ def _read_range(headers: Headers, etag: str, length: int) -> tuple[int, int] | N
 async def _pieces(opened: OpenPreview, start: int, length: int) -> AsyncIterator[bytes]:
     """Read in threads, as fast as the browser takes it."""
     with opened:
-        pieces = opened.pieces(start, length)
-        while piece := await asyncio.to_thread(next, pieces, None):
+        async for piece in in_threads(opened.pieces(start, length)):
             yield piece
 
 
