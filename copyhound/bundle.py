@@ -1,7 +1,7 @@
 """Evidence bundles: what one holds, and how to check it offline.
 
 A bundle is a zip archive, its files stored as they are (see `stored_zip`), that holds all there is on one
-match report:
+match report, or on a case with all its reports. That of a report:
 
 - ``report.json`` and ``report.pdf``: the report, for programs and for people;
 - ``captures/{id}.warc`` and ``captures/{id}.custody.json``: the captures, and what happened to each since;
@@ -14,6 +14,9 @@ match report:
 - ``SHA256SUMS``: the digest of every file above, as ``sha256sum`` writes and checks them;
 - ``SHA256SUMS.sig``: an Ed25519 signature (RFC 8032) over the bytes of ``SHA256SUMS``;
 - ``SHA256SUMS.tsr``, optional: an RFC 3161 time-stamp response over the same bytes.
+
+That of a case has ``case.json`` and ``case.pdf`` in place of ``report.json``, ``report.pdf`` and
+``decisions.json``; ``reports/{id}.json`` for each report, custody included; and ``references/{id}.json``.
 
 Whoever can sign can make another bundle that is consistent in itself: a signature says that the holder of the
 key put the parts together, and the time stamp, when at the latest.
@@ -43,6 +46,8 @@ FORMAT: Final = "copyhound.evidence.v1"
 """What ``bundle.json`` says of itself."""
 REPORT_FORMAT: Final = "copyhound.report.v1"
 """What ``report.json`` says of itself."""
+CASE_FORMAT: Final = "copyhound.case.v1"
+"""What ``case.json`` says of itself."""
 SUMS: Final = "SHA256SUMS"
 """Digests of all files but itself and those whose names begin with its own."""
 SIGNATURE: Final = "SHA256SUMS.sig"
@@ -51,6 +56,7 @@ STAMP: Final = "SHA256SUMS.tsr"
 """The time stamp over it: DER."""
 ABOUT: Final = "bundle.json"
 REPORT: Final = "report.json"
+CASE: Final = "case.json"
 REFERENCE: Final = "reference.json"
 DECISIONS: Final = "decisions.json"
 
@@ -59,7 +65,8 @@ _MAX_SUMS: Final = 4 * 1024 * 1024
 _CHUNK: Final = 1 << 20
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ([!-~]+)")
 _MALFORMED: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-_NEEDED: Final = (ABOUT, REPORT, REFERENCE, DECISIONS)
+_OF_REPORT: Final = (ABOUT, REPORT, REFERENCE, DECISIONS)
+_OF_CASE: Final = (ABOUT, CASE)
 
 
 class NoBundleError(Exception):
@@ -71,7 +78,7 @@ class BundleVerification:
     """What checking a bundle showed.
 
     Attributes:
-        report: Name of the report; empty if it cannot be read.
+        subject: Name of the report or case; empty if it cannot be read.
         findings: What is wrong, a sentence each; empty: nothing was altered, is missing or was added.
         notes: What a reader should know besides.
         key: Of the key that signed, `key_id`; empty: no signature that holds.
@@ -83,7 +90,7 @@ class BundleVerification:
         files: How many files were compared with their digests.
     """
 
-    report: str
+    subject: str
     findings: tuple[str, ...]
     notes: tuple[str, ...]
     key: str
@@ -213,22 +220,25 @@ class _Check:
         if SUMS not in self.parts:
             raise NoBundleError(f"this is not a bundle: it holds no {SUMS}")
         sums = self._content(SUMS, _MAX_SUMS)
-        compared = self._check_sums(sums)
+        of_case = CASE in self.parts
+        compared = self._check_sums(sums, _OF_CASE if of_case else _OF_REPORT)
         about = self._json(ABOUT)
-        report = self._json(REPORT)
-        if about.get("format") != FORMAT or report.get("format") != REPORT_FORMAT:
+        main, form = (CASE, CASE_FORMAT) if of_case else (REPORT, REPORT_FORMAT)
+        values = self._json(main)
+        if about.get("format") != FORMAT or values.get("format") != form:
             self.findings.append(
-                f"{ABOUT} and {REPORT} do not say {FORMAT} and {REPORT_FORMAT}: they were altered, or made by"
+                f"{ABOUT} and {main} do not say {FORMAT} and {form}: they were altered, or made by"
                 " another version of Copyhound"
             )
         signed_by, pinned = self._check_signature(sums, about)
         stamped = self._check_stamp(sums)
+        check = self._check_whole_case if of_case else self._check_whole_report
         try:
-            self._check_report(report, about)
+            check(values, about)
         except _MALFORMED as error:
-            self.findings.append(f"{REPORT} cannot be compared with the other files ({type(error).__name__})")
+            self.findings.append(f"{main} cannot be compared with the other files ({type(error).__name__})")
         return BundleVerification(
-            report=_text(_value(report, "report", "name")),
+            subject=_text(_value(values, "case" if of_case else "report", "name")),
             findings=tuple(self.findings),
             notes=tuple(self.notes),
             key=signed_by,
@@ -258,7 +268,7 @@ class _Check:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def _check_sums(self, sums: bytes) -> int:
+    def _check_sums(self, sums: bytes, needed: Sequence[str]) -> int:
         listed: dict[str, str] = {}
         for line in sums.decode("ascii", "replace").splitlines():
             found = _LINE.fullmatch(line)
@@ -275,7 +285,7 @@ class _Check:
             f"{name!a}: was put in: no bundle holds it"
             for name in _sorted(self.parts.keys() - present - {SUMS, SIGNATURE, STAMP})
         ]
-        self.findings += [f"{name}: is missing" for name in _NEEDED if name not in listed.keys() | present]
+        self.findings += [f"{name}: is missing" for name in needed if name not in listed.keys() | present]
         for name in _sorted(listed.keys() & present):
             with self.parts[name]() as file:
                 actual = _digest(file)
@@ -326,7 +336,7 @@ class _Check:
 
     # The report against its parts
 
-    def _check_report(self, report: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    def _check_whole_report(self, report: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         if not report:
             return
         if about.get("report") != _value(report, "report", "name"):
@@ -337,41 +347,103 @@ class _Check:
             self.findings.append(f"{DECISIONS}: does not say what {REPORT} says")
         for case in report["cases"]:
             self._check_case(case)
-        content = report["content"]["sha256"]
-        left_out = dict(about.get("left_out", {}))
-        self._check_suspect(f"suspect/{content}.bin", content, left_out)
-        expected = {"suspect/" + content + ".bin"}
+        known = {REPORT, "report.pdf", REFERENCE, DECISIONS}
+        known |= self._check_content(REPORT, report, dict(about.get("left_out", {})))
         for capture in report["captures"]:
-            expected |= self._check_capture(capture, content, left_out)
-        known = {ABOUT, REPORT, "report.pdf", REFERENCE, DECISIONS, "VERIFY.txt", SUMS, SIGNATURE, STAMP}
-        for name in _sorted(self.parts.keys() - known - expected):
-            if not name.startswith("reference/"):
-                self.findings.append(f"{name}: {REPORT} does not speak of it")
+            custody = f"{capture['name']}.custody.json"
+            known.add(custody)
+            if self._json(custody).get("events") != capture["custody"]:
+                self.findings.append(f"{custody}: does not say what {REPORT} says")
+        self._check_strays(REPORT, known, "reference/")
 
-    def _check_suspect(self, name: str, content: str, left_out: Mapping[str, str]) -> None:
+    def _check_whole_case(self, values: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        if not values:
+            return
+        if about.get("case") != _value(values, "case", "name"):
+            self.findings.append(f"{ABOUT}: is of another case than {CASE}")
+        left_out = dict(about.get("left_out", {}))
+        self._check_case(values["case"])
+        joined = {
+            event["number"]: json.loads(event["detail"]).get("report") for event in values["case"]["events"]
+        }
+        known = {CASE, "case.pdf"}
+        for row in values["reports"]:
+            name = f"{row['name']}.json"
+            if joined.get(row["event"]) != row["name"].removeprefix("reports/"):
+                self.findings.append(f"{CASE}: no event tells how {row['name']} came into the case")
+            if name in known:
+                self.findings.append(f"{CASE}: names {row['name']} twice")
+            known.add(name)
+            if name not in self.parts:
+                self._absent(name, left_out, CASE)
+                continue
+            known |= self._check_report_of(values, row, name, left_out)
+        missing = values["case"]["report_count"] - len(values["reports"])
+        if missing and "reports" not in left_out:
+            self.findings.append(f"{CASE}: does not name all {values['case']['report_count']} reports")
+        elif missing:
+            self.notes.append(f"{missing} reports were left out: {left_out['reports']}")
+        self._check_strays(CASE, known, "references/")
+
+    def _check_report_of(
+        self, case: Mapping[str, Any], row: Mapping[str, Any], name: str, left_out: Mapping[str, str]
+    ) -> set[str]:
+        """Check a report of a case; return the files that it speaks of."""
+        report = self._json(name)
+        told = {
+            "name": _value(report, "report", "name"),
+            "revision": _value(report, "report", "revision"),
+            "sha256": _value(report, "content", "sha256"),
+            "modality": _value(report, "content", "modality"),
+            "probability": _value(report, "match", "probability"),
+        }
+        if report.get("format") != REPORT_FORMAT or any(told[one] != row[one] for one in told):
+            self.findings.append(f"{name}: is not the report that {CASE} speaks of")
+            return set()
+        if _value(report, "work", "name") != case["work"]["name"]:
+            self.findings.append(f"{name}: is on another work than {CASE}")
+        proof = f"references/{report['reference']['name'].rpartition('/')[2]}.json"
+        if self._json(proof) != report["reference"]:
+            self.findings.append(f"{proof}: does not say what {name} says")
+        return {proof} | self._check_content(name, report, left_out)
+
+    def _check_content(self, where: str, report: Mapping[str, Any], left_out: Mapping[str, str]) -> set[str]:
+        """Check a report's suspect and captures; return their files."""
+        content = report["content"]["sha256"]
+        suspect = f"suspect/{content}.bin"
+        self._check_suspect(where, suspect, content, left_out)
+        captures = {self._check_capture(where, one, content, left_out) for one in report["captures"]}
+        return {suspect} | captures
+
+    def _check_strays(self, main: str, known: set[str], shown: str) -> None:
+        """Name the files that nothing speaks of; those below `shown` are there to be looked at."""
+        known |= {ABOUT, "VERIFY.txt", SUMS, SIGNATURE, STAMP}
+        for name in _sorted(self.parts.keys() - known):
+            if not name.startswith(shown):
+                self.findings.append(f"{name}: {main} does not speak of it")
+
+    def _check_suspect(self, where: str, name: str, content: str, left_out: Mapping[str, str]) -> None:
         if name not in self.parts:
-            self._absent(name, left_out)
+            self._absent(name, left_out, where)
             return
         with self.parts[name]() as file:
             if _digest(file) != content:
-                self.findings.append(f"{name}: is not the content that {REPORT} speaks of")
+                self.findings.append(f"{name}: is not the content that {where} speaks of")
 
     def _check_capture(
-        self, capture: Mapping[str, Any], content: str, left_out: Mapping[str, str]
-    ) -> set[str]:
+        self, where: str, capture: Mapping[str, Any], content: str, left_out: Mapping[str, str]
+    ) -> str:
+        """Check a capture and its custody; return its file."""
         name = str(capture["name"])
-        base = f"captures/{name.removeprefix('captures/')}"
-        warc, custody = f"{base}.warc", f"{base}.custody.json"
-        if self._json(custody).get("events") != capture["custody"]:
-            self.findings.append(f"{custody}: does not say what {REPORT} says")
+        warc, custody = f"captures/{name.removeprefix('captures/')}.warc", f"custody of {name}"
         self._check_chain(custody, [name.removeprefix("captures/")], capture["custody"])
         received = capture["custody"][0] if capture["custody"] else {}
         detail = json.loads(received.get("detail", "{}"))
         if (received.get("action"), detail.get("sha256")) != ("RECEIVED", capture["sha256"]):
             self.findings.append(f"{custody}: does not begin with the receipt of this capture")
         if warc not in self.parts:
-            self._absent(warc, left_out)
-            return {warc, custody}
+            self._absent(warc, left_out, where)
+            return warc
         try:
             with self.parts[warc]() as file:
                 verified = evidence.verify_file(
@@ -382,27 +454,38 @@ class _Check:
                 )
         except evidence.NoCaptureError as error:
             self.findings.append(f"{warc}: {error}")
-            return {warc, custody}
+            return warc
         self.captures[warc] = verified
         self.findings += [f"{warc}: {finding}" for finding in verified.findings]
         if _value(verified.manifest, "content", "sha256") != content:
-            self.findings.append(f"{warc}: holds another content than {REPORT} speaks of")
-        return {warc, custody}
+            self.findings.append(f"{warc}: holds another content than {where} speaks of")
+        return warc
 
-    def _absent(self, name: str, left_out: Mapping[str, str]) -> None:
+    def _absent(self, name: str, left_out: Mapping[str, str], where: str) -> None:
         if name in left_out:
             self.notes.append(f"{name}: was left out when the bundle was made: {left_out[name]}")
         else:
-            self.findings.append(f"{name}: is missing: {REPORT} speaks of it")
+            self.findings.append(f"{name}: is missing: {where} speaks of it")
 
     def _check_case(self, case: Mapping[str, Any]) -> None:
         name = str(case["name"])
         self._check_chain(name, ["case", name.removeprefix("cases/")], case["events"])
         events = {event["number"]: event for event in case["events"]}
+        undone = {
+            json.loads(event["detail"]).get("decision"): event["number"]
+            for event in case["events"]
+            if event["action"] == "UNDONE"
+        }
         for decision in case["decisions"]:
             event = events.get(decision["number"], {})
+            detail = json.loads(event.get("detail", "{}"))
             told = (event.get("action"), event.get("actor"), event.get("at"))
-            if told != ("DECIDED", decision["actor"], decision["at"]):
+            said = [detail.get(one) == decision.get(one) for one in ("outcome", "reason", "note")]
+            if (
+                told != ("DECIDED", decision["actor"], decision["at"])
+                or not all(said)
+                or undone.get(decision["number"]) != decision["undone_by"]
+            ):
                 self.findings.append(
                     f"{name}: decision {decision['number']} is not the one that its events tell of"
                 )

@@ -148,6 +148,7 @@ class Client:
     suppress = _waits(AsyncClient.suppress)
     unsuppress = _waits(AsyncClient.unsuppress)
     suppressions = _waits(AsyncClient.suppressions)
+    reviewers = _waits(AsyncClient.reviewers)
 
     def import_works(self, rows: Iterable[ImportRow]) -> Import:
         """Start an import of files that lie below the server's import folder, at most 100,000."""

@@ -1,4 +1,4 @@
-"""Reports handed over: as signed bundles of evidence, or as documents."""
+"""Reports and cases handed over: as signed bundles of evidence, or as documents."""
 
 import os
 import tempfile
@@ -18,21 +18,21 @@ from copyhound.v1 import report_pb2, report_pb2_grpc
 
 
 class EvidenceFormat(StrEnum):
-    """What a report is handed over as."""
+    """What a report or case is handed over as."""
 
     BUNDLE = "bundle"
-    """Zip, signed: the report, its captures, the proof that the work was registered, the decisions."""
+    """Zip, signed: reports, captures, the proof that the work was registered, the decisions."""
     JSON = "json"
-    """The report alone, for programs."""
+    """The report or case alone, for programs."""
     PAGE = "page"
-    """The report alone, a page of HTML to be printed."""
+    """The report or case alone, a page of HTML to be printed."""
     PDF = "pdf"
-    """The report alone, PDF/A."""
+    """The report or case alone, PDF/A."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A report that was handed over.
+    """A report or case that was handed over.
 
     Attributes:
         path: Where it was written.
@@ -40,7 +40,7 @@ class Exported:
         byte_count: Its size.
         key_id: Of a bundle: the key that signed it; empty otherwise.
         stamped: Of a bundle: whether it has a time stamp.
-        left_out: Of a bundle: why captures, or the suspect, are not in it, by the name of their file.
+        left_out: Of a bundle: why captures, suspects or reports are not in it, by the name of their file.
     """
 
     path: Path
@@ -88,19 +88,19 @@ class ExportCalls:
         with_reference: bool = False,
         max_captures: int = 0,
     ) -> Exported:
-        """Write a report to a file: as a signed bundle of evidence, or as a document.
+        """Write a report, or a case with its reports, to a file: as a signed bundle or a document.
 
         The file is there when all of it has arrived, and replaces one that was there. `copyhound.bundle`
         checks bundles.
 
         Args:
-            name: ``reports/{uuid}``.
+            name: ``reports/{uuid}``, or ``cases/{uuid}``.
             target: The file.
             form: As what.
             language: Of its sentences, ``en`` or ``zh``.
             with_reference: Whether to put in what is kept to show of the work: a reduced picture, clip or
                 sound, or its text.
-            max_captures: Most captures to put into a bundle, the first ones; 0: all.
+            max_captures: Most captures of each report to put into a bundle, the first ones; 0: all.
 
         Raises:
             OSError: If the file cannot be written.

@@ -19,6 +19,7 @@ from copyhound.review_types import (
     Overview,
     Precision,
     PrecisionKind,
+    Reviewer,
     ReviewEvent,
     SavedView,
     Suppression,
@@ -300,3 +301,8 @@ class ReviewCalls(Calls):
         """Return what is suppressed, newest first."""
         response = await self._unary(self._review.ListSuppressions, review_pb2.ListSuppressionsRequest())
         return tuple(convert.suppression_from_message(one) for one in response.suppressions)
+
+    async def reviewers(self) -> tuple[Reviewer, ...]:
+        """Return who may review the caller's cases: their keys and names, the oldest keys first."""
+        response = await self._unary(self._review.ListReviewers, review_pb2.ListReviewersRequest())
+        return tuple(convert.reviewer_from_message(one) for one in response.reviewers)

@@ -235,3 +235,8 @@ def suppression_from_message(message: review_pb2.Suppression) -> types.Suppressi
         note=message.note,
         created_at=convert.moment(message.create_time),
     )
+
+
+def reviewer_from_message(message: review_pb2.Reviewer) -> types.Reviewer:
+    """Who reviews."""
+    return types.Reviewer(message.id, message.name, message.role, message.revoked)

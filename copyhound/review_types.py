@@ -425,3 +425,20 @@ class Suppression:
     actor: str
     note: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """A key whose holder reviews.
+
+    Attributes:
+        id: Of the key, as actors and assignees are named.
+        name: Who has it; empty: the server's operator gave no name.
+        role: Of the key: ``owner``, ``investigator`` or ``admin``.
+        revoked: Whether it was revoked.
+    """
+
+    id: str
+    name: str
+    role: str
+    revoked: bool

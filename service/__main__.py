@@ -13,7 +13,7 @@ from service import logs
 from service.app import open_store, serve
 from service.domain import ApiKey, KeyRole
 from service.errors import InvalidRequestError, ServiceError
-from service.keys import new_key
+from service.keys import new_key, read_name
 from service.rpc.convert import read_owner
 from service.settings import Settings
 
@@ -59,6 +59,7 @@ def create_command(
     owner: Annotated[str | None, typer.Option(help="For role owner: whose works.")] = None,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: no quota.")] = 0,
     bytes_per_minute: Annotated[int, typer.Option(min=0, help="0: no quota.")] = 0,
+    name: Annotated[str, typer.Option(help="Who has it.")] = "",
 ) -> None:
     """Make a key and print it, this once."""
     if (role is KeyRole.OWNER) != (owner is not None):
@@ -68,7 +69,7 @@ def create_command(
             owner = read_owner(owner, "--owner")
         except InvalidRequestError as error:
             _fail(str(error), status=2)
-    key, text = new_key(role, owner, requests_per_minute, bytes_per_minute)
+    key, text = new_key(role, owner, requests_per_minute, bytes_per_minute, _named(name))
     store = open_store(_settings(data, {}))
     try:
         store.create_key(key)
@@ -98,11 +99,31 @@ def revoke_command(data: _Data, key_id: Annotated[str, typer.Argument()]) -> Non
         store.close()
 
 
+@keys.command("rename")
+def rename_command(
+    data: _Data, key_id: Annotated[str, typer.Argument()], name: Annotated[str, typer.Argument()]
+) -> None:
+    """Say who has a key; an empty name: nobody in particular."""
+    store = open_store(_settings(data, {}))
+    try:
+        typer.echo(_line(store.rename_key(key_id, _named(name))))
+    finally:
+        store.close()
+
+
+def _named(name: str) -> str:
+    try:
+        return read_name(name)
+    except InvalidRequestError as error:
+        _fail(str(error), status=2)
+
+
 def _line(key: ApiKey) -> str:
     state = "valid" if key.revoked_at is None else f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"
     return (
         f"{key.id}  {key.role}  {key.owner or '-'}  {key.requests_per_minute} requests/min  "
         f"{key.bytes_per_minute} bytes/min  {state}"
+        f"{'  ' + key.name if key.name else ''}"
     )
 
 

@@ -375,6 +375,7 @@ class ApiKey:
         bytes_per_minute: Quota of media bytes; 0: none.
         secret_sha256: Digest of the secret part, 32 bytes.
         revoked_at: UTC; None: valid.
+        name: Of the person or program that has it, for people to read; empty: none was given.
     """
 
     id: str
@@ -385,6 +386,7 @@ class ApiKey:
     secret_sha256: bytes
     created_at: datetime
     revoked_at: datetime | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.domain import ApiKey, KeyRole
+from service.errors import InvalidRequestError
+
+MAX_NAME = 100
+"""Most characters of the name of who has a key."""
 
 _PREFIX = "copyhound"
 
 
 def new_key(
-    role: KeyRole, owner: str | None, requests_per_minute: int, bytes_per_minute: int
+    role: KeyRole, owner: str | None, requests_per_minute: int, bytes_per_minute: int, name: str = ""
 ) -> tuple[ApiKey, str]:
     """Make a key.
 
@@ -30,8 +34,21 @@ def new_key(
         secret_sha256=hashlib.sha256(secret.encode()).digest(),
         created_at=datetime.now(UTC),
         revoked_at=None,
+        name=name,
     )
     return key, f"{_PREFIX}_{key_id}_{secret}"
+
+
+def read_name(text: str) -> str:
+    """Check the name of who has a key: printable, at most 100 characters, without blanks around it.
+
+    Raises:
+        InvalidRequestError: If it is not.
+    """
+    name = text.strip()
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidRequestError("name", f"must be at most {MAX_NAME} printable characters")
+    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,25 @@
 """``copyhound cases``: what reports are, decided by people."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from copyhound.cli.connection import AsJson, Connection, connects
+from copyhound.cli.handing import (
+    Form,
+    Language,
+    MaxCaptures,
+    Options,
+    Output,
+    WithReference,
+    hand_over,
+)
 from copyhound.cli.items import read_moment
 from copyhound.cli.output import (
     FAILED,
@@ -18,6 +29,7 @@ from copyhound.cli.output import (
     print_line,
     print_table,
 )
+from copyhound.client import Client
 from copyhound.review_types import (
     BatchDecided,
     Case,
@@ -162,17 +174,57 @@ def show(
     with connection.client() as client:
         case = client.get_case(name)
         reports = list(islice(client.case_reports(name), 1000))
+        people = _people(client)
     if as_json:
         print_json({"case": case, "reports": reports})
         return
-    _show(case)
+    _show(case, people)
     print_table(
         ("report", "decided"),
         [(one.report, one.settled_by or ("yes" if one.covered else "no")) for one in reports],
     )
 
 
-def _show(case: Case) -> None:
+@cases.command("export")
+@connects
+def export(
+    connection: Connection,
+    name: CaseName,
+    *,
+    output: Output,
+    form: Form = None,
+    language: Language = "en",
+    with_reference: WithReference = False,
+    max_captures: MaxCaptures = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a case with all its reports over: its evidence in a signed bundle (.zip), or a document alone."""
+    options = Options(output, form, language, with_reference, max_captures)
+    hand_over(connection, name, options, as_json=as_json)
+
+
+@cases.command("reviewers")
+@connects
+def reviewers(connection: Connection, *, as_json: AsJson = False) -> None:
+    """Show who may decide: ids of keys, as `cases assign` takes them, and names."""
+    with connection.client() as client:
+        found = client.reviewers()
+    if as_json:
+        for one in found:
+            print_json({"reviewer": one})
+        return
+    print_table(
+        ("key", "name", "role", "state"),
+        [(one.id, one.name or "-", one.role, "revoked" if one.revoked else "valid") for one in found],
+    )
+
+
+def _people(client: Client) -> dict[str, str]:
+    """Names of reviewers, each with the key's id."""
+    return {one.id: f"{one.name} ({one.id})" for one in client.reviewers() if one.name}
+
+
+def _show(case: Case, people: Mapping[str, str] = MappingProxyType({})) -> None:
     print_line(f"case         {case.name}, etag {case.etag}")
     print_line(f"state        {case.state}")
     print_line(f"work         {case.work}  {case.work_title}".rstrip())
@@ -182,18 +234,19 @@ def _show(case: Case) -> None:
     print_line(f"probability  {case.probability:.3f}")
     print_line(f"reports      {case.report_count:,}, of which {case.open_count:,} open")
     if case.assignee:
-        print_line(f"assigned to  {case.assignee}")
+        print_line(f"assigned to  {people.get(case.assignee, case.assignee)}")
     if case.due_at:
         print_line(f"due          {case.due_at:%Y-%m-%d %H:%M}")
     if case.lease_holder and case.lease_expires_at:
-        print_line(f"held by      {case.lease_holder} until {case.lease_expires_at:%Y-%m-%d %H:%M:%S}")
+        holder = people.get(case.lease_holder, case.lease_holder)
+        print_line(f"held by      {holder} until {case.lease_expires_at:%Y-%m-%d %H:%M:%S}")
     for decision in case.decisions or ((case.decision,) if case.decision else ()):
-        print_line(f"decision {decision.number:<4}{_said(decision)}")
+        print_line(f"decision {decision.number:<4}{_said(decision, people)}")
 
 
-def _said(decision: Decision) -> str:
+def _said(decision: Decision, people: Mapping[str, str]) -> str:
     text = f"{decision.outcome}  {decision.reason}".rstrip()
-    text += f", {decision.created_at:%Y-%m-%d %H:%M} by {decision.actor}"
+    text += f", {decision.created_at:%Y-%m-%d %H:%M} by {people.get(decision.actor, decision.actor)}"
     if decision.undone_by:
         text += ", undone"
     return f"{text}: {decision.note}" if decision.note else text
@@ -311,6 +364,7 @@ def events(
             for event in found:
                 print_json({"event": event})
             return
+        people = _people(client)
         print_table(
             ("when", "what", "subject", "number", "by", "detail"),
             [
@@ -319,7 +373,7 @@ def events(
                     event.action,
                     event.subject,
                     str(event.number),
-                    event.actor,
+                    people.get(event.actor, event.actor),
                     event.detail,
                 )
                 for event in found

@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 
 from copyhound.cli.connection import AsJson, Connection, connects
-from copyhound.cli.output import print_error, print_json, print_line, print_table
-from copyhound.exports import EvidenceFormat
+from copyhound.cli.handing import (
+    Form,
+    Language,
+    MaxCaptures,
+    Options,
+    Output,
+    WithReference,
+    hand_over,
+)
+from copyhound.cli.output import print_json, print_line, print_table
 from copyhound.monitor_types import MatchReport
 from copyhound.where import describe_place
 
@@ -92,70 +100,22 @@ def show(
     )
 
 
-_ENDINGS = {
-    ".zip": EvidenceFormat.BUNDLE,
-    ".json": EvidenceFormat.JSON,
-    ".html": EvidenceFormat.PAGE,
-    ".pdf": EvidenceFormat.PDF,
-}
-
-
 @reports.command("export")
 @connects
 def export(
     connection: Connection,
     name: Annotated[str, typer.Argument(metavar="REPORT", help="reports/… as `reports list` shows it.")],
     *,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="FILE", help="Where to: a .zip, .pdf, .html or .json file."),
-    ],
-    form: Annotated[
-        EvidenceFormat | None,
-        typer.Option("--as", help="As what; left out: as the file's name ends."),
-    ] = None,
-    language: Annotated[
-        str, typer.Option("--language", metavar="TAG", help="Of its sentences: en or zh.")
-    ] = "en",
-    with_reference: Annotated[
-        bool, typer.Option("--with-reference", help="Put in what is kept to show of the work.")
-    ] = False,
-    max_captures: Annotated[
-        int, typer.Option("--max-captures", min=0, metavar="N", help="Only the first captures; 0: all.")
-    ] = 0,
+    output: Output,
+    form: Form = None,
+    language: Language = "en",
+    with_reference: WithReference = False,
+    max_captures: MaxCaptures = 0,
     as_json: AsJson = False,
 ) -> None:
     """Hand a report over: its evidence in a signed bundle (.zip), or the report alone."""
-    wanted = form or _ENDINGS.get(output.suffix.lower())
-    if wanted is None:
-        raise typer.BadParameter("-o: let the name end in .zip, .pdf, .html or .json, or say --as what")
-    if not output.parent.is_dir():
-        raise typer.BadParameter(f"-o: there is no folder {output.parent}")
-    with connection.client() as client:
-        exported = client.export_evidence(
-            name,
-            output,
-            form=wanted,
-            language=language,
-            with_reference=with_reference,
-            max_captures=max_captures,
-        )
-    if as_json:
-        values = {
-            "path": str(exported.path),
-            "media_type": exported.media_type,
-            "byte_count": exported.byte_count,
-            "key_id": exported.key_id,
-            "stamped": exported.stamped,
-            "left_out": dict(exported.left_out),
-        }
-        print_json({"export": values})
-        return
-    print_line(f"{exported.path}: {exported.byte_count:,} bytes")
-    if exported.key_id:
-        print_line(f"signed by {exported.key_id}{', time stamped' if exported.stamped else ''}")
-    for path, reason in exported.left_out.items():
-        print_error(f"{path} was left out: {reason}")
+    options = Options(output, form, language, with_reference, max_captures)
+    hand_over(connection, name, options, as_json=as_json)
 
 
 @reports.command("key")

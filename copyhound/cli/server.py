@@ -82,6 +82,9 @@ def create(
     bytes_per_minute: Annotated[
         int, typer.Option("--bytes-per-minute", min=0, metavar="N", help="Quota of media bytes; 0: none.")
     ] = 0,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Who has it, as reviewers and reports tell it.")
+    ] = "",
 ) -> None:
     """Make a key and print it, once: it cannot be shown again."""
     _become(
@@ -92,6 +95,7 @@ def create(
         *_given("--owner", owner),
         *_given("--requests-per-minute", requests_per_minute or None),
         *_given("--bytes-per-minute", bytes_per_minute or None),
+        *_given("--name", name or None),
     )
 
 
@@ -99,6 +103,16 @@ def create(
 def list_keys(data: Data) -> None:
     """List the keys, without their secrets."""
     _become("keys", "list", *_given("--data", data))
+
+
+@keys.command("rename")
+def rename(
+    data: Data,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who has it; empty: nobody in particular.")],
+) -> None:
+    """Say who has a key: decisions and events that were made with it show the name, earlier ones too."""
+    _become("keys", "rename", *_given("--data", data), "--", key_id, name)
 
 
 @keys.command("revoke")

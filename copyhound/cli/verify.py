@@ -138,7 +138,7 @@ def _write_screenshot(path: Path, verified: Any, target: Path) -> bool:
 
 def _bundle_values(verified: Any) -> dict[str, Any]:
     return {
-        "report": verified.report,
+        "subject": verified.subject,
         "created_at": verified.created_at,
         "files": verified.files,
         "key": verified.key,
@@ -153,7 +153,7 @@ def _bundle_values(verified: Any) -> dict[str, Any]:
 
 
 def _bundle_lines(verified: Any) -> list[str]:
-    lines = [f"{verified.report}, exported {verified.created_at}, {verified.files} files"]
+    lines = [f"{verified.subject}, exported {verified.created_at}, {verified.files} files"]
     if verified.key and verified.pinned:
         lines.append(f"signed by the given key, {verified.key}")
     return lines

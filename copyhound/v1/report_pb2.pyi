@@ -33,25 +33,25 @@ class _EvidenceFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Eviden
     EVIDENCE_FORMAT_BUNDLE: _EvidenceFormat.ValueType  # 1
     """Zip, signed: all that there is."""
     EVIDENCE_FORMAT_JSON: _EvidenceFormat.ValueType  # 2
-    """The report alone, JSON."""
+    """The report or case alone, JSON."""
     EVIDENCE_FORMAT_PAGE: _EvidenceFormat.ValueType  # 3
-    """The report alone, a page of HTML to be printed."""
+    """The report or case alone, a page of HTML to be printed."""
     EVIDENCE_FORMAT_PDF: _EvidenceFormat.ValueType  # 4
-    """The report alone, PDF."""
+    """The report or case alone, PDF."""
 
 class EvidenceFormat(_EvidenceFormat, metaclass=_EvidenceFormatEnumTypeWrapper):
-    """What a report is handed over as."""
+    """What a report or case is handed over as."""
 
 EVIDENCE_FORMAT_UNSPECIFIED: EvidenceFormat.ValueType  # 0
 """As EVIDENCE_FORMAT_BUNDLE."""
 EVIDENCE_FORMAT_BUNDLE: EvidenceFormat.ValueType  # 1
 """Zip, signed: all that there is."""
 EVIDENCE_FORMAT_JSON: EvidenceFormat.ValueType  # 2
-"""The report alone, JSON."""
+"""The report or case alone, JSON."""
 EVIDENCE_FORMAT_PAGE: EvidenceFormat.ValueType  # 3
-"""The report alone, a page of HTML to be printed."""
+"""The report or case alone, a page of HTML to be printed."""
 EVIDENCE_FORMAT_PDF: EvidenceFormat.ValueType  # 4
-"""The report alone, PDF."""
+"""The report or case alone, PDF."""
 Global___EvidenceFormat: _TypeAlias = EvidenceFormat  # noqa: Y015
 
 @_typing.final
@@ -302,7 +302,7 @@ Global___ListMatchReportsResponse: _TypeAlias = ListMatchReportsResponse  # noqa
 
 @_typing.final
 class ExportEvidenceRequest(_message.Message):
-    """Asks for a report to be handed over."""
+    """Asks for a report or a case to be handed over."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -312,7 +312,7 @@ class ExportEvidenceRequest(_message.Message):
     WITH_REFERENCE_FIELD_NUMBER: _builtins.int
     MAX_CAPTURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`reports/{uuid}`."""
+    """`reports/{uuid}` or `cases/{uuid}`. Of a case, the first 1,000 reports."""
     format: Global___EvidenceFormat.ValueType
     """As what."""
     language: _builtins.str
@@ -322,7 +322,9 @@ class ExportEvidenceRequest(_message.Message):
     itself is not kept.
     """
     max_captures: _builtins.int
-    """Most captures to put into a bundle, the first ones. 0: all. The others are named with their digests."""
+    """Most captures of each report to put into a bundle, the first ones. 0: all. The others are named with their
+    digests.
+    """
     def __init__(
         self,
         *,
@@ -390,7 +392,7 @@ class ExportEvidenceResponse(_message.Message):
         """Of a bundle: whether it has a time stamp."""
         @_builtins.property
         def left_out(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-            """Of a bundle: why captures, or the suspect, are not in it, by the name of their file."""
+            """Of a bundle: why captures, suspects or reports are not in it, by the name of their file."""
 
         def __init__(
             self,

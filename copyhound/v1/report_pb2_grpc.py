@@ -73,9 +73,10 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportEvidence(self, request, context):
-        """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
-        report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
-        the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+        """Hands a report, or a case with all its reports, over: first a header, then the file in chunks of at most 256 KiB.
+        A bundle of evidence holds the reports, their captures, the proof that the work was registered and the decisions,
+        with digests and a signature; the guide on evidence says more. That they were handed over is noted in the custody
+        of the captures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,9 +40,10 @@ class ReportServiceStub:
     ListMatchReports: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListMatchReportsRequest, _report_pb2.ListMatchReportsResponse]
     """Lists reports in order of creation, each with its first sighting."""
     ExportEvidence: _grpc.UnaryStreamMultiCallable[_report_pb2.ExportEvidenceRequest, _report_pb2.ExportEvidenceResponse]
-    """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
-    report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
-    the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+    """Hands a report, or a case with all its reports, over: first a header, then the file in chunks of at most 256 KiB.
+    A bundle of evidence holds the reports, their captures, the proof that the work was registered and the decisions,
+    with digests and a signature; the guide on evidence says more. That they were handed over is noted in the custody
+    of the captures.
     """
 
 @_typing.type_check_only
@@ -57,9 +58,10 @@ class ReportServiceAsyncStub(ReportServiceStub):
     ListMatchReports: _aio.UnaryUnaryMultiCallable[_report_pb2.ListMatchReportsRequest, _report_pb2.ListMatchReportsResponse]  # type: ignore[assignment]
     """Lists reports in order of creation, each with its first sighting."""
     ExportEvidence: _aio.UnaryStreamMultiCallable[_report_pb2.ExportEvidenceRequest, _report_pb2.ExportEvidenceResponse]  # type: ignore[assignment]
-    """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
-    report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
-    the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+    """Hands a report, or a case with all its reports, over: first a header, then the file in chunks of at most 256 KiB.
+    A bundle of evidence holds the reports, their captures, the proof that the work was registered and the decisions,
+    with digests and a signature; the guide on evidence says more. That they were handed over is noted in the custody
+    of the captures.
     """
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,9 +91,10 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _report_pb2.ExportEvidenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_report_pb2.ExportEvidenceResponse], _abc.AsyncIterator[_report_pb2.ExportEvidenceResponse]]:
-        """Hands a report over: first a header, then the file in chunks of at most 256 KiB. A bundle of evidence holds the
-        report, its captures, the proof that the work was registered and the decisions, with digests and a signature;
-        the guide on evidence says more. That it was handed over is noted in the custody of its captures.
+        """Hands a report, or a case with all its reports, over: first a header, then the file in chunks of at most 256 KiB.
+        A bundle of evidence holds the reports, their captures, the proof that the work was registered and the decisions,
+        with digests and a signature; the guide on evidence says more. That they were handed over is noted in the custody
+        of the captures.
         """
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

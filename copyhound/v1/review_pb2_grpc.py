@@ -152,6 +152,11 @@ class ReviewServiceStub:
                 request_serializer=copyhound_dot_v1_dot_review__pb2.ListSuppressionsRequest.SerializeToString,
                 response_deserializer=copyhound_dot_v1_dot_review__pb2.ListSuppressionsResponse.FromString,
                 _registered_method=True)
+        self.ListReviewers = channel.unary_unary(
+                '/copyhound.v1.ReviewService/ListReviewers',
+                request_serializer=copyhound_dot_v1_dot_review__pb2.ListReviewersRequest.SerializeToString,
+                response_deserializer=copyhound_dot_v1_dot_review__pb2.ListReviewersResponse.FromString,
+                _registered_method=True)
 
 
 class ReviewServiceServicer:
@@ -326,6 +331,13 @@ class ReviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReviewers(self, request, context):
+        """Lists who may review the caller's cases: the keys, with the names of those who have them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReviewServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -443,6 +455,11 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.ListSuppressions,
                     request_deserializer=copyhound_dot_v1_dot_review__pb2.ListSuppressionsRequest.FromString,
                     response_serializer=copyhound_dot_v1_dot_review__pb2.ListSuppressionsResponse.SerializeToString,
+            ),
+            'ListReviewers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviewers,
+                    request_deserializer=copyhound_dot_v1_dot_review__pb2.ListReviewersRequest.FromString,
+                    response_serializer=copyhound_dot_v1_dot_review__pb2.ListReviewersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1069,6 +1086,33 @@ class ReviewService:
             '/copyhound.v1.ReviewService/ListSuppressions',
             copyhound_dot_v1_dot_review__pb2.ListSuppressionsRequest.SerializeToString,
             copyhound_dot_v1_dot_review__pb2.ListSuppressionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviewers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/copyhound.v1.ReviewService/ListReviewers',
+            copyhound_dot_v1_dot_review__pb2.ListReviewersRequest.SerializeToString,
+            copyhound_dot_v1_dot_review__pb2.ListReviewersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -92,6 +92,8 @@ class ReviewServiceStub:
     """Lets the matches of a reference or work count again."""
     ListSuppressions: _grpc.UnaryUnaryMultiCallable[_review_pb2.ListSuppressionsRequest, _review_pb2.ListSuppressionsResponse]
     """Lists what is suppressed, newest first."""
+    ListReviewers: _grpc.UnaryUnaryMultiCallable[_review_pb2.ListReviewersRequest, _review_pb2.ListReviewersResponse]
+    """Lists who may review the caller's cases: the keys, with the names of those who have them."""
 
 @_typing.type_check_only
 class ReviewServiceAsyncStub(ReviewServiceStub):
@@ -157,6 +159,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """Lets the matches of a reference or work count again."""
     ListSuppressions: _aio.UnaryUnaryMultiCallable[_review_pb2.ListSuppressionsRequest, _review_pb2.ListSuppressionsResponse]  # type: ignore[assignment]
     """Lists what is suppressed, newest first."""
+    ListReviewers: _aio.UnaryUnaryMultiCallable[_review_pb2.ListReviewersRequest, _review_pb2.ListReviewersResponse]  # type: ignore[assignment]
+    """Lists who may review the caller's cases: the keys, with the names of those who have them."""
 
 class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     """Cases and decisions on them. Role `owner` sees the cases of its own works alone, as if there were no others;
@@ -357,5 +361,13 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.ListSuppressionsResponse, _abc.Awaitable[_review_pb2.ListSuppressionsResponse]]:
         """Lists what is suppressed, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListReviewers(
+        self,
+        request: _review_pb2.ListReviewersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.ListReviewersResponse, _abc.Awaitable[_review_pb2.ListReviewersResponse]]:
+        """Lists who may review the caller's cases: the keys, with the names of those who have them."""
 
 def add_ReviewServiceServicer_to_server(servicer: ReviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

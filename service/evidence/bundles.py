@@ -6,12 +6,10 @@ and named. The files are read again as they are sent. None of them is ever in me
 """
 
 import asyncio
-import hashlib
-import json
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
@@ -20,20 +18,27 @@ from typing import Any, Final
 from uuid import UUID
 
 from copyhound import stored_zip
-from copyhound.bundle import ABOUT, DECISIONS, FORMAT, REFERENCE, REPORT, SIGNATURE, STAMP, SUMS
+from copyhound.bundle import ABOUT, CASE, DECISIONS, FORMAT, REFERENCE, REPORT, SIGNATURE, STAMP, SUMS
 from copyhound.stored_zip import Member
-from service.blobs import Blobs, pieces
+from service.blobs import Blobs
 from service.catalogue import Catalogue
-from service.errors import NotFoundError
 from service.evidence import page as pages
 from service.evidence import pdf as typeset
-from service.evidence.document import Gathered, build, describe_captures, gather, visible
-from service.evidence.sheet import COMMANDS, Extras, Picture, lay_out
+from service.evidence.document import (
+    Gathered,
+    build,
+    build_case,
+    describe_captures,
+    gather,
+    gather_case,
+    report_row,
+    visible,
+)
+from service.evidence.parts import LEFT_OUT, Digested, Shelves, Spool, as_json
+from service.evidence.sheet import COMMANDS, MAX_REPORTS, Extras, lay_out, lay_out_case
 from service.evidence.signing import Signer
 from service.evidence.stamping import StampAuthority
 from service.language import DEFAULT_LANGUAGE, words
-from service.monitored import Capture
-from service.previewed import Kind, PreviewSet, PreviewState, Subject
 from service.previews import PreviewReader
 from service.review import Desk
 from service.reviewed import Actor
@@ -41,42 +46,45 @@ from service.store import Transaction
 
 EXPORTED: Final = "EXPORTED"
 """What custody says of a capture whose evidence was handed over."""
+MAX_CASE_REPORTS: Final = 1000
+"""Most reports of a case that are handed over at once, the first ones."""
+MAX_CASE_CAPTURES: Final = 3000
+"""Most captures in the bundle of a case: an archive has at most `stored_zip.MAX_FILES` files."""
 
-_PASSAGES: Final = 10
-_PASSAGE_CHARACTERS: Final = 600
-_MAX_PICTURE: Final = 8 * 1024 * 1024
 _COPY_BYTES: Final = 256 * 1024
-_ENDINGS: Final = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "video/webm": "webm",
-    "audio/webm": "webm",
-}
-_SHOWN: Final = {"image": Kind.PICTURE, "video": Kind.THUMBNAIL, "audio": Kind.SPECTROGRAM}
-_LEFT_OUT: Final = {
-    "limit": "fewer captures were asked for",
-    "damaged": "the server's file is missing, or not what was received",
-}
 _HOW: Final = files("service.evidence").joinpath("verify.txt").read_text(encoding="utf-8")
+
+
+class Scope(StrEnum):
+    """What is handed over, by the first part of its name."""
+
+    REPORT = "reports"
+    CASE = "cases"
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants a bundle to be.
+    """What somebody wants to be handed over.
 
     Attributes:
+        id: Of the report, or of the case.
         language: Of its sentences, one of `service.language.LANGUAGES`.
-        with_reference: Whether to put in what is kept to show of the work: a reduced picture, clip or sound,
-            or its text. The registered file itself is not kept.
-        max_captures: Most captures to put in, the first ones; 0: all. The others are named with their
-            digests.
+        with_reference: Whether to show what is kept of the work, too; in a bundle, whether to put it in: a
+            reduced picture, clip or sound, or its text. The registered file itself is not kept.
+        max_captures: Most captures of each report to put into a bundle, the first ones; 0: all. The others
+            are named with their digests.
     """
 
-    report_id: UUID
+    scope: Scope
+    id: UUID
     language: str = DEFAULT_LANGUAGE
     with_reference: bool = False
     max_captures: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the report or case."""
+        return f"{self.scope}/{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class Bundle:
         byte_count: Its size.
         key_id: The key that signed it.
         stamped: Whether it has a time stamp.
-        left_out: Why captures, or the suspect, are not in it, by the name of the file.
+        left_out: Why captures, suspects or reports are not in it, by the name of the file.
         members: Its files.
     """
 
@@ -111,20 +119,8 @@ class Bundle:
                 yield piece[start : start + _COPY_BYTES]
 
 
-@dataclass(frozen=True, slots=True)
-class _Digested:
-    """A file of a bundle, with its digest, hexadecimal."""
-
-    member: Member
-    sha256: str
-
-    @classmethod
-    def of(cls, name: str, content: bytes) -> "_Digested":
-        return cls(Member.of(name, content), hashlib.sha256(content).hexdigest())
-
-
 class Bundler:
-    """Makes documents of reports, and bundles."""
+    """Makes documents of reports and cases, and bundles."""
 
     def __init__(
         self,
@@ -141,7 +137,7 @@ class Bundler:
         self._catalogue = catalogue
         self._desk = desk
         self._blobs = blobs
-        self._previews = previews
+        self._shelves = Shelves(blobs, previews)
         self._signer = signer
         self._authority = authority
         self._scratch = scratch
@@ -151,40 +147,34 @@ class Bundler:
         """The key."""
         return self._signer
 
-    def document(self, actor: Actor, report_id: UUID, language: str) -> dict[str, Any]:
-        """A report as JSON values; docs/guides/evidence.md describes them. Blocks.
+    def document(self, actor: Actor, wish: Wish) -> dict[str, Any]:
+        """A report or case as JSON values; docs/guides/evidence.md describes them. Blocks.
 
         Raises:
-            NotFoundError: If there is no such report, or none that the actor may see.
+            NotFoundError: If there is none, or none that the actor may see.
         """
-        return self._document(self._gather(actor, report_id), language)
+        if wish.scope is Scope.REPORT:
+            return self._document(self._gather(actor, wish.id), wish.language)
+        return self._case(actor, wish, None).values
 
-    def page(self, actor: Actor, report_id: UUID, language: str, *, with_reference: bool = False) -> str:
-        """A report as a page to be printed, HTML; serve it with `CONTENT_SECURITY_POLICY`. Blocks.
-
-        Args:
-            actor: Who looks.
-            report_id: Which report.
-            language: One of `service.language.LANGUAGES`.
-            with_reference: Whether to show what is kept of the work, too.
+    def page(self, actor: Actor, wish: Wish) -> str:
+        """The same as a page to be printed, HTML; serve it with `CONTENT_SECURITY_POLICY`. Blocks.
 
         Raises:
             NotFoundError: As `document`.
         """
-        values = self.document(actor, report_id, language)
-        extras = self._extras(values, with_reference=with_reference)
-        return pages.render(lay_out(values, words(language, "report"), extras), extras.pictures)
+        sheet, extras = self._sheet(actor, wish)
+        return pages.render(sheet, [picture for one in extras for picture in one.pictures])
 
-    def pdf(self, actor: Actor, report_id: UUID, language: str, *, with_reference: bool = False) -> bytes:
-        """A report as a PDF. Blocks, for a second or so.
+    def pdf(self, actor: Actor, wish: Wish) -> bytes:
+        """The same as a PDF. Blocks, for a second or so.
 
         Raises:
             NotFoundError: As `document`.
             BusyError: If setting it took too long.
             TypesettingError: If it failed otherwise.
         """
-        values = self.document(actor, report_id, language)
-        return self._pdf(values, self._extras(values, with_reference=with_reference))
+        return self._pdf(*self._sheet(actor, wish))
 
     async def export(self, actor: Actor, wish: Wish) -> Bundle:
         """Make a bundle, and note in the custody of its captures that it was handed over.
@@ -194,18 +184,21 @@ class Bundler:
             BusyError: As `pdf`.
             TypesettingError: As `pdf`.
         """
-        await self._catalogue.write(partial(self._note, actor, wish.report_id))
-        return await asyncio.to_thread(self._make, actor, wish)
+        await self._catalogue.write(partial(self._note, actor, wish))
+        make = self._make if wish.scope is Scope.REPORT else self._make_case
+        return await asyncio.to_thread(make, actor, wish)
 
-    @staticmethod
-    def _note(actor: Actor, report_id: UUID, transaction: Transaction) -> None:
-        now = datetime.now(UTC)
-        report = visible(transaction.reports, actor, report_id)
-        for capture_id in {one.capture_id for one in report.sightings if one.capture_id}:
-            if transaction.captures.get(capture_id).new.owner == report.owner:
-                transaction.captures.add_event(
-                    capture_id, actor.id, EXPORTED, {"report": f"reports/{report_id}"}, now
-                )
+    def _note(self, actor: Actor, wish: Wish, transaction: Transaction) -> None:
+        now, ids = datetime.now(UTC), [wish.id]
+        if wish.scope is Scope.CASE:
+            rows = self._desk.reports(transaction, actor, wish.id, limit=MAX_CASE_REPORTS)
+            ids = [row.report_id for row in rows]
+        detail = {wish.scope.removesuffix("s"): wish.name}
+        for report_id in ids:
+            report = visible(transaction.reports, actor, report_id)
+            for capture_id in {one.capture_id for one in report.sightings if one.capture_id}:
+                if transaction.captures.get(capture_id).new.owner == report.owner:
+                    transaction.captures.add_event(capture_id, actor.id, EXPORTED, detail, now)
 
     def _gather(self, actor: Actor, report_id: UUID) -> Gathered:
         return gather(self._catalogue.store, self._desk, actor, report_id)
@@ -214,16 +207,118 @@ class Bundler:
         described = describe_captures(gathered, self._blobs)
         return build(gathered, described, words(language, "report"), datetime.now(UTC))
 
+    # Sheets
+
+    def _sheet(self, actor: Actor, wish: Wish) -> tuple[dict[str, Any], list[Extras]]:
+        """What is shown, and what beside it."""
+        if wish.scope is Scope.REPORT:
+            gathered = self._gather(actor, wish.id)
+            values = self._document(gathered, wish.language)
+            extras = self._shelves.extras(gathered, values, with_reference=wish.with_reference)
+            return self._laid_out(values, extras), [extras]
+        told = self._case(actor, wish, None)
+        return self._laid_out_case(told, Extras()), [extras for _, extras in told.shown]
+
+    def _laid_out(self, values: Mapping[str, Any], extras: Extras) -> dict[str, Any]:
+        sheet = lay_out(values, words(values["language"], "report"), extras)
+        return {**sheet, "date": values["created_at"]}
+
+    def _laid_out_case(self, told: "_Told", extras: Extras) -> dict[str, Any]:
+        sheet = lay_out_case(told.values, told.shown, words(told.values["language"], "report"), extras)
+        return {**sheet, "date": told.values["created_at"]}
+
+    def _pdf(self, sheet: Mapping[str, Any], extras: Sequence[Extras]) -> bytes:
+        return typeset.render(sheet, [picture for one in extras for picture in one.pictures], self._scratch)
+
+    # Bundles
+
     def _make(self, actor: Actor, wish: Wish) -> Bundle:
-        gathered = self._gather(actor, wish.report_id)
+        gathered = self._gather(actor, wish.id)
         values = self._document(gathered, wish.language)
-        parts, left_out = self._captured(gathered, wish)
+        parts, left_out = self._shelves.captured(
+            gathered, most=wish.max_captures, room=len(gathered.captures)
+        )
         if wish.with_reference:
-            parts += self._reference_files(UUID(gathered.report.match["reference"]))
-        cases = {"cases": values["cases"]}
-        about = {
+            parts += self._shelves.reference_files(UUID(gathered.report.match["reference"]), "reference")
+        texts = {
+            REPORT: values,
+            REFERENCE: values["reference"],
+            DECISIONS: {"cases": values["cases"]},
+            ABOUT: self._about(actor, wish, values, left_out, {"report": values["report"]["name"]}),
+        }
+        parts = [Digested.of(name, as_json(value)) for name, value in texts.items()] + parts
+        parts += [
+            Digested.of(f"{one['name']}.custody.json", as_json(_custody(one))) for one in values["captures"]
+        ]
+        parts.append(_how())
+        extras = self._shelves.extras(
+            gathered,
+            values,
+            with_reference=wish.with_reference,
+            listed=_listed(parts),
+            key=self._signer.key_id,
+        )
+        parts.insert(0, Digested.of("report.pdf", self._pdf(self._laid_out(values, extras), [extras])))
+        return self._sealed(wish, parts, left_out)
+
+    def _make_case(self, actor: Actor, wish: Wish) -> Bundle:
+        parts: list[Digested] = []
+        told = self._case(actor, wish, parts)
+        about = self._about(actor, wish, told.values, told.left_out, {"case": told.values["case"]["name"]})
+        texts = {CASE: told.values, ABOUT: about}
+        parts = [Digested.of(name, as_json(value)) for name, value in texts.items()] + parts
+        parts.append(_how())
+        extras = Extras(files=_listed(parts), key=self._signer.key_id)
+        shown = [extras for _, extras in told.shown]
+        parts.insert(0, Digested.of("case.pdf", self._pdf(self._laid_out_case(told, extras), shown)))
+        return self._sealed(wish, parts, told.left_out)
+
+    def _case(self, actor: Actor, wish: Wish, parts: list[Digested] | None) -> "_Told":
+        """A case with its reports, one after the other; their files are added to `parts`."""
+        store, desk, said = self._catalogue.store, self._desk, words(wish.language, "report")
+        gathered = gather_case(store, desk, actor, wish.id, most=MAX_CASE_REPORTS)
+        spool = None if parts is None else Spool(self._scratch)
+        rows, shown, left_out = [], [], {}
+        captures, references = 0, set()
+        for number, row in enumerate(gathered.reports, 1):
+            one = self._gather(actor, row.report_id)
+            values = self._document(one, wish.language)
+            del values["cases"]  # told once, by the case
+            rows.append(report_row(row, values))
+            if number <= MAX_REPORTS:
+                extras = self._shelves.extras(one, values, with_reference=wish.with_reference, number=number)
+                shown.append((values, extras))
+            if parts is None or spool is None:
+                continue
+            parts.append(spool.keep(f"reports/{row.report_id}.json", as_json(values)))
+            found, missing = self._shelves.captured(
+                one, most=wish.max_captures, room=MAX_CASE_CAPTURES - captures
+            )
+            parts += found
+            left_out |= missing
+            captures += sum(file.member.name.startswith("captures/") for file in found)
+            reference = UUID(one.report.match["reference"])
+            if reference not in references:
+                references.add(reference)
+                parts.append(spool.keep(f"references/{reference}.json", as_json(values["reference"])))
+                if wish.with_reference:
+                    parts += self._shelves.reference_files(reference, f"references/{reference}")
+        if gathered.case.report_count > len(rows):
+            left_out["reports"] = LEFT_OUT["room"]
+        return _Told(build_case(gathered, rows, said, datetime.now(UTC)), shown, left_out)
+
+    def _about(
+        self,
+        actor: Actor,
+        wish: Wish,
+        values: Mapping[str, Any],
+        left_out: Mapping[str, str],
+        subject: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Who made a bundle, and when."""
+        return {
             "format": FORMAT,
-            "report": values["report"]["name"],
+            **subject,
             "created_at": values["created_at"],
             "created_by": actor.id,
             "software": {"copyhound": version("copyhound")},
@@ -232,15 +327,9 @@ class Bundler:
             "key_id": self._signer.key_id,
             "left_out": left_out,
         }
-        texts = {REPORT: values, REFERENCE: values["reference"], DECISIONS: cases, ABOUT: about}
-        parts = [_Digested.of(name, _json(value)) for name, value in texts.items()] + parts
-        for one in values["captures"]:
-            name = f"{one['name']}.custody.json"
-            parts.append(_Digested.of(name, _json({"capture": one["name"], "events": one["custody"]})))
-        parts.append(_Digested.of("VERIFY.txt", _HOW.format(*COMMANDS).encode()))
-        listed = tuple((one.member.name, one.member.size, one.sha256) for one in parts)
-        extras = self._extras(values, with_reference=wish.with_reference, listed=listed)
-        parts.insert(0, _Digested.of("report.pdf", self._pdf(values, extras)))
+
+    def _sealed(self, wish: Wish, parts: Sequence[Digested], left_out: Mapping[str, str]) -> Bundle:
+        """A bundle of these files, with the digests of all, signed and stamped."""
         sums = "".join(f"{one.sha256}  {one.member.name}\n" for one in parts).encode("ascii")
         ends = [Member.of(SUMS, sums), Member.of(SIGNATURE, self._signer.sign(sums))]
         token = None if self._authority is None else self._authority.stamp(sums)
@@ -248,7 +337,7 @@ class Bundler:
             ends.append(Member.of(STAMP, token))
         members = (*(one.member for one in parts), *ends)
         return Bundle(
-            filename=f"copyhound-{wish.report_id}.zip",
+            filename=f"copyhound-{'case-' if wish.scope is Scope.CASE else ''}{wish.id}.zip",
             byte_count=stored_zip.size_of(members),
             key_id=self._signer.key_id,
             stamped=token is not None,
@@ -256,140 +345,29 @@ class Bundler:
             members=members,
         )
 
-    # Parts
 
-    def _captured(self, gathered: Gathered, wish: Wish) -> tuple[list[_Digested], dict[str, str]]:
-        """The captures and the suspect, and why some are left out."""
-        parts: list[_Digested] = []
-        left_out: dict[str, str] = {}
-        suspect_name = f"suspect/{gathered.report.sha256.hex()}.bin"
-        suspect: _Digested | None = None
-        for number, (capture, _) in enumerate(gathered.captures):
-            name = f"captures/{capture.new.id}.warc"
-            if wish.max_captures and number >= wish.max_captures:
-                left_out[name] = _LEFT_OUT["limit"]
-                continue
-            whole = self._digested(name, capture, ((0, capture.new.byte_count),), capture.new.sha256)
-            if whole is None:
-                left_out[name] = _LEFT_OUT["damaged"]
-                continue
-            parts.append(whole)
-            if suspect is None:
-                suspect = self._digested(suspect_name, capture, capture.new.ranges, gathered.report.sha256)
-        if suspect is None:
-            left_out[suspect_name] = _LEFT_OUT["damaged"]
-            return parts, left_out
-        return [*parts, suspect], left_out
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A case as it is told.
 
-    def _digested(
-        self, name: str, capture: Capture, ranges: tuple[tuple[int, int], ...], expected: bytes
-    ) -> _Digested | None:
-        """Ranges of a capture's file; None if they are not what they have to be."""
-        digest, crc, size = hashlib.sha256(), 0, 0
-        try:
-            for piece in self._read(capture.new.sha256, ranges):
-                digest.update(piece)
-                crc, size = zlib.crc32(piece, crc), size + len(piece)
-        except (NotFoundError, OSError):
-            return None
-        if digest.digest() != expected:
-            return None
-        read = partial(self._read, capture.new.sha256, ranges)
-        return _Digested(Member(name, size, crc, read), expected.hex())
+    Attributes:
+        values: Its document.
+        shown: The documents of the first reports, and what is shown beside them.
+        left_out: As of `Bundle`.
+    """
 
-    def _read(self, sha256: bytes, ranges: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
-        with self._blobs.open(sha256) as file:
-            yield from pieces(file, ranges)
-
-    def _reference_files(self, reference_id: UUID) -> list[_Digested]:
-        """What is kept to show of the work."""
-        parts = []
-        found = self._previews.find(reference_id)
-        for kind, file in sorted(found.files.items()):
-            if kind in (Kind.WAVEFORM, Kind.THUMBNAIL, Kind.SPECTROGRAM):
-                continue
-            name = f"reference/{kind.value}.{_ENDINGS.get(file.media_type, 'txt')}"
-            read: Callable[[], Iterator[bytes]] = partial(self._preview, reference_id, kind)
-            digest, crc, size = hashlib.sha256(), 0, 0
-            for piece in read():
-                digest.update(piece)
-                crc, size = zlib.crc32(piece, crc), size + len(piece)
-            parts.append(_Digested(Member(name, size, crc, read), digest.hexdigest()))
-        return parts
-
-    def _preview(self, subject: Subject, kind: Kind) -> Iterator[bytes]:
-        with self._previews.open(subject, kind) as preview:
-            yield from preview.pieces()
-
-    # What is shown beside the document
-
-    def _extras(
-        self,
-        values: Mapping[str, Any],
-        *,
-        with_reference: bool,
-        listed: tuple[tuple[str, int, str], ...] = (),
-    ) -> Extras:
-        suspect: Subject = bytes.fromhex(values["content"]["sha256"])
-        reference: Subject = UUID(values["reference"]["name"].rpartition("/")[2])
-        found = self._previews.find_all([suspect, reference])
-        sides = [(suspect, False), (reference, True)] if with_reference else [(suspect, False)]
-        modality = values["content"]["modality"]
-        pictures = [self._picture(subject, found[subject], modality, of_work) for subject, of_work in sides]
-        return Extras(
-            pictures=tuple(picture for picture in pictures if picture is not None),
-            passages=self._passages(values, suspect, reference if with_reference else None),
-            lengths=(_length(found[suspect]), _length(found[reference])),
-            files=listed,
-            key=self._signer.key_id if listed else "",
-            pending=found[suspect].state is PreviewState.PENDING,
-        )
-
-    def _picture(self, subject: Subject, found: PreviewSet, modality: str, of_work: bool) -> Picture | None:
-        kind = _SHOWN.get(modality)
-        file = None if kind is None else found.files.get(kind)
-        if kind is None or file is None or file.media_type not in _ENDINGS:
-            return None
-        facts = file.facts
-        if not (facts.width and facts.height) or file.byte_count > _MAX_PICTURE:
-            return None
-        name = f"{'work' if of_work else 'suspect'}.{_ENDINGS[file.media_type]}"
-        try:
-            content = b"".join(self._preview(subject, kind))
-        except NotFoundError:  # deleted since
-            return None
-        outlined = kind is Kind.PICTURE
-        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined)
-
-    def _passages(
-        self, values: Mapping[str, Any], suspect: Subject, reference: Subject | None
-    ) -> tuple[tuple[str, str], ...]:
-        if values["content"]["modality"] != "text":
-            return ()
-        told = []
-        for segment in values["match"]["segments"][:_PASSAGES]:
-            mine = self._passage(suspect, segment["query"])
-            theirs = "–" if reference is None else self._passage(reference, segment["work"])
-            told.append((mine, theirs))
-        return tuple(told)
-
-    def _passage(self, subject: Subject, bounds: list[float]) -> str:
-        start, end = int(bounds[0]), int(bounds[1])
-        try:
-            text = self._previews.text(subject, start, min(end, start + _PASSAGE_CHARACTERS))
-        except NotFoundError:
-            return "–"
-        return text + " …" if end - start > _PASSAGE_CHARACTERS else text
-
-    def _pdf(self, values: Mapping[str, Any], extras: Extras) -> bytes:
-        sheet = lay_out(values, words(values["language"], "report"), extras)
-        return typeset.render({**sheet, "date": values["created_at"]}, extras.pictures, self._scratch)
+    values: dict[str, Any]
+    shown: list[tuple[dict[str, Any], Extras]]
+    left_out: dict[str, str]
 
 
-def _length(found: PreviewSet) -> float:
-    facts = (file.facts for file in found.files.values())
-    return max((one.seconds or float(one.characters) for one in facts), default=0.0)
+def _custody(capture: Mapping[str, Any]) -> dict[str, Any]:
+    return {"capture": capture["name"], "events": capture["custody"]}
 
 
-def _json(value: object) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+def _how() -> Digested:
+    return Digested.of("VERIFY.txt", _HOW.format(*COMMANDS).encode())
+
+
+def _listed(parts: Sequence[Digested]) -> tuple[tuple[str, int, str], ...]:
+    return tuple((one.member.name, one.member.size, one.sha256) for one in parts)

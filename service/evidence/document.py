@@ -29,12 +29,14 @@ from service.language import (
 )
 from service.monitored import Capture, CustodyEvent, Sighting, StoredReport
 from service.review import Desk
-from service.reviewed import Actor, Case, Decision, Event
+from service.reviewed import Actor, Case, CaseReport, Decision, Event
 from service.store import Store, View, monitor_codec
 from service.store.reports import Reports
 
 FORMAT: Final = "copyhound.report.v1"
 """What a document of this form says of itself. A field is never given another meaning under the same name."""
+CASE_FORMAT: Final = "copyhound.case.v1"
+"""What the document of a case says of itself."""
 SOFTWARE: Final = ("copyhound", "faiss-cpu", "numpy", "onnxruntime", "opencv-python-headless", "av", "pillow")
 """Packages whose versions a document names."""
 
@@ -47,12 +49,32 @@ class Gathered:
         reference: The media item that matched, its work, and its fingerprints; None: deleted since.
         captures: Those of its sightings, in the order of these.
         cases: Those that it is in, with their decisions and events.
+        people: Who has which key, by the keys' ids.
     """
 
     report: StoredReport
     reference: tuple[Reference, Work, tuple[Fingerprint, ...]] | None
     captures: tuple[tuple[Capture, tuple[CustodyEvent, ...]], ...]
     cases: tuple[tuple[Case, tuple[Decision, ...], tuple[Event, ...]], ...]
+    people: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredCase:
+    """What the database knows of a case, but for its reports themselves.
+
+    Attributes:
+        work: None: deleted since.
+        reports: Which are in it, oldest first.
+        people: Who has which key, by the keys' ids.
+    """
+
+    case: Case
+    work: Work | None
+    decisions: tuple[Decision, ...]
+    events: tuple[Event, ...]
+    reports: tuple[CaseReport, ...]
+    people: Mapping[str, str]
 
 
 def visible(reports: Reports, actor: Actor, report_id: UUID) -> StoredReport:
@@ -92,6 +114,32 @@ def gather(store: Store, desk: Desk, actor: Actor, report_id: UUID) -> Gathered:
                 )
                 for case in desk.cases_of_report(view, actor, report_id)
             ),
+            people=view.key_names(),
+        )
+
+
+def gather_case(store: Store, desk: Desk, actor: Actor, case_id: UUID, *, most: int) -> GatheredCase:
+    """Read what there is on a case, in one state of the database. Blocks.
+
+    Args:
+        store: Where.
+        desk: The rules of who sees what.
+        actor: Who looks.
+        case_id: Which case.
+        most: Most reports, the first ones.
+
+    Raises:
+        NotFoundError: If there is no such case, or none that the actor may see.
+    """
+    with store.view() as view:
+        case = desk.case(view, actor, case_id)
+        return GatheredCase(
+            case=case,
+            work=view.get_works([case.work_id]).get(case.work_id),
+            decisions=tuple(desk.decisions(view, actor, case_id)),
+            events=tuple(desk.history(view, actor, case_id)),
+            reports=tuple(desk.reports(view, actor, case_id, limit=most)),
+            people=view.key_names(),
         )
 
 
@@ -131,10 +179,7 @@ def build(
     """
     report = gathered.report
     return {
-        "format": FORMAT,
-        "language": words.language,
-        "created_at": _time(now),
-        "software": {name: version(name) for name in SOFTWARE},
+        **_origin(FORMAT, words, now),
         "report": {
             "name": f"reports/{report.id}",
             "version": report.version,
@@ -164,7 +209,83 @@ def build(
             for capture, custody in gathered.captures
         ],
         "cases": [_case(*one) for one in gathered.cases],
+        "people": _people(
+            gathered.people,
+            [
+                *(event for _, custody in gathered.captures for event in custody),
+                *(event for _, _, events in gathered.cases for event in events),
+            ],
+        ),
     }
+
+
+def build_case(
+    gathered: GatheredCase, reports: Sequence[Mapping[str, Any]], words: Words, now: datetime
+) -> dict[str, Any]:
+    """Put the document of a case together.
+
+    Args:
+        gathered: What the database knows.
+        reports: A row for each of its reports, as `report_row` makes it.
+        words: The language of its sentences; domain ``report``.
+        now: When it is made, UTC.
+
+    Returns:
+        Values that go into JSON as they are.
+    """
+    case = gathered.case
+    return {
+        **_origin(CASE_FORMAT, words, now),
+        "case": {
+            **_case(case, gathered.decisions, gathered.events),
+            "revision": case.revision,
+            "created_at": _time(case.created_at),
+            "assignee": case.assignee,
+            "due_at": None if case.due_at is None else _time(case.due_at),
+            "report_count": case.report_count,
+        },
+        "work": {
+            "name": f"works/{case.work_id}",
+            "owner": case.owner,
+            "external_id": case.external_id or None,
+            "title": case.work_title,
+            "deleted": gathered.work is None,
+        },
+        "reports": list(reports),
+        "people": _people(gathered.people, gathered.events),
+    }
+
+
+def report_row(row: CaseReport, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a case's document says of one of its reports, out of the report's own."""
+    first = document["sightings"][0] if document["sightings"] else {}
+    return {
+        "name": document["report"]["name"],
+        "revision": document["report"]["revision"],
+        "sha256": document["content"]["sha256"],
+        "modality": document["content"]["modality"],
+        "probability": document["match"]["probability"],
+        "first_seen_at": first.get("first_seen_at"),
+        "page_url": first.get("page_url", ""),
+        "media_url": first.get("media_url", ""),
+        "event": row.number,
+        "covered": row.covered,
+        "settled_by": None if row.settled_by is None else f"cases/{row.settled_by[0]}",
+    }
+
+
+def _origin(form: str, words: Words, now: datetime) -> dict[str, Any]:
+    return {
+        "format": form,
+        "language": words.language,
+        "created_at": _time(now),
+        "software": {name: version(name) for name in SOFTWARE},
+    }
+
+
+def _people(names: Mapping[str, str], events: Sequence[CustodyEvent | Event]) -> dict[str, str]:
+    """Names of those who did something."""
+    return {key: names[key] for key in dict.fromkeys(one.actor for one in events) if key in names}
 
 
 def site_of(sighting: Sighting) -> str:

@@ -29,6 +29,10 @@ MAX_CAPTURES: Final = 50
 """Most captures that a sheet shows."""
 MAX_SEGMENTS: Final = 100
 """Most segments that a sheet shows."""
+MAX_REPORTS: Final = 40
+"""Most reports of a case that its sheet shows whole; the others are rows of a table."""
+MAX_ROWS: Final = 1000
+"""Most rows of the tables of a case's reports and of a bundle's files."""
 MAX_TEXT: Final = 2000
 """Most characters of one text that a stranger wrote; the rest is in the JSON document."""
 
@@ -120,7 +124,7 @@ def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[s
         *made.places(),
         *made.captures(),
         *made.reference(),
-        *made.decisions(),
+        *made.decisions(document["cases"]),
         *made.software(),
         *made.files(),
         *made.verification(),
@@ -129,6 +133,43 @@ def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[s
         "title": words.text("Report on a match"),
         "name": document["report"]["name"],
         "header": shown(document["work"]["title"] or document["work"]["name"], 50),
+        "footer": words.text("Made by Copyhound %(version)s on %(time)s", **made.origin()),
+        "author": "Copyhound",
+        "language": words.language,
+        "blocks": blocks,
+    }
+
+
+def lay_out_case(
+    document: Mapping[str, Any],
+    reports: Sequence[tuple[Mapping[str, Any], Extras]],
+    words: Words,
+    extras: Extras,
+) -> dict[str, Any]:
+    """Lay the document of a case out.
+
+    Args:
+        document: As `service.evidence.document.build_case` makes it, in the same language.
+        reports: The documents of its first reports, and what is shown beside each.
+        words: Of domain ``report``.
+        extras: What is shown beside the case.
+
+    Returns:
+        As `lay_out`.
+    """
+    made = _CaseSheet(document, words, extras)
+    sheets = [_Sheet(values, words, beside) for values, beside in reports]
+    blocks = [*made.summary(), *made.decisions([document["case"]]), *made.reports()]
+    proofs = {values["reference"]["name"]: one for (values, _), one in zip(reports, sheets, strict=True)}
+    for one in proofs.values():
+        blocks += one.reference()
+    for number, one in enumerate(sheets, 1):
+        blocks += made.report(number, one)
+    blocks += [*made.software(), *made.files(), *made.verification()]
+    return {
+        "title": words.text("Report on a case"),
+        "name": document["case"]["name"],
+        "header": shown(f"{document['work']['title']} – {document['case']['site']}", 60),
         "footer": words.text("Made by Copyhound %(version)s on %(time)s", **made.origin()),
         "author": "Copyhound",
         "language": words.language,
@@ -161,8 +202,8 @@ def offset(value: float, unit: str) -> str:
     return f"{hours}:{minutes:02}:{seconds:05.2f}"
 
 
-class _Sheet:
-    """The sections of a sheet."""
+class _Sections:
+    """The sections that the sheets of reports and of cases have in common."""
 
     def __init__(self, document: Mapping[str, Any], words: Words, extras: Extras) -> None:
         self._document = document
@@ -175,6 +216,148 @@ class _Sheet:
             "version": self._document["software"]["copyhound"],
             "time": moment(self._document["created_at"]),
         }
+
+    def decisions(self, cases: Sequence[Mapping[str, Any]]) -> list[Block]:
+        """What people decided, and the events of the cases."""
+        say = self._say
+        blocks: list[Block] = [_heading(2, say.text("Decisions"))]
+        if not any(case["decisions"] for case in cases):
+            blocks.append(_text(say.text("Nobody has decided on this match yet.")))
+        for case in cases:
+            site = shown(case["site"] or "–", 200)
+            state = self._named(_STATES, case["state"])
+            blocks.append(_heading(3, say.text("Case at %(site)s: %(state)s", site=site, state=state)))
+            columns = [
+                _column(say.text("When"), 3),
+                _column(say.text("Decision"), 4),
+                _column(say.text("Reason and note"), 6),
+                _column(say.text("Who"), 3),
+            ]
+            rows = [
+                [
+                    moment(one["at"]),
+                    self._ruled(one),
+                    shown(": ".join(text for text in (one["reason"], one["note"]) if text) or "–"),
+                    self._person(one["actor"]),
+                ]
+                for one in case["decisions"]
+            ]
+            if rows:
+                blocks.append({"kind": "table", "columns": columns, "rows": rows})
+            blocks.append(self._events(case["events"]))
+        return blocks
+
+    def software(self) -> list[Block]:
+        """What made the document."""
+        versions = ", ".join(f"{name} {value}" for name, value in self._document["software"].items())
+        return [_heading(2, self._say.text("Software")), _text(versions)]
+
+    def files(self) -> list[Block]:
+        """The other files of the bundle, with their digests."""
+        if not self._extras.files:
+            return []
+        columns = [
+            _column(self._say.text("File"), 5, "code"),
+            _column(self._say.text("Bytes"), 2),
+            _column("SHA-256", 7, "code"),
+        ]
+        listed = self._extras.files[:MAX_ROWS]
+        rows = [[path, f"{size:,}", digest] for path, size, digest in listed]
+        return [
+            _heading(2, self._say.text("Files of this bundle")),
+            {"kind": "table", "columns": columns, "rows": rows},
+            *self._more(len(self._extras.files) - len(listed)),
+        ]
+
+    def verification(self) -> list[Block]:
+        """How anybody checks all this."""
+        say = self._say
+        blocks: list[Block] = [_heading(2, say.text("How to verify"))]
+        if not self._extras.key:
+            return [
+                *blocks,
+                _text(
+                    say.text(
+                        "This page alone proves nothing. Export the evidence of it: that holds the"
+                        " captures, the digests of all files and a signature, and `copyhound verify` checks"
+                        " them offline."
+                    )
+                ),
+            ]
+        return [
+            *blocks,
+            _text(
+                say.text(
+                    "The file SHA256SUMS holds the digest of every file of this bundle, and SHA256SUMS.sig a"
+                    " signature over it. Whoever has the public key from the operator of the server, and not"
+                    " from the bundle, can check that nothing was altered since:"
+                )
+            ),
+            {"kind": "code", "lines": COMMANDS},
+            _facts(_fact(say.text("Signed by the key"), self._extras.key, "code")),
+        ]
+
+    def _named(self, names: Mapping[str, str], code: str) -> str:
+        """A code in words; one that is not known as it is."""
+        message = names.get(code)
+        return code if message is None else self._say.text(message)
+
+    def _standing(self, cases: Sequence[Mapping[str, Any]]) -> str:
+        standing = []
+        for case in cases:
+            last = [one for one in case["decisions"] if one["undone_by"] is None][-1:]
+            standing += [f"{self._named(_OUTCOMES, one['outcome'])} ({moment(one['at'])})" for one in last]
+        return "; ".join(standing) or self._say.text("none yet")
+
+    def _ruled(self, decision: Mapping[str, Any]) -> str:
+        outcome = self._named(_OUTCOMES, decision["outcome"])
+        if decision["undone_by"] is None:
+            return outcome
+        return self._say.text("%(outcome)s (undone)", outcome=outcome)
+
+    def _events(self, events: Sequence[Mapping[str, Any]]) -> Block:
+        say = self._say
+        columns = [
+            _column("", 1),
+            _column(say.text("When"), 4),
+            _column(say.text("What"), 4),
+            _column(say.text("Who"), 3),
+            _column(say.text("Facts, and the event's digest"), 9, "code"),
+        ]
+        rows = [
+            [
+                str(one["number"]),
+                moment(one["at"]),
+                shown(one["action"], 50),
+                self._person(one["actor"]),
+                f"{shown(one['detail'], 500)}\n{one['sha256']}",
+            ]
+            for one in events
+        ]
+        return {"kind": "table", "columns": columns, "rows": rows}
+
+    def _person(self, actor: str) -> str:
+        """Who did something: the name, where the key has one, and the key's id."""
+        name = self._document["people"].get(actor)
+        return shown(actor if name is None else f"{name}\n{actor}", 200)
+
+    def _more(self, count: int) -> list[Block]:
+        if count <= 0:
+            return []
+        say = self._say
+        return [
+            _note(
+                say.plural(
+                    "%(num)s more is in the files beside this one, or on the server.",
+                    "%(num)s more are in the files beside this one, or on the server.",
+                    count,
+                )
+            )
+        ]
+
+
+class _Sheet(_Sections):
+    """The sections of a report's sheet."""
 
     def summary(self) -> list[Block]:
         """What, where, when, how sure, in a few lines."""
@@ -190,7 +373,7 @@ class _Sheet:
             _fact(say.text("First seen"), moment(sightings[0]["first_seen_at"]) if sightings else "–"),
             _fact(say.text("Places"), f"{document['sighting_count']:,}"),
             _fact(say.text("Probability of a copy"), likelihood(document["match"]["probability"])),
-            _fact(say.text("Decision"), self._standing()),
+            _fact(say.text("Decision"), self._standing(document["cases"])),
             _fact(
                 say.text("Report"),
                 say.text(
@@ -223,6 +406,23 @@ class _Sheet:
                 )
             )
         return blocks
+
+    def identity(self) -> list[Block]:
+        """Which report it is, of which content, where that was seen first."""
+        say, document = self._say, self._document
+        report, content, sightings = document["report"], document["content"], document["sightings"]
+        rows = [
+            _fact(say.text("Report"), report["name"], "code"),
+            _fact(say.text("Kind of media"), self._named(_MODALITIES, content["modality"])),
+            _fact(say.text("Probability of a copy"), likelihood(document["match"]["probability"])),
+            _fact(say.text("SHA-256 of the suspect"), content["sha256"], "code"),
+        ]
+        if sightings:
+            first = sightings[0]
+            rows.insert(
+                1, _fact(say.text("Page"), shown(first["page_url"] or first["media_url"], 500), "code")
+            )
+        return [_facts(*rows)]
 
     def found(self) -> list[Block]:
         """Where in both: pictures, segments, passages."""
@@ -365,19 +565,17 @@ class _Sheet:
             *self._more(self._document["sighting_count"] - len(rows)),
         ]
 
-    def captures(self) -> list[Block]:
-        """How each capture was taken, and what happened to it since."""
+    def captures(self, *, explained: bool = False) -> list[Block]:
+        """How each capture was taken, and what happened since; `explained`: the reader knows captures."""
         say, captures = self._say, self._document["captures"]
-        blocks: list[Block] = [
-            _heading(2, say.text("How it was captured, and kept since")),
-            _text(
-                say.text(
-                    "Each capture is one file that holds the requests, the answers and their times; its seal"
-                    " covers all of them. What happened to it since is a chain of events, each of which holds"
-                    " the digest of the one before."
-                )
-            ),
-        ]
+        blocks: list[Block] = [_heading(2, say.text("How it was captured, and kept since"))]
+        if not explained:
+            told = say.text(
+                "Each capture is one file that holds the requests, the answers and their times; its seal"
+                " covers all of them. What happened to it since is a chain of events, each of which holds"
+                " the digest of the one before."
+            )
+            blocks.append(_text(told))
         for one in captures[:MAX_CAPTURES]:
             rows = [
                 _fact(say.text("Captured"), moment(one["captured_at"])),
@@ -430,138 +628,90 @@ class _Sheet:
             {"kind": "table", "columns": columns, "rows": prints},
         ]
 
-    def decisions(self) -> list[Block]:
-        """What people decided, and the events of the cases."""
-        say = self._say
-        blocks: list[Block] = [_heading(2, say.text("Decisions"))]
-        if not any(case["decisions"] for case in self._document["cases"]):
-            blocks.append(_text(say.text("Nobody has decided on this match yet.")))
-        for case in self._document["cases"]:
-            site = shown(case["site"] or "–", 200)
-            state = self._named(_STATES, case["state"])
-            blocks.append(_heading(3, say.text("Case at %(site)s: %(state)s", site=site, state=state)))
-            columns = [
-                _column(say.text("When"), 3),
-                _column(say.text("Decision"), 4),
-                _column(say.text("Reason and note"), 6),
-                _column(say.text("Who"), 3, "code"),
-            ]
-            rows = [
-                [
-                    moment(one["at"]),
-                    self._ruled(one),
-                    shown(": ".join(text for text in (one["reason"], one["note"]) if text) or "–"),
-                    shown(one["actor"], 100),
-                ]
-                for one in case["decisions"]
-            ]
-            if rows:
-                blocks.append({"kind": "table", "columns": columns, "rows": rows})
-            blocks.append(self._events(case["events"]))
-        return blocks
-
-    def software(self) -> list[Block]:
-        """What made the document."""
-        versions = ", ".join(f"{name} {value}" for name, value in self._document["software"].items())
-        return [_heading(2, self._say.text("Software")), _text(versions)]
-
-    def files(self) -> list[Block]:
-        """The other files of the bundle, with their digests."""
-        if not self._extras.files:
-            return []
-        columns = [
-            _column(self._say.text("File"), 5, "code"),
-            _column(self._say.text("Bytes"), 2),
-            _column("SHA-256", 7, "code"),
-        ]
-        rows = [[path, f"{size:,}", digest] for path, size, digest in self._extras.files]
-        return [
-            _heading(2, self._say.text("Files of this bundle")),
-            {"kind": "table", "columns": columns, "rows": rows},
-        ]
-
-    def verification(self) -> list[Block]:
-        """How anybody checks all this."""
-        say = self._say
-        blocks: list[Block] = [_heading(2, say.text("How to verify"))]
-        if not self._extras.key:
-            return [
-                *blocks,
-                _text(
-                    say.text(
-                        "This page alone proves nothing. Export the evidence of this report: it holds the"
-                        " captures, the digests of all files and a signature, and `copyhound verify` checks"
-                        " them offline."
-                    )
-                ),
-            ]
-        return [
-            *blocks,
-            _text(
-                say.text(
-                    "The file SHA256SUMS holds the digest of every file of this bundle, and SHA256SUMS.sig a"
-                    " signature over it. Whoever has the public key from the operator of the server, and not"
-                    " from the bundle, can check that nothing was altered since:"
-                )
-            ),
-            {"kind": "code", "lines": COMMANDS},
-            _facts(_fact(say.text("Signed by the key"), self._extras.key, "code")),
-        ]
-
-    def _named(self, names: Mapping[str, str], code: str) -> str:
-        """A code in words; one that is not known as it is."""
-        message = names.get(code)
-        return code if message is None else self._say.text(message)
-
     def _content(self, name: str) -> list[str]:
         return [self._say.text(_CONTENTS[name])] if name in _CONTENTS else []
 
-    def _standing(self) -> str:
-        standing = []
-        for case in self._document["cases"]:
-            last = [one for one in case["decisions"] if one["undone_by"] is None][-1:]
-            standing += [f"{self._named(_OUTCOMES, one['outcome'])} ({moment(one['at'])})" for one in last]
-        return "; ".join(standing) or self._say.text("none yet")
 
-    def _ruled(self, decision: Mapping[str, Any]) -> str:
-        outcome = self._named(_OUTCOMES, decision["outcome"])
-        if decision["undone_by"] is None:
-            return outcome
-        return self._say.text("%(outcome)s (undone)", outcome=outcome)
+class _CaseSheet(_Sections):
+    """The sections of a case's sheet."""
 
-    def _events(self, events: Sequence[Mapping[str, Any]]) -> Block:
-        say = self._say
+    def summary(self) -> list[Block]:
+        """What, where, how far, in a few lines."""
+        say, document = self._say, self._document
+        case, work, reports = document["case"], document["work"], document["reports"]
+        title = shown(work["title"] or work["external_id"] or work["name"], 200)
+        site = shown(case["site"] or "–", 200)
+        lead = say.plural(
+            "%(num)s file seen at %(site)s matches the work “%(title)s”.",
+            "%(num)s files seen at %(site)s match the work “%(title)s”.",
+            case["report_count"],
+            site=site,
+            title=title,
+        )
+        seen = [one["first_seen_at"] for one in reports if one["first_seen_at"]]
+        best = max((one["probability"] for one in reports), default=0.0)
+        blocks: list[Block] = [
+            {"kind": "lead", "text": lead},
+            _facts(
+                _fact(say.text("Work"), title),
+                _fact(say.text("Owner of the work"), shown(work["owner"], 200)),
+                _fact(say.text("Owner's own number"), shown(work["external_id"] or "–", 300)),
+                _fact(say.text("Site"), site),
+                _fact(say.text("Reports"), f"{case['report_count']:,}"),
+                _fact(say.text("First seen"), moment(min(seen, default=None))),
+                _fact(say.text("Highest probability of a copy"), likelihood(best)),
+                _fact(say.text("State"), self._named(_STATES, case["state"])),
+                _fact(say.text("Decision"), self._standing([case])),
+                _fact(
+                    say.text("Case"),
+                    say.text("%(name)s, revision %(revision)s", name=case["name"], revision=case["revision"]),
+                    "code",
+                ),
+            ),
+        ]
+        if work["deleted"]:
+            blocks.append(_note(say.text("The work was deleted from the register after this case was made.")))
+        return blocks
+
+    def reports(self) -> list[Block]:
+        """All reports, a row each."""
+        say, rows = self._say, self._document["reports"]
         columns = [
             _column("", 1),
-            _column(say.text("When"), 4),
-            _column(say.text("What"), 4),
-            _column(say.text("Who"), 3, "code"),
-            _column(say.text("Facts, and the event's digest"), 9, "code"),
+            _column(say.text("First seen"), 3),
+            _column(say.text("Page and file"), 8, "code"),
+            _column(say.text("Probability"), 2),
+            _column(say.text("Decided"), 2),
         ]
-        rows = [
+        shown_rows = [
             [
-                str(one["number"]),
-                moment(one["at"]),
-                shown(one["action"], 50),
-                shown(one["actor"], 100),
-                f"{shown(one['detail'], 500)}\n{one['sha256']}",
+                str(number),
+                moment(one["first_seen_at"]),
+                "\n".join(shown(text, 300) for text in (one["page_url"], one["media_url"]) if text),
+                likelihood(one["probability"]),
+                say.text("yes") if one["covered"] else say.text("not yet"),
             ]
-            for one in events
+            for number, one in enumerate(rows[:MAX_ROWS], 1)
         ]
-        return {"kind": "table", "columns": columns, "rows": rows}
-
-    def _more(self, count: int) -> list[Block]:
-        if count <= 0:
-            return []
-        say = self._say
         return [
-            _note(
-                say.plural(
-                    "%(num)s more is in report.json or on the server.",
-                    "%(num)s more are in report.json or on the server.",
-                    count,
-                )
-            )
+            _heading(2, say.text("The reports of this case")),
+            {"kind": "table", "columns": columns, "rows": shown_rows},
+            *self._more(self._document["case"]["report_count"] - len(shown_rows)),
+        ]
+
+    def report(self, number: int, sheet: _Sheet) -> list[Block]:
+        """One report with all that is known of it, its headings one step lower."""
+        blocks = [
+            *sheet.identity(),
+            *sheet.found(),
+            *sheet.measures(),
+            *sheet.places(),
+            *sheet.captures(explained=number > 1),
+        ]
+        title = self._say.text("Report %(number)s", number=number)
+        return [
+            _heading(2, title),
+            *({**one, "level": 3} if one["kind"] == "heading" else one for one in blocks),
         ]
 
 

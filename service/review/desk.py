@@ -8,7 +8,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from service.domain import KeyRole
+from service.domain import ApiKey, KeyRole
 from service.errors import (
     BusyError,
     CaseHeldError,
@@ -197,6 +197,15 @@ class Desk:
         """The actor's saved views, by title."""
         _admit(actor)
         return view.reviews.views(actor.id)
+
+    def reviewers(self, view: View, actor: Actor) -> list[ApiKey]:
+        """The keys that may review what the actor may, revoked ones too, oldest first."""
+        _admit(actor)
+        return [
+            key
+            for key in view.list_keys()
+            if key.role in _REVIEWERS and (actor.owner is None or key.owner in (None, actor.owner))
+        ]
 
     # Leases
 

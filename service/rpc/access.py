@@ -78,6 +78,7 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.ReviewService/SuppressReference": _READERS,
     "/copyhound.v1.ReviewService/UnsuppressReference": _READERS,
     "/copyhound.v1.ReviewService/ListSuppressions": _READERS,
+    "/copyhound.v1.ReviewService/ListReviewers": _READERS,
     "/google.longrunning.Operations/GetOperation": _WRITERS,
     "/google.longrunning.Operations/ListOperations": _WRITERS,
     "/google.longrunning.Operations/WaitOperation": _WRITERS,

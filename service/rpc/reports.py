@@ -9,11 +9,11 @@ from typing import Final
 from copyhound.v1 import report_pb2, report_pb2_grpc
 from service.blobs import in_threads
 from service.errors import InvalidRequestError, NotFoundError
-from service.evidence import Bundler, Wish
+from service.evidence import Bundler, Scope, Wish
 from service.language import DEFAULT_LANGUAGE, LANGUAGES
 from service.monitored import ReportFilter, StoredReport
 from service.reviewed import Actor
-from service.rpc import convert, convert_monitor, pages
+from service.rpc import convert, convert_monitor, convert_review, pages
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
 from service.store import Store
@@ -77,12 +77,12 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
     async def ExportEvidence(
         self, request: report_pb2.ExportEvidenceRequest, context: Context
     ) -> AsyncIterator[report_pb2.ExportEvidenceResponse]:
-        """Hand a report over."""
+        """Hand a report or a case over."""
         del context
         wish = _read_wish(request)
         media_type, ending = _read_format(request.format)
         actor = current_caller().actor
-        with _not_found("report", request.name):
+        with _not_found(wish.scope.removesuffix("s"), request.name):
             if ending == "zip":
                 bundle = await self._bundler.export(actor, wish)
                 header = report_pb2.ExportEvidenceResponse.Header(
@@ -97,7 +97,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
             else:
                 content = await asyncio.to_thread(self._render, actor, wish, ending)
                 header = report_pb2.ExportEvidenceResponse.Header(
-                    filename=f"copyhound-{wish.report_id}.{ending}",
+                    filename=f"copyhound-{wish.id}.{ending}",
                     media_type=media_type,
                     byte_count=len(content),
                 )
@@ -110,12 +110,11 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
 
     def _render(self, actor: Actor, wish: Wish, ending: str) -> bytes:
         if ending == "json":
-            values = self._bundler.document(actor, wish.report_id, wish.language)
+            values = self._bundler.document(actor, wish)
             return json.dumps(values, ensure_ascii=False, indent=1).encode()
-        how = {"with_reference": wish.with_reference}
         if ending == "html":
-            return self._bundler.page(actor, wish.report_id, wish.language, **how).encode()
-        return self._bundler.pdf(actor, wish.report_id, wish.language, **how)
+            return self._bundler.page(actor, wish).encode()
+        return self._bundler.pdf(actor, wish)
 
     def _visible(self, name: str, caller: Caller) -> StoredReport:
         report_id = convert_monitor.read_report_name(name, "name")
@@ -132,8 +131,13 @@ def _read_wish(request: report_pb2.ExportEvidenceRequest) -> Wish:
         raise InvalidRequestError("language", f"must be one of {', '.join(LANGUAGES)}")
     if request.max_captures < 0:
         raise InvalidRequestError("max_captures", f"must be 0 or more, not {request.max_captures}")
+    if request.name.startswith(f"{Scope.CASE}/"):
+        scope, subject = Scope.CASE, convert_review.read_case_name(request.name, "name")
+    else:
+        scope, subject = Scope.REPORT, convert_monitor.read_report_name(request.name, "name")
     return Wish(
-        report_id=convert_monitor.read_report_name(request.name, "name"),
+        scope,
+        subject,
         language=language,
         with_reference=request.with_reference,
         max_captures=request.max_captures,

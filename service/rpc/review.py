@@ -351,6 +351,21 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             suppressions=[convert_review.suppression_message(one) for one in found]
         )
 
+    async def ListReviewers(
+        self, request: review_pb2.ListReviewersRequest, context: Context
+    ) -> review_pb2.ListReviewersResponse:
+        """Return who reviews."""
+        del request, context
+        found = await self._read(self._desk.reviewers)
+        return review_pb2.ListReviewersResponse(
+            reviewers=[
+                review_pb2.Reviewer(
+                    id=one.id, name=one.name, role=one.role.value, revoked=one.revoked_at is not None
+                )
+                for one in found
+            ]
+        )
+
     async def _read(self, read: Callable[[View, Actor], T]) -> T:
         """Read in a thread, as the caller."""
         actor = current_caller().actor

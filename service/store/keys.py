@@ -23,6 +23,7 @@ def create(connection: Connection, key: ApiKey) -> None:
             "secret_sha256": key.secret_sha256,
             "created_at": key.created_at,
             "revoked_at": key.revoked_at,
+            "name": key.name,
         },
     )
 
@@ -48,6 +49,26 @@ def revoke(connection: Connection, key_id: str, at: datetime) -> ApiKey:
     connection.execute(
         update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=at)
     )
+    return _found(connection, key_id)
+
+
+def rename(connection: Connection, key_id: str, name: str) -> ApiKey:
+    """Say whose a key is.
+
+    Raises:
+        NotFoundError: If there is no such key.
+    """
+    connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(name=name))
+    return _found(connection, key_id)
+
+
+def names(connection: Connection) -> dict[str, str]:
+    """The names of all keys that have one, by their ids; those of revoked ones, too."""
+    rows = connection.execute(select(api_keys.c.id, api_keys.c.name).where(api_keys.c.name != ""))
+    return {row.id: row.name for row in rows}
+
+
+def _found(connection: Connection, key_id: str) -> ApiKey:
     key = find(connection, key_id)
     if key is None:
         raise NotFoundError(f"There is no key {key_id}; `copyhound keys list` shows them", key=key_id)
@@ -64,4 +85,5 @@ def _to_key(row: Row[Any]) -> ApiKey:
         secret_sha256=row.secret_sha256,
         created_at=row.created_at,
         revoked_at=row.revoked_at,
+        name=row.name,
     )

@@ -201,6 +201,7 @@ api_keys = Table(
     Column("secret_sha256", LargeBinary(32), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),
+    Column("name", String(128), nullable=False, server_default=""),
 )
 
 sessions = Table(

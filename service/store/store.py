@@ -291,6 +291,20 @@ class Store:
         with self._writing() as connection:
             return keys.revoke(connection, key_id, at)
 
+    def key_names(self) -> dict[str, str]:
+        """Who has which key, by the keys' ids; keys without a name are absent."""
+        with self._reading() as connection:
+            return keys.names(connection)
+
+    def rename_key(self, key_id: str, name: str) -> ApiKey:
+        """Say whose a key is, revoked or not.
+
+        Raises:
+            NotFoundError: If there is no such key.
+        """
+        with self._writing() as connection:
+            return keys.rename(connection, key_id, name)
+
     def create_session(self, token_sha256: bytes, session: Session) -> None:
         """Keep a new session under the digest of its token, 32 bytes."""
         with self._writing() as connection:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from indexers.fingerprint import Fingerprint, Scheme
-from service.domain import DescriptorOwner, Holding, Reference, Work
-from service.store import queries
+from service.domain import ApiKey, DescriptorOwner, Holding, Reference, Work
+from service.store import keys, queries
 from service.store.captures import Captures
 from service.store.cases import Cases
 from service.store.lists import Lists
@@ -40,6 +40,14 @@ class View:
         """Decisions, and what follows from them."""
         self.previews = Previews(connection)
         """What people are shown."""
+
+    def key_names(self) -> dict[str, str]:
+        """Who has which key, by the keys' ids; keys without a name are absent."""
+        return keys.names(self._connection)
+
+    def list_keys(self) -> list[ApiKey]:
+        """All keys, oldest first."""
+        return keys.list_all(self._connection)
 
     def get_works(self, ids: Collection[UUID]) -> dict[UUID, Work]:
         """Works without their references; missing ones are absent."""

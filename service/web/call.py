@@ -93,6 +93,7 @@ class Call:
     Attributes:
         visitor: Who; None: nobody is signed in.
         form: The fields of a form that was sent; empty otherwise.
+        people: Who has which key, by the keys' ids.
     """
 
     request: Request
@@ -100,6 +101,7 @@ class Call:
     visitor: Visit | None
     preferences: Preferences
     form: FormData
+    people: Mapping[str, str]
 
     @property
     def visit(self) -> Visit:
@@ -169,6 +171,7 @@ class Call:
             "here": self.request.url.path,
             "now": datetime.now(UTC),
             "version": self.parts.version,
+            "people": self.people,
             "form_token": self.request.state.form_token if hasattr(self.request.state, "form_token") else "",
             **(values or {}),
         }

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
+from service.domain import ApiKey
 from service.errors import (
     CaseHeldError,
     InvalidRequestError,
@@ -279,6 +280,7 @@ class _Read:
     same_site: Sequence[Case]
     same_content: Sequence[Case]
     lists: dict[UUID, str]
+    reviewers: Sequence[ApiKey]
     done: tuple[Case, Decision] | None
 
 
@@ -361,8 +363,14 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
         same_site=same_site,
         same_content=same_content[:_OTHERS],
         lists=lists,
+        reviewers=[one for one in desk.reviewers(view, actor) if _may_take(one, case)],
         done=_read_done(call, view, case_id, done),
     )
+
+
+def _may_take(key: ApiKey, case: Case) -> bool:
+    """Whether a case can be assigned to a key."""
+    return key.id == case.assignee or (key.revoked_at is None and key.owner in (None, case.owner))
 
 
 def _captures(view: View, report: StoredReport) -> Sequence[tuple[Capture, Sequence[CustodyEvent]]]:

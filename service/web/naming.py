@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from service.errors import ServiceError
-from service.language import Words, likelihood
+from service.errors import CaseHeldError, InvalidRequestError, ServiceError
+from service.language import DEFAULT_LANGUAGE, Words, likelihood
 from service.language.explain import noted
 from service.previewed import PreviewState
 from service.reviewed import CaseOrder, CaseState, Event, Outcome
@@ -73,6 +73,11 @@ _EVENTS: Final[Mapping[str, str]] = {
     "SUPPRESSED": noted("Suppressed"),
     "UNSUPPRESSED": noted("Suppression ended"),
 }
+_ROLES: Final[Mapping[str, str]] = {
+    "owner": noted("Owner"),
+    "investigator": noted("Investigator"),
+    "admin": noted("Administrator"),
+}
 _PREVIEWS: Final[Mapping[PreviewState, str]] = {
     PreviewState.PENDING: noted(
         "The preview is still being made. This page shows it as soon as it is there."
@@ -93,10 +98,61 @@ _ERRORS: Final[Mapping[str, str]] = {
     "CASE_HELD": noted("Somebody else has this case."),
     "BUSY": noted("The server is busy. Try again."),
     "STORAGE_FULL": noted("The disk of the server is full. Nothing was changed."),
+    "INTERNAL": noted("Something went wrong here. It was logged."),
 }
+_FIELDS: Final[Mapping[str, str]] = {
+    "assignee": noted("Choose somebody who may decide this case."),
+    "case": noted("Choose 1 to 1,000 cases, each of them once."),
+    "cases": noted("Choose 1 to 1,000 cases, each of them once."),
+    "due": noted("A date looks like this: 2026-12-31."),
+    "note": noted("A note has at most 10,000 characters."),
+    "outcome": noted("Choose what the case is."),
+    "query": noted("This filter is too long to be kept."),
+    "reason": noted("This reason belongs to another decision. Choose one of its own, or none."),
+    "subject": noted("There is no such reference or work."),
+    "text": noted("A comment has 1 to 10,000 characters."),
+    "title": noted("A title has 1 to 200 characters, and at most 100 views can be saved."),
+}
+"""What is wrong with a field of a form."""
+_MEDIA: Final[Mapping[str, str]] = {
+    "MEDIA_UNSUPPORTED": noted("The format is not known."),
+    "MEDIA_DAMAGED": noted("The file is broken, or was cut off."),
+    "MEDIA_LIMIT": noted("It needs more pixels or memory than the server allows."),
+    "MEDIA_TIMEOUT": noted("Reading it took longer than the server allows."),
+    "MEDIA_CRASHED": noted("Reading it ended the process that tried."),
+    "MEDIA_FEATURELESS": noted("There is nothing to be seen in it."),
+    "MEDIA_TOO_LARGE": noted("The file is larger than the server takes."),
+    "SOURCE_LOST": noted("What it was to be made of is gone."),
+}
+"""Why there is no preview, by the code that the reason begins with."""
+_CUSTODY: Final[Mapping[str, str]] = {
+    "RECEIVED": noted("Received"),
+    "FINGERPRINTED": noted("Fingerprinted"),
+    "UNREADABLE": noted("Could not be read"),
+    "EXPORTED": noted("Handed over"),
+}
+_CAPTURED: Final[Mapping[str, str]] = {
+    "content_type": noted("Type, as the site said"),
+    "crawler": noted("Crawler"),
+    "place_id": noted("Place in the list"),
+    "remote_address": noted("Address of the site's server"),
+    "requested_url": noted("Address that was asked for"),
+}
+_HELD: Final = noted("%(who)s has this case until %(time)s UTC")
 
 
 _TOLD: Final = frozenset({"outcome", "reason", "probability", "note", "text"})
+_FACTS: Final[Mapping[str, str]] = {
+    "report": noted("report"),
+    "reports": noted("reports:"),
+    "settled_by": noted("by the decision in case"),
+    "instead_of": noted("in place of decision №"),
+    "decision": noted("decision №"),
+    "batch": noted("in batch"),
+    "assignee": noted("to"),
+    "due": noted("until"),
+}
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT")
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -122,6 +178,10 @@ class Names:
         """Of a kind of media."""
         return self._of(_MODALITIES, modality)
 
+    def role(self, role: str) -> str:
+        """Of a role of keys."""
+        return self._of(_ROLES, str(role))
+
     def order(self, order: CaseOrder) -> str:
         """Of an order of cases."""
         return self.words.gettext(_ORDERS[order])
@@ -135,11 +195,39 @@ class Names:
         return self.words.gettext(_PREVIEWS[state])
 
     def error(self, error: ServiceError) -> str:
-        """What went wrong, in general; the error's own text is English and says it exactly."""
+        """What went wrong, in general; `detail` says it exactly."""
         return self._of(_ERRORS, error.reason)
 
-    def facts(self, event: Event) -> str:
-        """What an event says besides: outcome, reason, note, and so on."""
+    def detail(self, error: ServiceError, people: Mapping[str, str]) -> str:
+        """What went wrong, exactly; in other languages than English only where there are words for it."""
+        if isinstance(error, CaseHeldError):
+            holder, until = error.metadata.get("holder", ""), error.metadata.get("until", "")
+            who = people.get(holder) or holder[:8]
+            return self.words.text(_HELD, who=who, time=until[:16].replace("T", " "))
+        if isinstance(error, InvalidRequestError) and error.field in _FIELDS:
+            return self.words.gettext(_FIELDS[error.field])
+        return str(error) if self.words.language == DEFAULT_LANGUAGE else ""
+
+    def media(self, reason: str) -> str:
+        """Why a preview could not be made."""
+        code = reason.partition(":")[0]
+        return self.words.gettext(_MEDIA[code]) if code in _MEDIA else reason
+
+    def custody(self, action: str) -> str:
+        """Of something that happened to a capture."""
+        return self._of(_CUSTODY, action)
+
+    def captured(self, name: str) -> str:
+        """Of a fact of a capture."""
+        return self._of(_CAPTURED, name)
+
+    def facts(self, event: Event, people: Mapping[str, str]) -> str:
+        """What an event says besides: outcome, reason, note, and so on.
+
+        Args:
+            event: The event.
+            people: Who has which key, by the keys' ids.
+        """
         facts = event.facts
         shown = []
         if facts.get("outcome") in set(Outcome):
@@ -152,12 +240,22 @@ class Names:
         for name, value in facts.items():
             if name in _TOLD or value in (None, "", []):
                 continue
-            text = value if isinstance(value, str) else json.dumps(value)
-            shown.append(f"{name}: {text[:8] if _ID.fullmatch(text) else text}")
+            told = people.get(value, value) if name == "assignee" else value
+            shown.append(f"{self._of(_FACTS, name)} {_brief(told)}")
         return " · ".join(shown)
 
     def _of(self, table: Mapping[str, str], key: str) -> str:
         return self.words.gettext(table[key]) if key in table else key
+
+
+def _brief(value: object) -> str:
+    """A fact of an event: ids by their first digits, times to the day, (case, number) of a decision."""
+    if isinstance(value, dict) and "case" in value:
+        return f"{str(value['case'])[:8]} № {value.get('number', '')}"
+    text = value if isinstance(value, str) else json.dumps(value)
+    if _ID.fullmatch(text):
+        return text[:8]
+    return text[:10] if _TIME.match(text) else text
 
 
 @cache

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 
 from service.language import LANGUAGES, Words, likelihood, words
+from service.reviewed import SERVER
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -43,6 +45,17 @@ def environment(language: str) -> Environment:
     i18n: Any = made
     i18n.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)
     made.policies["ext.i18n.trimmed"] = True
+
+    @pass_context
+    def person(context: Context, key_id: str) -> str:
+        """Who did something, or is to: the name of who has the key, else the first digits of its id."""
+        visit = context["visit"]
+        if visit is not None and key_id == visit.actor.id:
+            return catalogue.text("you")
+        if key_id == SERVER:
+            return catalogue.text("server")
+        return str(context["people"].get(key_id) or key_id[:8])
+
     made.filters.update(
         moment=moment,
         day=day,
@@ -53,6 +66,7 @@ def environment(language: str) -> Environment:
         json=as_json,
         short=short,
         web=web_address,
+        person=person,
     )
     made.globals.update(language=language, languages=LANGUAGES, static=f"/static/{static_version()}")
     return made

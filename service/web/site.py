@@ -22,7 +22,7 @@ from service.web.account import session_cookie
 from service.web.call import Call, Parts, Preferences
 from service.web.guard import Guard
 from service.web.naming import named
-from service.web.render import STATIC, static_version
+from service.web.render import STATIC, static_version, wording
 from service.web.visits import form_token
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
@@ -84,6 +84,10 @@ def site(parts: Parts, *, hosts: Collection[str]) -> ASGIApp:
         post("/cases/{case}/comment", cases.comment),
         post("/cases/{case}/plan", cases.plan),
         get("/cases/{case}/thumbnail/{side:str}", media.thumbnail),
+        get("/cases/{case}/print", handing.printed),
+        get("/cases/{case}/json", handing.document),
+        get("/cases/{case}/pdf", handing.pdf),
+        post("/cases/{case}/bundle", handing.bundle),
         get("/reports/{report}/print", handing.printed),
         get("/reports/{report}/json", handing.document),
         get("/reports/{report}/pdf", handing.pdf),
@@ -125,7 +129,8 @@ def _endpoint(
         form = FormData()
         if request.method == "POST":
             form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
-        call = Call(request, parts, visitor, Preferences.of(request), form)
+        people = {} if visitor is None else await parts.visits.people()
+        call = Call(request, parts, visitor, Preferences.of(request), form, people)
         if signed_in and visitor is None:
             return _ask_first(call)
         secret = visitor.token if visitor is not None else request.cookies.get(_FORM_COOKIE, "")
@@ -141,9 +146,7 @@ def _endpoint(
         try:
             response = await handler(call)
         except ServiceError as error:
-            if error.reason != "NOT_FOUND":
-                log.info("refused", path=request.url.path, reason=error.reason)
-            return _error(call, _STATUS.get(error.reason, 500), named(call.words).error(error), str(error))
+            return _refused(call, error)
         if visitor is None and request.method == "GET":
             response.set_cookie(
                 _FORM_COOKIE, secret, httponly=True, samesite="strict", secure=parts.secure, max_age=24 * 3600
@@ -170,6 +173,17 @@ def _ask_first(call: Call) -> Response:
     return RedirectResponse(path, 303)
 
 
+def _refused(call: Call, error: ServiceError) -> Response:
+    """Say what is wrong: with the request, or with us."""
+    status, names = _STATUS.get(error.reason, 500), named(call.words)
+    if status == 500:
+        log.error("page failed", path=call.request.url.path, exc_info=error)
+        return _error(call, status, names.error(ServiceError("")))
+    if error.reason != "NOT_FOUND":
+        log.info("refused", path=call.request.url.path, reason=error.reason)
+    return _error(call, status, names.error(error), names.detail(error, call.people))
+
+
 def _error(call: Call, status: int, message: str, detail: str = "") -> Response:
     if call.part_only:
         return PlainTextResponse(message, status)
@@ -193,4 +207,5 @@ def _nothing_there(parts: Parts) -> Callable[[Request, Exception], Awaitable[Res
 async def _broken(request: Request, error: Exception) -> Response:
     """Something is wrong with us: say so without saying more than that."""
     log.error("page failed", path=request.url.path, exc_info=error)
-    return PlainTextResponse("Something went wrong here. It was logged.", 500)
+    names = named(wording(Preferences.of(request).language))
+    return PlainTextResponse(names.error(ServiceError("")), 500)

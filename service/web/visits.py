@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import secrets
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -25,6 +26,7 @@ _ATTEMPTS: Final = 10
 as many."""
 _WINDOW: Final = 60.0
 _MOST_ADDRESSES: Final = 10_000
+_PEOPLE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,15 @@ class Visits:
         self._longest = longest
         self.allow_anonymous = allow_anonymous
         self.attempts = Attempts()
+        self._people: Mapping[str, str] = {}
+        self._people_until = 0.0
+
+    async def people(self) -> Mapping[str, str]:
+        """Who has which key, by the keys' ids; a name that changed shows some seconds later."""
+        if monotonic() >= self._people_until:
+            self._people_until = monotonic() + _PEOPLE_SECONDS
+            self._people = await asyncio.to_thread(self._store.key_names)
+        return self._people
 
     async def sign_in(self, key_text: str, address: str) -> Visit:
         """Start a session with a key.

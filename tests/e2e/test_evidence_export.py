@@ -41,7 +41,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SEEN_AT = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 TITLE = "Coffee #let x = 1 <script>alert(1)</script> 한국어 日本語 コーヒー 咖啡 \U0001f600 \u202eevil"
-GUIDE = (Path(__file__).parents[2] / "docs/guides/evidence.md").read_text()
+GUIDE, CASE_GUIDE = (
+    (Path(__file__).parents[2] / "docs/guides/evidence.md").read_text().split("\n## case.json\n", 1)
+)
 NOTE = "沒有授權 <img src=x onerror=alert(1)>"
 
 
@@ -212,7 +214,7 @@ async def test_bundle_verifies_with_the_key_of_the_server(
     verified = verify_bundle(bundle, key=key)
     assert verified.findings == ()
     assert verified.notes == ("no authority stamped the time of this bundle",)
-    assert (verified.report, verified.pinned, len(verified.captures)) == (found.report, True, 3)
+    assert (verified.subject, verified.pinned, len(verified.captures)) == (found.report, True, 3)
 
 
 async def test_bundle_holds_all_there_is(found: Found, bundle: Path) -> None:
@@ -260,6 +262,43 @@ async def test_documents_by_themselves(found: Found, client: copyhound.AsyncClie
     )
     assert with_both.path.read_bytes().count(b"data:image/jpeg;base64,") == 2
     assert files_in(tmp_path) == ["both.html", "json", "page", "pdf"]
+
+
+async def test_a_case_with_all_its_reports(
+    found: Found, client: copyhound.AsyncClient, tmp_path: Path
+) -> None:
+    cases = [one async for one in client.cases(copyhound.CaseFilter())]
+    (case,) = [one for one in cases if one.decision is not None]
+    exported = await client.export_evidence(case.name, tmp_path / "case.zip", with_reference=True)
+    key = read_key((await client.index_state()).evidence_key.encode())
+    verified = verify_bundle(exported.path, key=key)
+    assert verified.findings == ()
+    assert (verified.subject, verified.pinned, len(verified.captures)) == (case.name, True, 3)
+    parts = opened(exported.path)
+    values = json.loads(parts["case.json"])
+    (row,) = values["reports"]
+    assert (row["name"], values["case"]["site"], values["work"]["title"]) == (found.report, case.site, TITLE)
+    report = json.loads(parts[f"{found.report}.json"])
+    assert "cases" not in report
+    last = report["captures"][0]["custody"][-1]
+    assert (last["action"], json.loads(last["detail"])) == ("EXPORTED", {"case": case.name})
+    (reference,) = found.work.references
+    proof = f"references/{reference.name.rpartition('/')[2]}"
+    assert {f"{proof}.json", f"{proof}/picture.jpg"} <= parts.keys()
+    text = text_of(parts["case.pdf"])
+    digests = [line.split()[0] for line in parts["SHA256SUMS"].decode().splitlines()]
+    for one in ("Reportonacase", "Report1", "日本語", *digests[1:]):
+        assert one in text, one
+    rows = set(re.findall(r"^\| `([a-z0-9_.\[\]]+)` \| .+ \| .+\. \|$", CASE_GUIDE, re.MULTILINE))
+    assert rows == fields(values)
+    for form in (copyhound.EvidenceFormat.JSON, copyhound.EvidenceFormat.PAGE):
+        alone = await client.export_evidence(case.name, tmp_path / form, form=form)
+        assert case.site.encode() in alone.path.read_bytes()
+    stranger = key_of(found.service, KeyRole.OWNER, "another")
+    async with copyhound.AsyncClient(found.target, api_key=stranger) as other:
+        for name in (case.name, f"cases/{uuid4()}"):
+            with pytest.raises(copyhound.NotFoundError):
+                await other.export_evidence(name, tmp_path / "none.zip")
 
 
 @pytest.mark.usefixtures("unset")
@@ -390,7 +429,7 @@ def fields(value: object, path: str = "") -> set[str]:
     return {path}
 
 
-FREE = {"software", "captures[].software", "captures[].robots"}
+FREE = {"software", "people", "captures[].software", "captures[].robots"}
 """Objects whose names are not the document's."""
 
 

@@ -153,6 +153,7 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
                 "custody": [event],
             }
         ],
+        "people": {},
         "cases": [
             {
                 "name": "cases/01a20655-0000-7000-8000-000000000006",

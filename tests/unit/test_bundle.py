@@ -117,13 +117,23 @@ def custody(sha256: str) -> list[dict[str, Any]]:
 def cases() -> list[dict[str, Any]]:
     told = []
     previous = bytes(32)
-    for number, (actor, action) in enumerate((("server", "OPENED"), ("anna", "DECIDED")), 1):
+    ruling = {"outcome": "infringing", "reason": "EXCERPT", "note": "文"}
+    happened: list[tuple[str, str, dict[str, Any]]] = [
+        ("server", "OPENED", {"report": "one"}),
+        ("anna", "DECIDED", ruling),
+        ("anna", "DECIDED", ruling),
+        ("bob", "UNDONE", {"decision": 2, "outcome": "infringing"}),
+    ]
+    for number, (actor, action, detail) in enumerate(happened, 1):
         subject = (UUID(int=number), SubjectKind.CASE, CASE, "studio")
-        event = Event(*subject, number, AT, actor, action, '{"x":"文"}')
+        event = Event(*subject, number, AT, actor, action, json.dumps(detail, ensure_ascii=False))
         previous = digest_of_review(event, previous)
         told.append(values(event, previous))
-    decision = {"number": 2, "outcome": "infringing", "actor": "anna", "at": told[1]["at"], "undone_by": None}
-    return [{"name": f"cases/{CASE}", "site": "site.example", "decisions": [decision], "events": told}]
+    decisions = [
+        {"number": number, **ruling, "actor": "anna", "at": told[1]["at"], "undone_by": undone_by}
+        for number, undone_by in ((2, 4), (3, None))
+    ]
+    return [{"name": f"cases/{CASE}", "site": "site.example", "decisions": decisions, "events": told}]
 
 
 def files(**about: object) -> Files:
@@ -159,6 +169,47 @@ def files(**about: object) -> Files:
     }
 
 
+def case_files(**about: object) -> Files:
+    """The files of a bundle of a case with one report."""
+    parts = files()
+    report = json.loads(parts["report.json"])
+    (case,) = report.pop("cases")
+    report |= {
+        "report": {"name": "reports/one", "revision": 1},
+        "content": {"sha256": DIGEST, "modality": "image"},
+        "work": {"name": "works/a"},
+        "match": {"probability": 0.9},
+    }
+    row = {
+        "name": "reports/one",
+        "revision": 1,
+        "sha256": DIGEST,
+        "modality": "image",
+        "probability": 0.9,
+        "event": 1,
+        "covered": True,
+    }
+    values = {
+        "format": "copyhound.case.v1",
+        "case": {**case, "report_count": 1},
+        "work": {"name": "works/a"},
+        "reports": [row],
+    }
+    bundle = json.loads(parts["bundle.json"])
+    del bundle["report"]
+    return {
+        "case.pdf": b"%PDF",
+        "case.json": as_json(values),
+        "bundle.json": as_json({**bundle, "case": case["name"], **about}),
+        "reports/one.json": as_json(report),
+        "references/b.json": as_json(report["reference"]),
+        "references/b/picture.jpg": b"jpeg",
+        WARC: parts[WARC],
+        SUSPECT: CONTENT,
+        "VERIFY.txt": b"how",
+    }
+
+
 def vouched(parts: Files, key: Ed25519PrivateKey = KEY) -> Files:
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in parts.items())
     return parts | {SUMS: sums.encode(), SIGNATURE: key.sign(sums.encode())}
@@ -184,7 +235,7 @@ def test_an_untouched_bundle_is_intact(tmp_path: Path) -> None:
     checked = verified(tmp_path, vouched(files()))
     assert checked.findings == ()
     assert checked.notes == ("no authority stamped the time of this bundle",)
-    assert (checked.report, checked.key, checked.pinned) == ("reports/one", key_id(PUBLIC), True)
+    assert (checked.subject, checked.key, checked.pinned) == ("reports/one", key_id(PUBLIC), True)
     assert (checked.created_at, checked.files) == ("2026-11-23T00:00:00+00:00", 9)
     assert checked.captures[WARC].capture == str(CAPTURE)
     assert checked.captures[WARC].seal == warc()[1]
@@ -296,6 +347,49 @@ def test_a_report_that_its_parts_contradict(
     """Even where all is signed: whoever has the key may still be wrong."""
     checked = verified(tmp_path, vouched(changed(files(), name, change)))
     assert any(finding in one for one in checked.findings), checked.findings
+
+
+CONTRADICTED: list[tuple[str, Callable[[Any], None], str]] = [
+    ("case.json", lambda one: one["reports"].clear(), "does not name all 1 reports"),
+    ("case.json", lambda one: one["reports"].append(one["reports"][0]), "names reports/one twice"),
+    ("case.json", lambda one: one["reports"][0].update(event=2), "no event tells how reports/one"),
+    ("case.json", lambda one: one["reports"][0].update(probability=0.5), "is not the report that case.json"),
+    ("case.json", lambda one: one["work"].update(name="works/b"), "is on another work"),
+    ("case.json", lambda one: one["case"]["events"].pop(), "is not the one that its events tell of"),
+    ("case.json", lambda one: one["case"]["decisions"][1].update(outcome="licensed"), "decision 3 is not"),
+    ("case.json", lambda one: one["case"]["decisions"][0].update(undone_by=None), "decision 2 is not"),
+    ("case.json", lambda one: one.pop("reports"), "cannot be compared with the other files"),
+    ("reports/one.json", without_first_event, "does not begin with the receipt"),
+    ("reports/one.json", lambda one: one["content"].update(sha256="00" * 32), "is not the report that case"),
+    ("reports/one.json", lambda one: one["captures"].clear(), "does not speak of it"),
+    ("references/b.json", lambda one: one.update(deleted=False), "references/b.json: does not say"),
+    ("bundle.json", lambda one: one.update(case="cases/two"), "is of another case"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "finding"), CONTRADICTED, ids=range(len(CONTRADICTED)))
+def test_a_case_that_its_parts_contradict(
+    tmp_path: Path, name: str, change: Callable[[Any], None], finding: str
+) -> None:
+    checked = verified(tmp_path, vouched(changed(case_files(), name, change)))
+    assert any(finding in one for one in checked.findings), checked.findings
+
+
+def test_bundles_of_cases(tmp_path: Path) -> None:
+    checked = verified(tmp_path, vouched(case_files()))
+    assert checked.findings == ()
+    assert (checked.subject, checked.files, list(checked.captures)) == (f"cases/{CASE}", 9, [WARC])
+    parts = case_files()
+    del parts["reports/one.json"]
+    checked = verified(tmp_path, vouched(parts))
+    assert "reports/one.json: is missing: case.json speaks of it" in checked.findings
+    parts = case_files(left_out={"reports": "no room"})
+    values = json.loads(parts["case.json"])
+    values["case"]["report_count"] = 3
+    checked = verified(tmp_path, vouched(parts | {"case.json": as_json(values)}))
+    assert (checked.findings, "2 reports were left out: no room" in checked.notes) == ((), True)
+    checked = verified(tmp_path, vouched(files() | {"case.json": b"{}"}))
+    assert not checked.intact
 
 
 def test_an_altered_capture_is_told_in_detail(tmp_path: Path) -> None:

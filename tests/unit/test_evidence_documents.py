@@ -211,7 +211,9 @@ def test_stretches_are_drawn_on_both() -> None:
 
 def test_what_is_left_out_is_counted() -> None:
     sheet = sheet_of("en", sightings=MAX_SIGHTINGS + 7)
-    assert {"kind": "note", "text": "7 more are in report.json or on the server."} in sheet["blocks"]
+    assert {"kind": "note", "text": "7 more are in the files beside this one, or on the server."} in sheet[
+        "blocks"
+    ]
 
 
 def test_a_document_of_no_bundle_says_so() -> None:

@@ -20,7 +20,7 @@ export function setUpKeys() {
     const combined = waitingFor ? `${waitingFor} ${key}` : key;
     waitingFor = "";
     if (rows(combined)) { event.preventDefault(); return; }
-    const found = find(combined);
+    const found = (event.shiftKey && find(`Shift+${combined}`)) || find(combined);
     if (found) {
       event.preventDefault();
       press(found);
