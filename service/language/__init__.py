@@ -15,6 +15,7 @@ from service.language.explain import (
     explain_signals,
     explain_transform,
     likelihood,
+    name_signal,
     percent,
 )
 from service.language.words import DEFAULT_LANGUAGE, LANGUAGES, Words, preferred, words
@@ -32,6 +33,7 @@ __all__ = [
     "explain_signals",
     "explain_transform",
     "likelihood",
+    "name_signal",
     "percent",
     "preferred",
     "words",

@@ -769,6 +769,17 @@ TRANSFORMS: Final = frozenset(_TRANSFORMS)
 """The transforms of pictures that have words."""
 
 
+def name_signal(words: Words, name: str) -> str:
+    """What a measurement is called; one without words by its code.
+
+    Args:
+        words: Of domain ``report``.
+        name: Such as ``pdq_distance``.
+    """
+    signal = _SIGNALS.get(name)
+    return name if signal is None else words.text(signal.label)
+
+
 def explain_signal(words: Words, name: str, value: float) -> Explanation:
     """One measurement in words.
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Final
 
 from service.errors import CaseHeldError, InvalidRequestError, ServiceError
-from service.language import DEFAULT_LANGUAGE, Words, likelihood
+from service.language import DEFAULT_LANGUAGE, Words, likelihood, name_signal, words
 from service.language.explain import noted
 from service.previewed import PreviewState
 from service.reviewed import CaseOrder, CaseState, Event, Outcome
@@ -72,6 +72,13 @@ _EVENTS: Final[Mapping[str, str]] = {
     "COMMENTED": noted("Comment"),
     "SUPPRESSED": noted("Suppressed"),
     "UNSUPPRESSED": noted("Suppression ended"),
+}
+_RUNS: Final[Mapping[str, str]] = {
+    "pending": noted("waits"),
+    "running": noted("runs"),
+    "done": noted("done"),
+    "failed": noted("failed"),
+    "cancelled": noted("cancelled"),
 }
 _ROLES: Final[Mapping[str, str]] = {
     "owner": noted("Owner"),
@@ -182,6 +189,10 @@ class Names:
         """Of a role of keys."""
         return self._of(_ROLES, str(role))
 
+    def run(self, state: str) -> str:
+        """Of how far a run is."""
+        return self._of(_RUNS, state)
+
     def order(self, order: CaseOrder) -> str:
         """Of an order of cases."""
         return self.words.gettext(_ORDERS[order])
@@ -221,6 +232,12 @@ class Names:
         """Of a fact of a capture."""
         return self._of(_CAPTURED, name)
 
+    def band(self, key: str) -> str:
+        """Of a band of a measurement's values, such as ``pdq_distance [4, 5)``."""
+        name, _, values = key.partition(" ")
+        said = name_signal(words(self.words.language, "report"), name)
+        return f"{said}: {values.strip('[)= ').replace(', ', ' – ')}"
+
     def facts(self, event: Event, people: Mapping[str, str]) -> str:
         """What an event says besides: outcome, reason, note, and so on.
 
@@ -249,12 +266,12 @@ class Names:
 
 
 def _brief(value: object) -> str:
-    """A fact of an event: ids by their first digits, times to the day, (case, number) of a decision."""
+    """A fact of an event: ids by their last digits, times to the day, (case, number) of a decision."""
     if isinstance(value, dict) and "case" in value:
-        return f"{str(value['case'])[:8]} № {value.get('number', '')}"
+        return f"{str(value['case'])[-8:]} № {value.get('number', '')}"
     text = value if isinstance(value, str) else json.dumps(value)
     if _ID.fullmatch(text):
-        return text[:8]
+        return text[-8:]  # they begin with the time: those of one hour begin alike
     return text[:10] if _TIME.match(text) else text
 
 

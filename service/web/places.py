@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from service.domain import Reference, Work
 from service.errors import InvalidRequestError, NotFoundError
-from service.reviewed import CaseFilter, CaseState, EventFilter, PrecisionKind, SubjectKind
+from service.reviewed import SERVER, CaseFilter, CaseState, EventFilter, PrecisionKind, SubjectKind
 from service.store import Transaction, View
 from service.web.call import Call
 from service.web.chart import trend
@@ -167,16 +167,23 @@ async def events(call: Call) -> Response:
     actor_id = params.get("actor", "").strip()[:64]
     subject = _optional_id(params.get("subject", ""))
 
-    def read(view: View) -> list[Any]:
+    def read(view: View) -> dict[str, Any]:
+        desk, actor = call.parts.desk, call.actor
         which = EventFilter(subject_id=subject, actor=actor_id or None)
-        return call.parts.desk.events(view, call.actor, which, after=after, limit=_PAGE + 1)
+        found = desk.events(view, actor, which, after=after, limit=_PAGE + 1)
+        ids = {one.subject_id for one in found if one.kind is SubjectKind.CASE}
+        reviewers = [one.id for one in desk.reviewers(view, actor)]
+        return {
+            "events": found[:_PAGE],
+            "more": str(found[_PAGE - 1].id) if len(found) > _PAGE else "",
+            "cases": {case_id: desk.case(view, actor, case_id) for case_id in ids},
+            "actors": dict.fromkeys(filter(None, [actor_id, SERVER, *reviewers])),
+        }
 
-    found = await call.read(read)
     return call.page(
         "events.html",
         {
-            "events": found[:_PAGE],
-            "more": str(found[_PAGE - 1].id) if len(found) > _PAGE else "",
+            **await call.read(read),
             "by": actor_id,
             "subject": subject,
             "names": named(call.words),

@@ -151,12 +151,17 @@ function setUpReveal(viewer) {
 }
 
 // A picture that is missing leaves a quiet place, not a broken sign.
-document.addEventListener("error", (event) => {
-  if (event.target.matches?.(".thumbs img, .strip img, .media-list img")) event.target.style.visibility = "hidden";
-}, true);
-for (const image of document.querySelectorAll(".thumbs img, .strip img, .media-list img")) {
-  if (image.complete && image.naturalWidth === 0 && image.src) image.style.visibility = "hidden";
+const SMALL = ".thumbs img, .strip img, .media-list img";
+function missing(image) {
+  const sign = document.createElement("span");
+  sign.className = "sign";
+  sign.textContent = "▤";
+  sign.style.width = `${image.width || image.getAttribute("width")}px`;
+  sign.style.height = `${image.height || image.getAttribute("height")}px`;
+  image.replaceWith(sign);
 }
+document.addEventListener("error", (event) => { if (event.target.matches?.(SMALL)) missing(event.target); }, true);
+for (const image of document.querySelectorAll(SMALL)) if (image.complete && image.currentSrc && !image.naturalWidth) missing(image);
 
 dropDraft();
 setUpDecision();

@@ -27,7 +27,7 @@ export function setUp(viewer) {
   for (const side of Object.values(sides)) {
     drawTimeline(side, segments);
     if (side.waveform) {
-      fetch(side.waveform).then((answer) => (answer.ok ? answer.arrayBuffer() : null)).then((bytes) => {
+      fetch(side.waveform, { priority: "low" }).then((answer) => (answer.ok ? answer.arrayBuffer() : null)).then((bytes) => {
         if (bytes) { side.samples = new Int8Array(bytes); drawWaveform(side); }
       });
     }
