@@ -34,6 +34,7 @@ from service.metrics import Metrics
 from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
 from service.previews import PreviewMaker, PreviewReader
 from service.review import Desk
+from service.review.gauges import Gauges
 from service.rpc.access import Gate
 from service.rpc.captures import CaptureService
 from service.rpc.guard import Guard
@@ -196,6 +197,9 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         monitoring = await stack.enter_async_context(
             _monitoring(settings, answering, matcher, previews.captured, metrics)
         )
+        gauges = Gauges(store, metrics)
+        gauges.start()
+        stack.push_async_callback(gauges.close)
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
         metrics_port = _serve_metrics(settings, metrics, stack)

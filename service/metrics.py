@@ -34,6 +34,12 @@ class Metrics:
         webhooks: Attempts to tell a webhook, by how they ended.
         previews: Previews, by whether they could be made.
         previews_waiting: Previews that are still to be made.
+        cases: Cases, by state.
+        decisions: Decisions that were made, by what they say; those that were undone, too.
+        undone: Decisions that were undone, by what they said.
+        leases: Cases that somebody has.
+        oldest_open: Seconds since the newest report of the open case that waits longest.
+        suppressed: References and works that are suppressed, by which of both.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -117,6 +123,26 @@ class Metrics:
         )
         self.previews_waiting = Gauge(
             "copyhound_previews_waiting", "Previews that are still to be made", registry=self.registry
+        )
+
+        self.cases = Gauge("copyhound_cases", "Cases", ("state",), registry=self.registry)
+        self.decisions = Gauge(
+            "copyhound_decisions", "Decisions that were made", ("outcome",), registry=self.registry
+        )
+        self.undone = Gauge(
+            "copyhound_decisions_undone", "Decisions that were undone", ("outcome",), registry=self.registry
+        )
+        self.leases = Gauge("copyhound_case_leases", "Cases that somebody has", registry=self.registry)
+        self.oldest_open = Gauge(
+            "copyhound_oldest_open_case_seconds",
+            "Seconds since the newest report of the open case that waits longest",
+            registry=self.registry,
+        )
+        self.suppressed = Gauge(
+            "copyhound_suppressed",
+            "References and works that are suppressed",
+            ("kind",),
+            registry=self.registry,
         )
 
     def span(self, name: str) -> AbstractContextManager[Any]:

@@ -428,6 +428,28 @@ class Overview:
     days: tuple[Day, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How reviewing goes on, for those who watch the server.
+
+    Attributes:
+        states: Cases by state.
+        decided: Decisions that were made, by what they say; those that were undone, too.
+        undone: Of these, how many were undone.
+        leased: Cases that somebody has.
+        oldest_open_at: When the newest report came into the open case that waits longest, UTC; None: there is
+            none.
+        suppressed: References and works that are suppressed.
+    """
+
+    states: Mapping[CaseState, int]
+    decided: Mapping[Outcome, int]
+    undone: Mapping[Outcome, int]
+    leased: int
+    oldest_open_at: datetime | None
+    suppressed: Mapping[SubjectKind, int]
+
+
 class PrecisionKind(StrEnum):
     """What precision is told by."""
 

@@ -1,5 +1,7 @@
 """Match on registration: works that were registered are looked for in all that was captured before.
 
+So are references that are suppressed no more.
+
 Each stored suspect goes through the very stages that a query goes through, against an index that holds the
 new references alone. So what is found does not depend on which of both was there first, except that the works
 registered before cannot crowd out the new ones. What the suspects are asked about stands in the database as
@@ -27,6 +29,8 @@ from service.store import Store
 
 _BLOCK = 2000
 """References that are looked for at a time."""
+_RECALLED = 500
+"""References that are suppressed no more of which so many are looked for at a time."""
 _PAGE = 64
 """Suspects whose fingerprints are in memory at a time."""
 _MOST_MATCHES = 1000
@@ -35,19 +39,21 @@ _FOREVER = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """References that were registered after one change and up to another.
+    """References that were registered after one change and up to another, or that are suppressed no more.
 
     Attributes:
         after: The change before the first.
         until: The change of the last.
         target: The last change of those that are still to be looked for.
         references: Their ids.
+        recalled: Whether they are suppressed no more.
     """
 
     after: int
     until: int
     target: int
     references: frozenset[UUID]
+    recalled: bool = False
 
 
 class NewReferences:
@@ -62,7 +68,10 @@ class NewReferences:
         for scheme_id, scheme in registry.searched().items():
             index = FaissIndex(scheme)
             with self.store.view() as view:
-                rows = view.captures.descriptors_between(scheme_id, block.after, block.until)
+                if block.recalled:
+                    rows = view.captures.descriptors_of(scheme_id, block.references)
+                else:
+                    rows = view.captures.descriptors_between(scheme_id, block.after, block.until)
             if rows:
                 ids = [np.arange(first, first + len(some), dtype=np.int64) for first, some in rows]
                 index.add(np.concatenate(ids), np.concatenate([some for _, some in rows]))
@@ -97,9 +106,10 @@ class Registrations:
             if oldest is None:
                 return None
             after = max(view.captures.registration_marks()[0], oldest)
-            if after >= target:
-                return None
-            found = view.captures.new_references(after, target, _BLOCK)
+            found = view.captures.new_references(after, target, _BLOCK) if after < target else []
+            recalled = [] if found else view.captures.recalled(_RECALLED)
+        if recalled:
+            return Block(target, target, target, frozenset(recalled), recalled=True)
         if not found:
             return None
         until = found[-1][1]

@@ -14,7 +14,7 @@ from service.blobs import Blobs, cut_out
 from service.catalogue import Catalogue
 from service.domain import Match
 from service.errors import BusyError, NotFoundError, ServiceError, StorageFullError, UnreadableMediaError
-from service.inquiry import Answering, Options
+from service.inquiry import Answering, Options, suppressed
 from service.loop import Loop
 from service.matcher import Matcher, Query
 from service.matching.report import Selection
@@ -161,6 +161,8 @@ class Suspects:
         )
 
         def keep(transaction: Transaction, now: datetime) -> int:
+            if _recalled(transaction, answer.matches):
+                return 0  # matched again, as it has to be now
             if not transaction.captures.set_matched(watch, finding.sequence, len(finding.matches)):
                 return 0
             return record(transaction, watch, finding, suspect.modality, now)
@@ -208,7 +210,10 @@ def _set_asking(block: Block, transaction: Transaction, _: datetime) -> None:
 
 
 def _set_asked(block: Block, transaction: Transaction, _: datetime) -> None:
-    transaction.captures.set_asked(block.until)
+    if block.recalled:
+        transaction.captures.set_recalled(block.references)
+    else:
+        transaction.captures.set_asked(block.until)
 
 
 def least(watch: Watch, threshold: float) -> float:
@@ -232,6 +237,12 @@ def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[
         and match.licence is None
         and not match.suppressed
     )
+
+
+def _recalled(transaction: Transaction, matches: Sequence[Match]) -> bool:
+    """Whether something was kept back that is suppressed no more."""
+    held = [(match.reference, match.work) for match in matches if match.suppressed]
+    return bool(held) and len(suppressed(transaction, held)) < len({one.id for one, _ in held})
 
 
 def record(transaction: Transaction, watch: Watch, finding: Finding, modality: str, now: datetime) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, case, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, literal, select, update
 from uuid_utils.compat import uuid7
 
 from indexers.fingerprint import Fingerprint, Scheme
@@ -31,6 +31,7 @@ from service.store.schema import (
     custody_events,
     fingerprints,
     monitoring_lists,
+    recalls,
     registration_marks,
     report_lists,
     reports,
@@ -190,6 +191,24 @@ class Captures:
             fingerprints.c.scheme_id == self._scheme_ids[scheme],
             fingerprints.c.sequence > after,
             fingerprints.c.sequence <= until,
+        )
+        return [
+            (first_id, codec.load_descriptors(self._known[scheme], count, descriptors))
+            for first_id, count, descriptors in self._connection.execute(query)
+        ]
+
+    def recalled(self, limit: int) -> list[UUID]:
+        """References that are suppressed no more, and still have to be looked for among all suspects."""
+        query = select(recalls.c.reference_id).order_by(recalls.c.reference_id).limit(limit)
+        return list(self._connection.execute(query).scalars())
+
+    def descriptors_of(
+        self, scheme: str, reference_ids: Collection[UUID]
+    ) -> list[tuple[int, npt.NDArray[Any]]]:
+        """As `descriptors_between`, of some references."""
+        query = select(fingerprints.c.first_id, fingerprints.c.count, fingerprints.c.descriptors).where(
+            fingerprints.c.scheme_id == self._scheme_ids[scheme],
+            fingerprints.c.reference_id.in_(reference_ids),
         )
         return [
             (first_id, codec.load_descriptors(self._known[scheme], count, descriptors))
@@ -434,6 +453,10 @@ class CaptureWriter(Captures):
         self._connection.execute(
             update(registration_marks).where(registration_marks.c.asked < until).values(asked=until)
         )
+
+    def set_recalled(self, reference_ids: Collection[UUID]) -> None:
+        """Note that references were looked for among all suspects."""
+        self._connection.execute(delete(recalls).where(recalls.c.reference_id.in_(reference_ids)))
 
     def _set_content(self, sha256: bytes, state: ContentState, watch_state: str, **values: object) -> None:
         self._connection.execute(

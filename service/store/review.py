@@ -3,10 +3,11 @@
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, null, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, null, or_, select, update
 from uuid_utils.compat import uuid7
 
 from service.reviewed import (
@@ -17,6 +18,7 @@ from service.reviewed import (
     Event,
     EventFilter,
     Example,
+    Figures,
     Flagged,
     Outcome,
     Overview,
@@ -39,6 +41,7 @@ from service.store.schema import (
     decisions,
     examples,
     monitoring_lists,
+    recalls,
     reports,
     saved_views,
     suppressions,
@@ -103,6 +106,29 @@ class Reviews:
             lists=tuple(Share(one, titles.get(one, ""), *counts) for one, counts in lists.items()),
             sites=tuple(Share(one, "", *counts) for one, counts in sites.items()),
             days=tuple(Day(day, *counts) for day, counts in sorted(read(tallies.DAY, "name", days).items())),
+        )
+
+    def figures(self, now: datetime) -> Figures:
+        """How reviewing goes on, of all owners, at a moment (UTC)."""
+        found = partial(tallies.read, self._connection, None, order="name")
+        states = found(tallies.STATE, limit=len(CaseState))
+        outcomes = found(tallies.OUTCOME, limit=len(Outcome))
+        scalar = self._connection.execute
+        leased = select(func.count()).select_from(cases).where(cases.c.lease_until > now)
+        oldest = (
+            select(cases.c.reported_at)
+            .where(cases.c.state == CaseState.OPEN.value)
+            .order_by(cases.c.reported_at)
+            .limit(1)
+        )
+        kinds = select(suppressions.c.kind, func.count()).group_by(suppressions.c.kind)
+        return Figures(
+            states={state: states.get(state.value, (0, 0))[0] for state in CaseState},
+            decided={one: outcomes.get(one.value, (0, 0))[0] for one in Outcome},
+            undone={one: outcomes.get(one.value, (0, 0))[1] for one in Outcome},
+            leased=scalar(leased).scalar_one(),
+            oldest_open_at=scalar(oldest).scalar_one_or_none(),
+            suppressed={SubjectKind(kind): count for kind, count in scalar(kinds)},
         )
 
     def precision(self, owner: str | None, kind: PrecisionKind, *, limit: int) -> list[Precision]:
@@ -271,6 +297,7 @@ class ReviewWriter(Reviews):
         )
         tally = Tally()
         tally.add(tallies.DAY, tallies.day_of(now), 0, 1)
+        tally.add(tallies.OUTCOME, ruling.outcome.value, 1)
         if case.decision is not None:
             self._stand(tally, case.decision, stands=False)
         self._add_examples(case, number, ruling.outcome, now)
@@ -289,11 +316,13 @@ class ReviewWriter(Reviews):
             .where(decisions.c.case_id == case.id, decisions.c.number == decision.number)
             .values(undone_by=number)
         )
+        tally = Tally()
+        tally.add(tallies.OUTCOME, decision.ruling.outcome.value, 0, 1)
         if case.decision is None or case.decision.number != decision.number:
+            tally.write(self._connection, case.owner)
             self._set(case.id, number, now)
             return
         left = [one for one in self._cases.decisions(case.id) if one.undone_by is None]
-        tally = Tally()
         self._stand(tally, decision, stands=False)
         if left:
             self._stand(tally, left[-1], stands=True)
@@ -356,9 +385,18 @@ class ReviewWriter(Reviews):
         )
 
     def unsuppress(self, kind: SubjectKind, subject_id: UUID, actor: str, note: str, now: datetime) -> None:
-        """Let the matches of a reference or work, which is suppressed, count again."""
+        """Let the matches of a reference or work, which is suppressed, count again.
+
+        They are looked for again in all that was captured.
+        """
         subject = self._subjects(kind, [subject_id])[subject_id]
         self._connection.execute(delete(suppressions).where(suppressions.c.subject_id == subject_id))
+        which = work_references.c.work_id == subject_id
+        if kind is SubjectKind.REFERENCE:
+            which = or_(work_references.c.id == subject_id, work_references.c.container_id == subject_id)
+        known = select(recalls.c.reference_id)
+        again = select(work_references.c.id).where(which, work_references.c.id.not_in(known))
+        self._connection.execute(insert(recalls).from_select(["reference_id"], again))
         self._tell(kind, subject, actor=actor, action="UNSUPPRESSED", note=note, now=now)
 
     def forget_work(self, work_id: UUID) -> None:

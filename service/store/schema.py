@@ -445,6 +445,13 @@ registration_marks = Table(
 """One row. Works registered up to change `asked` were looked for among all suspects; those up to `asking` are
 being looked for: a match of a suspect that has not seen that change is made again."""
 
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("reference_id", Id, primary_key=True),
+)
+"""References that are suppressed no more, and still have to be looked for among all suspects."""
+
 unfiled_reports = Table(
     "unfiled_reports",
     metadata,
@@ -491,6 +498,12 @@ cases = Table(
     Index("ix_cases_modality", "modality", "state"),
     Index("ix_cases_outcome", "outcome", "state"),
     Index("ix_cases_assignee", "assignee", "state"),
+    Index(
+        "ix_cases_lease_until",
+        "lease_until",
+        sqlite_where=text("lease_until IS NOT NULL"),
+        postgresql_where=text("lease_until IS NOT NULL"),
+    ),
 )
 """One row for a work and a site. `revision` is the number of its last event, `decision_number` that of the
 decision that stands, 0 for none; a case without a date is due at the end of time."""

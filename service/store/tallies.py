@@ -12,6 +12,9 @@ from service.store.schema import tallies
 STATE, SITE, LIST, DAY = "state", "site", "list", "day"
 """Of cases. By state: how many; by site and list: open, and others; by day: opened, and decided."""
 
+OUTCOME = "outcome"
+"""Of decisions, by what they say: how many were made, and how many of these were undone."""
+
 ALL = ""
 """The owner under which counts of all owners stand."""
 

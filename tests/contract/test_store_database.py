@@ -49,20 +49,23 @@ def _sql_of(path: Path) -> dict[str, list[str]]:
 def test_a_newer_database_is_refused(store: Store, store_url: str) -> None:
     with store.transaction() as transaction:
         transaction.create_work(new_work(), [new_reference(1)])
-    _set_revision(store, "9999")
+    known = _set_revision(store, "9999")
 
     with pytest.raises(StoreVersionError, match=r"9999.*Upgrade Copyhound") as caught:
         Store.open(store_url, SCHEMES)
     assert caught.value.metadata == {"revision": "9999"}
-    _set_revision(store, "0006")
+    _set_revision(store, known)
     again = Store.open(store_url, SCHEMES)
     assert again.counts().works == 1
     again.close()
 
 
-def _set_revision(store: Store, revision: str) -> None:
+def _set_revision(store: Store, revision: str) -> str:
+    """Write a revision into the database; return the one that stood there."""
     with store._database.writer.begin() as connection:
+        known: str = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        return known
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])

@@ -258,8 +258,11 @@ async def test_a_suppressed_reference_raises_no_report_and_no_answer_above_revie
         await owner.unsuppress(reference.name)
         answer = await owner.match(copy)
         assert (answer.action, answer.reasons[0].code) == ("block", "COPY_FOUND")
+        while not (found := await reports_of(client, made.name)):  # what was captured meanwhile
+            await asyncio.sleep(0.02)
+        assert [report.match.reference for report in found] == [reference.name]
         events = [event.action async for event in owner.review_events()]
-    assert events == ["UNSUPPRESSED", "SUPPRESSED"]
+    assert events == ["OPENED", "UNSUPPRESSED", "SUPPRESSED"]
 
 
 async def test_a_work_registered_later_is_found_in_what_was_captured_before(
