@@ -164,7 +164,7 @@ class Bundler:
             NotFoundError: As `document`.
         """
         sheet, extras = self._sheet(actor, wish)
-        return pages.render(sheet, [picture for one in extras for picture in one.pictures])
+        return pages.render(sheet, [picture for one in extras for picture in one.every_picture])
 
     def pdf(self, actor: Actor, wish: Wish) -> bytes:
         """The same as a PDF. Blocks, for a second or so.
@@ -228,7 +228,9 @@ class Bundler:
         return {**sheet, "date": told.values["created_at"]}
 
     def _pdf(self, sheet: Mapping[str, Any], extras: Sequence[Extras]) -> bytes:
-        return typeset.render(sheet, [picture for one in extras for picture in one.pictures], self._scratch)
+        return typeset.render(
+            sheet, [picture for one in extras for picture in one.every_picture], self._scratch
+        )
 
     # Bundles
 

@@ -5,7 +5,7 @@ import json
 import tempfile
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,9 @@ from uuid import UUID
 from copyhound.stored_zip import Member
 from service.blobs import Blobs, pieces
 from service.errors import NotFoundError
+from service.evidence.clips import take
 from service.evidence.document import Gathered
-from service.evidence.sheet import Extras, Picture
+from service.evidence.sheet import MAX_STILLS, Extras, Picture, Still
 from service.monitored import Capture
 from service.previewed import Kind, PreviewSet, PreviewState, Subject
 from service.previews import PreviewReader
@@ -195,14 +196,47 @@ class Shelves:
             self._picture(subject, found[subject], modality, number, of_work=of_work)
             for subject, of_work in sides
         ]
+        clip = found[suspect].files.get(Kind.CLIP)
         return Extras(
             pictures=tuple(picture for picture in pictures if picture is not None),
+            stills=() if clip is None else self._stills(values, sides, found, number),
             passages=self._passages(values, suspect, reference if with_reference else None),
             lengths=(_length(found[suspect]), _length(found[reference])),
             files=listed,
             key=key,
             pending=found[suspect].state is PreviewState.PENDING,
         )
+
+    def _stills(
+        self,
+        values: Mapping[str, Any],
+        sides: Sequence[tuple[Subject, bool]],
+        found: Mapping[Subject, PreviewSet],
+        number: int,
+    ) -> tuple[Still, ...]:
+        """What both films show in the middle of each of the first segments."""
+        segments = values["match"]["segments"][:MAX_STILLS]
+        stills: list[Still] = []
+        for subject, of_work in sides:
+            file = found[subject].files.get(Kind.CLIP)
+            if file is None or not segments:
+                continue
+            side = "work" if of_work else "query"
+            times = [sum(one[side]) / 2 for one in segments]
+            try:
+                with self._previews.open(subject, Kind.CLIP) as clip:
+                    pictures = take(clip, times)
+            except NotFoundError:  # deleted since
+                continue
+            facts = file.facts
+            for place, (at, content) in enumerate(zip(times, pictures, strict=True)):
+                if content:
+                    name = f"{side}{number or ''}-{place + 1}.jpg"
+                    picture = Picture(
+                        name, "image/jpeg", content, facts.width, facts.height, of_work, not of_work
+                    )
+                    stills.append(Still(place, at, picture))
+        return tuple(stills)
 
     def _picture(
         self, subject: Subject, found: PreviewSet, modality: str, number: int, *, of_work: bool

@@ -63,7 +63,7 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture], scratch: Path)
                 check=False,
                 timeout=_SECONDS,
                 stdin=subprocess.DEVNULL,
-                env=_environment(),
+                env=environment(),
             )
         except subprocess.TimeoutExpired as error:
             raise BusyError("setting the report as PDF took too long; try again", retry_after=10.0) from error
@@ -75,7 +75,7 @@ def render(sheet: Mapping[str, Any], pictures: Iterable[Picture], scratch: Path)
     return done.stdout
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What of ours the process needs: where Python finds modules, and no secrets."""
     kept = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
     return {name: os.environ[name] for name in kept if name in os.environ}

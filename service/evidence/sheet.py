@@ -33,6 +33,8 @@ MAX_REPORTS: Final = 40
 """Most reports of a case that its sheet shows whole; the others are rows of a table."""
 MAX_ROWS: Final = 1000
 """Most rows of the tables of a case's reports and of a bundle's files."""
+MAX_STILLS: Final = 6
+"""Most segments of a film that are shown in pictures."""
 MAX_TEXT: Final = 2000
 """Most characters of one text that a stranger wrote; the rest is in the JSON document."""
 
@@ -85,11 +87,26 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Still:
+    """What a film shows at one moment of a segment.
+
+    Attributes:
+        segment: Which, from 0.
+        at: Seconds from the film's beginning.
+    """
+
+    segment: int
+    at: float
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What a sheet shows beside the document.
 
     Attributes:
         pictures: Of the suspect and of the work, one each at most.
+        stills: Of films: what both show in the middle of the first segments.
         passages: Of texts: what the suspect and the work say, by segment; empty: not to be shown.
         lengths: Seconds or characters of the suspect and of the work; 0: unknown.
         files: Path, bytes and SHA-256 (hexadecimal) of the other files of a bundle.
@@ -98,11 +115,17 @@ class Extras:
     """
 
     pictures: tuple[Picture, ...] = ()
+    stills: tuple[Still, ...] = ()
     passages: tuple[tuple[str, str], ...] = ()
     lengths: tuple[float, float] = (0.0, 0.0)
     files: tuple[tuple[str, int, str], ...] = ()
     key: str = ""
     pending: bool = False
+
+    @property
+    def every_picture(self) -> tuple[Picture, ...]:
+        """All pictures that the sheet shows."""
+        return (*self.pictures, *(one.picture for one in self.stills))
 
 
 def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[str, Any]:
@@ -231,7 +254,7 @@ class _Sections:
                 _column(say.text("When"), 3),
                 _column(say.text("Decision"), 4),
                 _column(say.text("Reason and note"), 6),
-                _column(say.text("Who"), 3),
+                _column(say.text("Who"), 3, "code"),
             ]
             rows = [
                 [
@@ -321,7 +344,7 @@ class _Sections:
             _column("", 1),
             _column(say.text("When"), 4),
             _column(say.text("What"), 4),
-            _column(say.text("Who"), 3),
+            _column(say.text("Who"), 3, "code"),
             _column(say.text("Facts, and the event's digest"), 9, "code"),
         ]
         rows = [
@@ -505,6 +528,7 @@ class _Sheet(_Sections):
             {"kind": "table", "columns": columns, "rows": rows},
         ]
         blocks += self._more(len(segments) - len(drawn))
+        blocks += self._stills(segments)
         if self._extras.passages:
             columns = [_column(say.text("The suspect says"), 1), _column(say.text("The work says"), 1)]
             rows = [[shown(one), shown(other)] for one, other in self._extras.passages]
@@ -513,6 +537,33 @@ class _Sheet(_Sections):
                 {"kind": "table", "columns": columns, "rows": rows},
             ]
         return blocks
+
+    def _stills(self, segments: Sequence[Mapping[str, Any]]) -> list[Block]:
+        """Both films, side by side, in the middle of the first segments."""
+        say = self._say
+        blocks: list[Block] = []
+        for place, segment in enumerate(segments[:MAX_STILLS]):
+            items = []
+            for one in self._extras.stills:
+                if one.segment != place:
+                    continue
+                at = offset(one.at, "second")
+                of_work = one.picture.of_work
+                caption = say.text("The work at %(time)s", time=at) if of_work else ""
+                region = segment["region"]
+                items.append(
+                    {
+                        "file": one.picture.file,
+                        "width": one.picture.width,
+                        "height": one.picture.height,
+                        "caption": caption or say.text("The suspect at %(time)s", time=at),
+                        "shapes": [_corners(region)] if region and not of_work else [],
+                    }
+                )
+            if items:
+                blocks.append({"kind": "pictures", "items": items})
+        title = say.text("Both in the middle of the first segments")
+        return [_heading(3, title), *blocks] if blocks else []
 
     def measures(self) -> list[Block]:
         """What the probability rests on."""
@@ -750,8 +801,7 @@ def _column(label: str, width: int, style: str = "") -> Block:
 
 def _shape(region: Mapping[str, Any], side: str) -> list[list[float]]:
     """The outline of a region on one side: in the suspect, where the transform puts the work's corners."""
-    left, top, right, bottom = region["work"]
-    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    corners = _corners(region["work"])
     if side == "work":
         return corners
     a, b, c, d, e, f, g, h, i = region["matrix"]
@@ -759,10 +809,14 @@ def _shape(region: Mapping[str, Any], side: str) -> list[list[float]]:
     for x, y in corners:
         depth = g * x + h * y + i
         if depth <= 0.0:  # beyond the horizon: the box alone is sure
-            left, top, right, bottom = region["query"]
-            return [[left, top], [right, top], [right, bottom], [left, bottom]]
+            return _corners(region["query"])
         shape.append([_clip((a * x + b * y + c) / depth), _clip((d * x + e * y + f) / depth)])
     return shape
+
+
+def _corners(box: Sequence[float]) -> list[list[float]]:
+    left, top, right, bottom = box
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
 
 
 def _clip(fraction: float) -> float:

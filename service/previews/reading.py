@@ -48,6 +48,10 @@ class OpenPreview:
             left -= len(piece)
             yield piece
 
+    def fileno(self) -> int:
+        """The open file, for a process that reads it by itself."""
+        return self._content.fileno()
+
     def close(self) -> None:
         """Let go of the file."""
         self._content.close()
