@@ -362,7 +362,7 @@ class _Sections:
     def _person(self, actor: str) -> str:
         """Who did something: the name, where the key has one, and the key's id."""
         name = self._document["people"].get(actor)
-        return shown(actor if name is None else f"{name}\n{actor}", 200)
+        return shown(actor, 100) if name is None else f"{shown(name, 100)}\n{shown(actor, 100)}"
 
     def _more(self, count: int) -> list[Block]:
         if count <= 0:

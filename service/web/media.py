@@ -18,6 +18,8 @@ from service.web.cases import subject_of, visible_report
 from service.web.guard import MEDIA_POLICY
 from service.web.places import visible_reference
 
+_OPEN_BYTES: Final = 1024 * 1024
+"""What is sent of a range without an end: about a minute and a half of a film."""
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
 
@@ -95,14 +97,20 @@ def _answer(call: Call, opened: OpenPreview, kind: Kind) -> Response:
 
 
 def _read_range(headers: Headers, etag: str, length: int) -> tuple[int, int] | None:
-    """First byte and the one after the last; None: the whole file. Nothing in between: it cannot be had."""
+    """First byte and the one after the last; None: the whole file. Nothing in between: it cannot be had.
+
+    Of a range without an end, `_OPEN_BYTES` at most: players ask for all that follows, and turn away as soon as
+    somebody jumps elsewhere. What was sent on until then would be lost. They ask again for what comes next, as
+    RFC 9110, section 15.3.7, has them.
+    """
     condition = headers.get("if-range")
     found = _RANGE.fullmatch(headers.get("range", ""))
     if found is None or (condition is not None and condition != etag):
         return None
     first, last = found.groups()
     if first:
-        start, end = int(first), min(length, int(last) + 1 if last else length)
+        start = int(first)
+        end = min(length, int(last) + 1 if last else start + _OPEN_BYTES)
         return start, end
     if not last:
         return None

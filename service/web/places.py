@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from service.domain import Reference, Work
 from service.errors import InvalidRequestError, NotFoundError
-from service.reviewed import SERVER, CaseFilter, CaseState, EventFilter, PrecisionKind, SubjectKind
+from service.reviewed import SERVER, CaseFilter, CaseOrder, CaseState, EventFilter, PrecisionKind, SubjectKind
 from service.store import Transaction, View
 from service.web.call import Call
 from service.web.chart import trend
@@ -31,7 +31,11 @@ async def dashboard(call: Call) -> Response:
         return {
             "overview": overview,
             "due": desk.page(
-                view, actor, CaseFilter(states=(CaseState.OPEN, CaseState.WAITING), due_before=now), limit=6
+                view,
+                actor,
+                CaseFilter(states=(CaseState.OPEN, CaseState.WAITING), due_before=now),
+                CaseOrder.DUE,  # along that order's index
+                limit=6,
             ),
             "mine": desk.page(
                 view,

@@ -13,7 +13,9 @@ from sqlalchemy import delete, event, insert, select
 
 from service.domain import ApiKey, KeyRole
 from service.errors import CaseHeldError, ForbiddenError, InvalidRequestError, NotFoundError, StaleError
+from service.metrics import Metrics
 from service.review import Desk
+from service.review.gauges import show
 from service.reviewed import (
     SERVER,
     Actor,
@@ -32,6 +34,7 @@ from service.reviewed import (
 )
 from service.store import Store, Transaction, schema
 from service.store import cases as case_store
+from service.tracing import NoTracer
 from tests.contract.reviewing import (
     ADMIN,
     INVESTIGATOR,
@@ -342,6 +345,58 @@ def test_a_case_is_assigned_to_keys_that_may_decide_it(store: Store) -> None:
                 DESK.assign(transaction, STUDIO, case.id, bad, NOW)
 
 
+def test_keys_have_names(store: Store) -> None:
+    for key_id, role, owner in (
+        ("a", KeyRole.OWNER, "studio"),
+        ("b", KeyRole.OWNER, "other"),
+        ("c", KeyRole.ADMIN, None),
+        ("d", KeyRole.CRAWLER, None),
+    ):
+        store.create_key(ApiKey(key_id, role, owner, 0, 0, bytes(32), NOW, None, name=f"Name of {key_id}"))
+    assert store.rename_key("a", "Åsa 李").name == "Åsa 李"
+    assert store.rename_key("d", "").name == ""
+    assert store.key_names() == {"a": "Åsa 李", "b": "Name of b", "c": "Name of c"}
+    with pytest.raises(NotFoundError):
+        store.rename_key("nobody", "x")
+    with store.view() as view:
+        assert view.key_names() == store.key_names()
+        assert {one.id for one in DESK.reviewers(view, STUDIO)} == {"a", "c"}
+        assert {one.id for one in DESK.reviewers(view, ADMIN)} == {"a", "b", "c"}
+        with pytest.raises(ForbiddenError):
+            DESK.reviewers(view, Actor("p", KeyRole.PLATFORM, None))
+
+
+def test_figures_tell_how_reviewing_goes_on(store: Store) -> None:
+    scene = scene_in(store)
+    for content, site in enumerate(("a.example", "b.example", "c.example"), 1):
+        scene.see(content, site)
+        scene.find(content, scene.works)
+    decided = decide(scene, scene.case(scene.works[0], "a.example"))
+    decide(scene, decided, WRONG)
+    undo(scene, decided, 2)
+    with store.transaction() as transaction:
+        DESK.lease_next(transaction, STUDIO, CaseFilter(), CaseOrder.NEWEST, NOW)
+    with store.view() as view:
+        found = view.reviews.figures(NOW + MINUTE)
+        assert (found.states[CaseState.OPEN], found.states[CaseState.DECIDED], found.leased) == (2, 1, 1)
+        assert (found.decided[Outcome.INFRINGING], found.undone[Outcome.INFRINGING]) == (1, 1)
+        assert (found.decided[WRONG.outcome], found.undone[WRONG.outcome]) == (1, 0)
+        assert found.oldest_open_at == min(one.reported_at for one in scene.cases()[:2])
+        assert view.reviews.figures(NOW + 60 * MINUTE).leased == 0
+    metrics = Metrics(NoTracer())
+    show(metrics, found, found.oldest_open_at + MINUTE)
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+    }
+    assert told["copyhound_cases", "open"] == 2
+    assert told["copyhound_decisions", "infringing"] == told["copyhound_decisions_undone", "infringing"] == 1
+    assert told["copyhound_case_leases",] == 1
+    assert told["copyhound_oldest_open_case_seconds",] == 60
+    assert told["copyhound_suppressed", "work"] == 0
+
+
 def readers(case: Case) -> dict[str, Callable[[Any, Actor], object]]:
     return {
         "case": lambda view, actor: DESK.case(view, actor, case.id),
@@ -476,9 +531,17 @@ def test_what_is_suppressed_is_flagged_no_more_and_remembered(store: Store) -> N
         DESK.unsuppress(transaction, ADMIN, SubjectKind.REFERENCE, reference, NOW)
         DESK.suppress(transaction, ADMIN, SubjectKind.WORK, flooding.id, NOW)
     with store.view() as view:
+        assert view.reviews.figures(NOW).suppressed == {SubjectKind.WORK: 1}
+        assert view.captures.recalled(9) == [reference]
         assert DESK.flagged(view, ADMIN) == []
         assert len(view.reviews.chain(reference)) == 2
     with store.transaction() as transaction:
+        DESK.unsuppress(
+            transaction, ADMIN, SubjectKind.WORK, flooding.id, NOW
+        )  # it is to be looked for already
+        transaction.captures.set_recalled([reference])
+        DESK.suppress(transaction, ADMIN, SubjectKind.WORK, flooding.id, NOW)
+        assert transaction.captures.recalled(9) == []
         transaction.delete_work(flooding.id, revision=None)
     with store.view() as view:
         assert DESK.suppressions(view, ADMIN) == []

@@ -219,6 +219,9 @@ async def test_an_owner_sees_nothing_of_another(pages: Pages) -> None:
             f"/reports/{report}/print",
             f"/reports/{report}/json",
             f"/reports/{report}/pdf",
+            f"/cases/{case.id}/print",
+            f"/cases/{case.id}/json",
+            f"/cases/{case.id}/pdf",
             f"/references/{reference}/picture",
             f"/works/{work.id}",
             f"/lists/{listed}",
@@ -228,6 +231,7 @@ async def test_an_owner_sees_nothing_of_another(pages: Pages) -> None:
         for action in ("decide", "undo", "lease", "release", "comment", "plan"):
             assert (await browser.post(f"/cases/{case.id}/{action}", fields)).status_code == 404, action
         assert (await browser.post(f"/reports/{report}/bundle")).status_code == 404
+        assert (await browser.post(f"/cases/{case.id}/bundle")).status_code == 404
         assert (await browser.post("/suppress", {"kind": "work", "subject": str(work.id)})).status_code == 404
         answer = await browser.post(
             "/queue/batch",
@@ -308,7 +312,7 @@ async def test_pages_run_and_style_nothing_inline(pages: Pages) -> None:
 # Media
 
 
-async def test_media_are_served_by_ranges(pages: Pages) -> None:
+async def test_media_are_served_by_ranges(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytes(range(256)) * 4
     work = pages.add_work("Film", modality="video", files={Kind.CLIP: (content, Facts(32, 32, 5.0))})
     pages.add_report(work, "x.example", modality="video")
@@ -319,7 +323,9 @@ async def test_media_are_served_by_ranges(pages: Pages) -> None:
         assert whole.headers["content-type"] == "video/webm"
         assert "sandbox" in whole.headers["content-security-policy"]
         assert whole.headers["content-disposition"] == 'inline; filename="clip.webm"'
+        monkeypatch.setattr("service.web.media._OPEN_BYTES", 100)
         for wanted, start, end in (
+            ("bytes=100-", 100, 200),
             ("bytes=0-0", 0, 1),
             ("bytes=10-19", 10, 20),
             ("bytes=1000-", 1000, 1024),
@@ -470,25 +476,34 @@ async def test_a_batch_is_previewed_then_decided_then_undone(pages: Pages) -> No
 
 
 @pytest.mark.parametrize(
-    ("action", "fields", "status"),
+    ("action", "fields", "status", "said"),
     [
-        ("decide", {"outcome": "guilty", "revision": "1"}, 400),
-        ("decide", {"outcome": "licensed", "revision": "x"}, 400),
-        ("decide", {"outcome": "licensed", "reason": "PARODY", "revision": "1"}, 400),
-        ("decide", {"outcome": "licensed", "revision": "999"}, 409),
-        ("decide", {"outcome": "licensed", "note": "x" * 10_001, "revision": "1"}, 400),
-        ("comment", {"text": " "}, 400),
-        ("plan", {"assignee": "nobody"}, 400),
-        ("plan", {"due": "tomorrow"}, 400),
-        ("undo", {"number": "7"}, 404),
+        ("decide", {"outcome": "guilty", "revision": "1"}, 400, "请选择裁定结果。"),
+        ("decide", {"outcome": "licensed", "revision": "x"}, 400, ""),
+        ("decide", {"outcome": "licensed", "reason": "PARODY", "revision": "1"}, 400, "属于另一种裁定"),
+        ("decide", {"outcome": "licensed", "revision": "999"}, 409, ""),
+        ("decide", {"outcome": "licensed", "note": "x" * 10_001, "revision": "1"}, 400, "10,000 个字符"),
+        ("comment", {"text": " "}, 400, "评论须有"),
+        ("plan", {"assignee": "nobody"}, 400, "有权裁定此案件的人"),
+        ("plan", {"due": "tomorrow"}, 400, "2026-12-31"),
+        ("undo", {"number": "7"}, 404, ""),
     ],
 )
 async def test_wrong_forms_change_nothing(
-    pages: Pages, action: str, fields: dict[str, str], status: int
+    pages: Pages, action: str, fields: dict[str, str], status: int, said: str
 ) -> None:
+    """What is wrong is said in the visitor's language, without a word of another."""
     case = seeded(pages)
     async with visitor(pages, "admin") as browser:
-        assert (await browser.post(f"/cases/{case.id}/{action}", fields)).status_code == status
+        await browser.post("/settings", {"language": "zh"})
+        answer = await browser.post(f"/cases/{case.id}/{action}", fields)
+        assert answer.status_code == status
+        assert said in answer.text
+        problem = re.search(r'role="alert"[^>]*>(.*?)</div>|<h1>(.*?)</section>', answer.text, re.DOTALL)
+        assert problem
+        told = re.sub(r"<a .*|<[^>]*>", "", problem[1] or problem[2], flags=re.DOTALL)
+        assert re.search("[\u4e00-\u9fff]", told)
+        assert not re.search("[a-z]{3}", told), told
         assert replace(pages.case_of_id(case.id), lease=None) == case
 
 
@@ -599,14 +614,37 @@ async def test_pages_of_the_queue_follow_each_other(pages: Pages) -> None:
 
 
 async def test_evidence_is_handed_over(pages: Pages) -> None:
-    report = pages.report_of(seeded(pages))
+    case = seeded(pages)
+    pages.store.rename_key(pages.ids["studio"], "Ida <b>Weiß</b>")
     async with visitor(pages, "studio") as browser:
-        printed = await browser.get(f"/reports/{report}/print")
-        assert "script-src" not in printed.headers["content-security-policy"]
-        assert "Ernte" in printed.text
-        document = await browser.get(f"/reports/{report}/json")
-        assert document.headers["content-disposition"].startswith("attachment")
-        assert document.json()
+        fields = {"outcome": "licensed", "revision": str(case.revision), "stay": "yes"}
+        await browser.post(f"/cases/{case.id}/decide", fields)
+        for path in (f"/reports/{pages.report_of(case)}", f"/cases/{case.id}"):
+            printed = await browser.get(f"{path}/print")
+            assert "script-src" not in printed.headers["content-security-policy"]
+            assert "Ernte" in printed.text
+            assert f"Ida &lt;b&gt;Weiß&lt;/b&gt;\n{pages.ids['studio']}" in printed.text
+            document = await browser.get(f"{path}/json")
+            assert document.headers["content-disposition"].startswith("attachment")
+            assert document.json()["people"] == {pages.ids["studio"]: "Ida <b>Weiß</b>"}
+
+
+async def test_people_are_told_by_their_names(pages: Pages) -> None:
+    case = seeded(pages)
+    pages.store.rename_key(pages.ids["investigator"], "Noor Bakker")
+    pages.store.rename_key(pages.ids["studio"], "工作室")
+    async with visitor(pages, "investigator") as browser:
+        await browser.post(f"/cases/{case.id}/lease")
+        await browser.post(f"/cases/{case.id}/plan", {"assignee": pages.ids["studio"]})
+    async with visitor(pages, "admin") as browser:
+        shown = (await browser.get(f"/cases/{case.id}")).text
+        assert "Noor Bakker has this case until" in shown
+        assert 'Assigned</b> <span class="facts-text">to 工作室' in shown
+        assert f'<option value="{pages.ids["studio"]}" selected>工作室</option>' in shown
+        assert "Noor Bakker has it" in (await browser.get("/queue")).text
+        shown = (await browser.get(f"/events?actor={pages.ids['investigator']}")).text
+        assert "selected>Noor Bakker</option>" in shown
+        assert pages.ids["platform"] not in shown
 
 
 def test_filters_survive_an_address() -> None:
