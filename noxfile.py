@@ -114,6 +114,7 @@ def bench(session: nox.Session) -> None:
     scripts = sorted((ROOT / "benchmarks").glob("*/bench_*.py"))
     if not scripts:
         session.error("no benchmarks/*/bench_*.py found")
+    session.run("python", "-m", "tests.browser.bring")
     for script in scripts:
         module = ".".join(script.relative_to(ROOT).with_suffix("").parts)
         session.run("python", "-m", module, "--smoke")

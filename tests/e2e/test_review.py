@@ -221,7 +221,7 @@ async def test_an_owner_sees_its_own_cases_alone(serving: Serving) -> None:
 
 
 async def test_platforms_and_crawlers_review_nothing(serving: Serving) -> None:
-    assert sum(method.startswith("/copyhound.v1.ReviewService/") for method in PERMISSIONS) == 23
+    assert sum(method.startswith("/copyhound.v1.ReviewService/") for method in PERMISSIONS) == 24
     for role in (KeyRole.PLATFORM, KeyRole.CRAWLER):
         async with serving.client(role) as client:
             with pytest.raises(copyhound.ForbiddenError):
@@ -283,6 +283,14 @@ async def test_the_command_line_reviews(
     assert names[0] in await told("cases", "list", "--search", "CLI", "--due-before", "2099-01-02")
     await told("cases", "assign", names[0], key_id)
     await told("cases", "comment", names[0], "who is that?")
+    serving.scene.store.rename_key(key_id, "Ada")
+    assert f"Ada ({key_id})" in await told("cases", "events", names[0])
+    (reviewer,) = [
+        one["reviewer"]
+        for one in await lines("cases", "reviewers", "--json")
+        if one["reviewer"]["id"] == key_id
+    ]
+    assert reviewer == {"id": key_id, "name": "Ada", "role": "owner", "revoked": False}
     stale = await told("cases", "decide", "infringing", names[0], "--etag", '"1"', status=1)
     assert "nothing changed" in stale
     dry = await told("cases", "decide", "wrong_match", *names, "--dry-run")

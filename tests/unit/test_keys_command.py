@@ -1,4 +1,4 @@
-"""`keys create`: an owner's key names an owner as works do."""
+"""`keys create` and `keys rename`: owners and names."""
 
 from pathlib import Path
 
@@ -32,3 +32,19 @@ def test_an_owner_without_a_proper_name_gets_no_key(tmp_path: Path, owner: str) 
     assert status == 2
     assert said.startswith("copyhound: --owner: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_is_given_a_name(tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["keys", arguments[0], "--data", str(tmp_path), *arguments[1:]])
+        return result.exit_code, result.output
+
+    status, text = run("create", "--role", "investigator", "--name", " Anna 安娜 ")
+    assert status == 0
+    key_id = text.split("_")[1]
+    assert run("list")[1].rstrip().endswith("  Anna 安娜")
+    assert run("rename", "--", key_id, "Bo")[1].rstrip().endswith("  Bo")
+    for wrong in ("x" * 101, "a\x1b[2J"):
+        assert run("rename", "--", key_id, wrong)[0] == 2
+    assert run("rename", "--", "nobody", "Bo")[0] != 0
+    assert run("list")[1].rstrip().endswith("  Bo")
