@@ -43,7 +43,8 @@ def take(clip: OpenPreview, times: Sequence[float]) -> list[bytes]:
     except subprocess.TimeoutExpired:
         log.warning("no pictures of a clip", reason="it took too long")
         return none
-    pictures, rest = [], done.stdout
+    pictures: list[bytes] = []
+    rest = done.stdout
     while len(rest) >= 4 and len(pictures) < len(times):
         (length,) = struct.unpack_from(">I", rest)
         pictures.append(rest[4 : 4 + length] if length <= _MAX_PICTURE else b"")

@@ -13,6 +13,7 @@ import sys
 from typing import Final
 
 import av
+from PIL import Image
 
 MEMORY: Final = 1 << 30
 """Bytes of address space that the process takes at most."""
@@ -21,6 +22,7 @@ CPU_SECONDS: Final = 30
 QUALITY: Final = 85
 """Of the JPEG files."""
 _LATE: Final = 0.01
+_MICROSECONDS: Final = 1_000_000
 
 
 def main(times: list[float]) -> None:
@@ -44,7 +46,7 @@ def main(times: list[float]) -> None:
 
 def _picture(clip: av.container.InputContainer, track: av.VideoStream, at: float) -> bytes:
     """The picture that is shown at a time: the last one that begins before; of none, the first after."""
-    clip.seek(int(max(0.0, at) / track.time_base), stream=track)
+    clip.seek(int(max(0.0, at) * _MICROSECONDS))
     shown = None
     for frame in clip.decode(track):
         if shown is not None and (frame.time or 0.0) > at + _LATE:
@@ -53,7 +55,7 @@ def _picture(clip: av.container.InputContainer, track: av.VideoStream, at: float
     if shown is None:
         return b""
     file = io.BytesIO()
-    shown.to_image().save(file, "JPEG", quality=QUALITY)
+    Image.fromarray(shown.to_ndarray(format="rgb24")).save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
 
 
