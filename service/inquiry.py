@@ -19,7 +19,7 @@ from service.domain import Match, MatchReport, Reference, Work
 from service.matching import decide, report, retrieve, verify
 from service.matching.score import IDENTICAL_FILE, Scorer
 from service.metrics import Metrics
-from service.store import Store, View
+from service.store import Store, Transaction, View
 
 _SURE = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
@@ -397,7 +397,7 @@ class Inquiry:
         )
 
 
-def suppressed(view: View, registered: Sequence[tuple[Reference, Work]]) -> set[UUID]:
+def suppressed(view: View | Transaction, registered: Sequence[tuple[Reference, Work]]) -> set[UUID]:
     """The references, of these, that are suppressed: by themselves, or with their container or work."""
     if not registered:
         return set()

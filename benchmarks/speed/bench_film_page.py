@@ -81,18 +81,21 @@ def repeated(short: Files, seconds: float) -> Files:
     clip, facts = short[Kind.CLIP]
     target = io.BytesIO()
     with (
-        av.open(io.BytesIO(clip)) as source,
+        av.open(io.BytesIO(clip), "r") as source,
         av.open(target, "w", "webm", options={"fflags": "+bitexact"}) as output,
     ):
         tracks = [output.add_stream_from_template(one) for one in source.streams]
-        packets = [one for one in source.demux() if one.dts is not None]
-        period = max(float((one.pts + (one.duration or 0)) * one.time_base) for one in packets) + 0.1
+        packets = [(one, one.pts, one.dts) for one in source.demux() if one.dts is not None]
+        ends = [
+            float((pts + (one.duration or 0)) * one.time_base) for one, pts, _ in packets if pts is not None
+        ]
+        period = max(ends) + 0.1
         times = round(seconds / period)
         for number in range(times):
-            for one in packets:
+            for one, pts, dts in packets:
                 again = av.Packet(bytes(one))
                 shift = round(number * period / one.time_base)
-                again.pts, again.dts = one.pts + shift, one.dts + shift
+                again.pts, again.dts = (pts or 0) + shift, (dts or 0) + shift
                 again.time_base, again.duration = one.time_base, one.duration
                 again.is_keyframe, again.stream = one.is_keyframe, tracks[one.stream.index]
                 output.mux(again)

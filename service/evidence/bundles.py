@@ -191,7 +191,7 @@ class Bundler:
     def _note(self, actor: Actor, wish: Wish, transaction: Transaction) -> None:
         now, ids = datetime.now(UTC), [wish.id]
         if wish.scope is Scope.CASE:
-            rows = self._desk.reports(transaction, actor, wish.id, limit=MAX_CASE_REPORTS)
+            rows = transaction.cases.reports(wish.id, after=0, limit=MAX_CASE_REPORTS)
             ids = [row.report_id for row in rows]
         detail = {wish.scope.removesuffix("s"): wish.name}
         for report_id in ids:
@@ -280,8 +280,11 @@ class Bundler:
         store, desk, said = self._catalogue.store, self._desk, words(wish.language, "report")
         gathered = gather_case(store, desk, actor, wish.id, most=MAX_CASE_REPORTS)
         spool = None if parts is None else Spool(self._scratch)
-        rows, shown, left_out = [], [], {}
-        captures, references = 0, set()
+        rows: list[dict[str, Any]] = []
+        shown: list[tuple[dict[str, Any], Extras]] = []
+        left_out: dict[str, str] = {}
+        references: set[UUID] = set()
+        captures = 0
         for number, row in enumerate(gathered.reports, 1):
             one = self._gather(actor, row.report_id)
             values = self._document(one, wish.language)

@@ -100,7 +100,7 @@ def _read_range(headers: Headers, etag: str, length: int) -> tuple[int, int] | N
     """First byte and the one after the last; None: the whole file. Nothing in between: it cannot be had.
 
     Of a range without an end, `_OPEN_BYTES` at most: players ask for all that follows, and turn away as soon
-    as somebody jumps elsewhere. What was sent on until then would be lost. They ask again for what comes next,
+    as somebody jumps elsewhere. What was sent until then would be lost. They ask again for what comes next,
     as RFC 9110, section 15.3.7, has them.
     """
     condition = headers.get("if-range")

@@ -336,7 +336,7 @@ def test_a_missing_preview_is_told(tabs: Tabs, world: World) -> None:
     tab = tabs("admin", width=360, height=740)
     tab.open(cases_by_name(world, "missing")[0])
     shown = tab.page.inner_text(".viewer")
-    assert "MEDIA_TIMEOUT: too slow" in shown
+    assert "Reading it took longer than the server allows." in shown
     assert "asked for no previews" in shown
     tab.page.get_by_text("Need more").tap()
     tab.page.get_by_role("button", name="Decide, and stay here").tap()
