@@ -286,7 +286,7 @@ class Bundler:
         references: set[UUID] = set()
         captures = 0
         for number, row in enumerate(gathered.reports, 1):
-            one = self._gather(actor, row.report_id)
+            one = gather(store, desk, actor, row.report_id, with_cases=False)
             values = self._document(one, wish.language)
             del values["cases"]  # told once, by the case
             rows.append(report_row(row, values))

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -89,8 +90,15 @@ def visible(reports: Reports, actor: Actor, report_id: UUID) -> StoredReport:
     return report
 
 
-def gather(store: Store, desk: Desk, actor: Actor, report_id: UUID) -> Gathered:
+def gather(store: Store, desk: Desk, actor: Actor, report_id: UUID, *, with_cases: bool = True) -> Gathered:
     """Read what there is on a report, in one state of the database. Blocks.
+
+    Args:
+        store: Where.
+        desk: The rules of who sees what.
+        actor: Who looks.
+        report_id: Which report.
+        with_cases: Whether to read the cases that it is in; otherwise there are none.
 
     Raises:
         NotFoundError: If there is no such report, or none that the actor may see.
@@ -112,7 +120,7 @@ def gather(store: Store, desk: Desk, actor: Actor, report_id: UUID) -> Gathered:
                     tuple(desk.decisions(view, actor, case.id)),
                     tuple(desk.history(view, actor, case.id)),
                 )
-                for case in desk.cases_of_report(view, actor, report_id)
+                for case in (desk.cases_of_report(view, actor, report_id) if with_cases else ())
             ),
             people=view.key_names(),
         )
@@ -279,8 +287,13 @@ def _origin(form: str, words: Words, now: datetime) -> dict[str, Any]:
         "format": form,
         "language": words.language,
         "created_at": _time(now),
-        "software": {name: version(name) for name in SOFTWARE},
+        "software": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    return {name: version(name) for name in SOFTWARE}
 
 
 def _people(names: Mapping[str, str], events: Sequence[CustodyEvent | Event]) -> dict[str, str]:
