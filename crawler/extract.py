@@ -37,15 +37,31 @@ FILMS: Final = frozenset((
 TEXTS: Final = frozenset((
     "pdf", "epub", "docx", "txt",
 ))  # fmt: skip
+CONTAINERS: Final = frozenset((
+    "zip", "cbz", "tar", "tgz", "apk", "xapk", "apks", "aab", "obb", "jar", "ipa",
+))  # fmt: skip
 PLAYLISTS: Final = frozenset(("m3u8", "mpd"))
 """Extensions of files, without the dot, that are media whatever links to them."""
-_MEDIA: Final = IMAGES | SOUNDS | FILMS | TEXTS | PLAYLISTS
+_MEDIA: Final = IMAGES | SOUNDS | FILMS | TEXTS | CONTAINERS | PLAYLISTS
 _NOT_PAGES: Final = frozenset((
-    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "zip", "rar", "7z",
-    "gz", "tgz", "bz2", "xz", "tar", "exe", "msi", "dmg", "apk", "iso", "swf", "wasm", "doc", "xls", "xlsx",
-    "ppt", "pptx",
+    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "rar", "7z",
+    "gz", "bz2", "xz", "exe", "msi", "dmg", "iso", "swf", "wasm", "doc", "xls", "xlsx", "ppt", "pptx",
 ))  # fmt: skip
 """Extensions that are neither pages nor media that the service reads."""
+_MEDIA_TYPES: Final = frozenset((
+    "application/pdf",
+    "application/ogg",
+    "application/epub+zip",
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/x-tar",
+    "application/vnd.comicbook+zip",
+    "application/x-cbz",
+    "application/vnd.android.package-archive",
+    "application/java-archive",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+))  # fmt: skip
+"""Beside pictures, sounds and films."""
 
 
 class Kind(StrEnum):
@@ -120,8 +136,10 @@ class Page:
 
 def extension(url: str) -> str:
     """Return the extension of a URL's path in lower case, without the dot; empty: none."""
-    name = urlsplit(url).path.rpartition("/")[2]
-    return name.rpartition(".")[2].lower() if "." in name else ""
+    name = urlsplit(url).path.rpartition("/")[2].lower()
+    if name.endswith(".tar.gz"):
+        return "tgz"
+    return name.rpartition(".")[2] if "." in name else ""
 
 
 def kind_of_type(content_type: str, url: str) -> Kind:
@@ -141,11 +159,7 @@ def kind_of_type(content_type: str, url: str) -> Kind:
         return Kind.FEED
     if name == "text/css":
         return Kind.STYLE
-    if name.startswith(("image/", "audio/", "video/")) or name in (
-        "application/pdf",
-        "application/epub+zip",
-        "application/ogg",
-    ):
+    if name.startswith(("image/", "audio/", "video/")) or name in _MEDIA_TYPES:
         return Kind.MEDIA
     if suffix in _MEDIA:
         return Kind.MEDIA
@@ -460,7 +474,7 @@ class _Collector:
                     self.medium(reference, "json-ld", "")
             return
         for match in _IN_SCRIPT.finditer(text):
-            if match["extension"].lower() in _MEDIA - TEXTS:
+            if match["extension"].lower() in _MEDIA - TEXTS - CONTAINERS:
                 reference = match["url"].replace("\\/", "/").replace("\\u002F", "/").replace("\\u0026", "&")
                 self.medium(reference, "script", "")
 

@@ -66,6 +66,7 @@ _MEDIA_STARTS: Final = (
     b"\x89PNG\r\n\x1a\n",
     b"GIF8",
     b"%PDF-",
+    b"PK\x03\x04",
     b"ID3",
     b"OggS",
     b"fLaC",

@@ -194,7 +194,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         stack.push_async_callback(importer.close)
         bundler = _bundler(settings, catalogue, previews)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, answering, matcher, previews.captured, metrics)
+            _monitoring(settings, catalogue, matcher, previews.captured, metrics)
         )
         stack.push_async_callback(server.stop, settings.drain_seconds)
         stack.callback(monitoring.service.stop_watching)
@@ -439,10 +439,9 @@ class _Monitoring:
 
 @asynccontextmanager
 async def _monitoring(
-    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
+    settings: Settings, catalogue: Catalogue, matcher: Matcher, blobs: Blobs, metrics: Metrics
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
-    catalogue = answering.catalogue
     scratch = settings.data / "uploads"
     try:
         allowed = read_networks(settings.webhook_networks.split(","))
@@ -451,7 +450,6 @@ async def _monitoring(
     suspects = Suspects(
         catalogue=catalogue,
         matcher=matcher,
-        answering=answering,
         blobs=blobs,
         scratch=scratch,
         parallel=_parallel(settings),

@@ -26,12 +26,13 @@ from service.monitored import (
     Schedule,
     Seen,
     Sighting,
+    StoredPart,
     StoredReport,
     Told,
     Webhook,
 )
 from service.rpc import convert
-from service.store.monitor_codec import load_regions, load_segments
+from service.store.monitor_codec import load_part_counts, load_parts, load_regions, load_segments
 
 MAX_ITEMS = 10_000
 """Most works, places and exceptions of a list together."""
@@ -566,6 +567,20 @@ def _sighting_message(found: Sighting) -> report_pb2.Sighting:
     )
 
 
+def _part_message(work_id: UUID, part: StoredPart) -> match_pb2.PartMatch:
+    return match_pb2.PartMatch(
+        query_part=part.name,
+        modality=convert.modality_code(part.modality),
+        reference=convert.reference_name(work_id, part.reference),
+        filename=part.filename,
+        probability=part.probability,
+        query_coverage=part.query_coverage,
+        work_coverage=part.work_coverage,
+        segments=[convert.segment_message(segment) for segment in part.segments],
+        regions=[convert.region_message(region) for region in part.regions],
+    )
+
+
 def report_message(report: StoredReport) -> report_pb2.MatchReport:
     """A match report."""
     match = report.match
@@ -586,6 +601,8 @@ def report_message(report: StoredReport) -> report_pb2.MatchReport:
             query_coverage=match["query_coverage"],
             work_coverage=match["work_coverage"],
             action=work_pb2.Action.ValueType(match["action"]),
+            parts=[_part_message(report.work_id, part) for part in load_parts(match)],
+            part_counts=convert.part_count_messages(load_part_counts(match)),
         ),
         modality=convert.modality_code(report.modality),
         sha256=report.sha256,

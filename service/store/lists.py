@@ -25,6 +25,7 @@ from service.store.schema import (
     monitoring_lists,
     runs,
     suspect_fingerprints,
+    suspect_parts,
     watches,
 )
 
@@ -205,6 +206,10 @@ class ListWriter(Lists):
             alone = [sha256 for sha256 in some if sha256 not in watched]
             if alone:
                 execute(delete(suspect_fingerprints).where(suspect_fingerprints.c.content_sha256.in_(alone)))
+                mine = suspect_parts.c.content_sha256.in_(alone)
+                keys = select(suspect_parts.c.key).where(mine)
+                execute(delete(suspect_fingerprints).where(suspect_fingerprints.c.content_sha256.in_(keys)))
+                execute(delete(suspect_parts).where(mine))
                 execute(delete(contents).where(contents.c.sha256.in_(alone)))
         execute(delete(deliveries).where(deliveries.c.list_id == list_id))
         execute(delete(runs).where(runs.c.list_id == list_id))

@@ -344,7 +344,27 @@ suspect_fingerprints = Table(
     Index("ix_suspect_fingerprints_content_sha256", "content_sha256", "scheme_id"),
     sqlite_with_rowid=False,
 )
-"""As `fingerprints`, of captured contents; NULL `views`: view 0 alone."""
+"""As `fingerprints`, of captured contents and, under their keys, of the parts of captured containers; NULL
+`views`: view 0 alone."""
+
+suspect_parts = Table(
+    "suspect_parts",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("weight", Double, nullable=False),
+    Index("ix_suspect_parts_content_sha256", "content_sha256", "number"),
+    Index("ix_suspect_parts_sha256", "sha256"),
+    sqlite_with_rowid=False,
+)
+"""The parts of captured containers. `key` is made of the container's digest and the part's place, `place` is
+JSON, `sha256` what the sandbox said of the part's file."""
 
 watches = Table(
     "watches",
@@ -663,7 +683,8 @@ preview_sets = Table(
     Index("ix_preview_sets_source_sha256", "source_sha256"),
     sqlite_with_rowid=False,
 )
-"""`subject` is a reference's id (16 bytes) or a content's SHA-256 (32 bytes), `work_id` NULL for contents.
+"""`subject` is a reference's id (16 bytes), or a content's SHA-256 or a part's key (32 bytes), `work_id` NULL for
+these.
 What a reference's preview is still to be made of is kept as the file `source_sha256`; `source_place` is JSON:
 where in that container it is, and its size."""
 

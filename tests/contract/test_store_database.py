@@ -54,7 +54,7 @@ def test_a_newer_database_is_refused(store: Store, store_url: str) -> None:
     with pytest.raises(StoreVersionError, match=r"9999.*Upgrade Copyhound") as caught:
         Store.open(store_url, SCHEMES)
     assert caught.value.metadata == {"revision": "9999"}
-    _set_revision(store, "0006")
+    _set_revision(store, "0007")
     again = Store.open(store_url, SCHEMES)
     assert again.counts().works == 1
     again.close()

@@ -28,6 +28,7 @@ from service.monitored import (
     RunState,
     Schedule,
     Seen,
+    Suspect,
     Told,
     Watch,
     Webhook,
@@ -102,7 +103,7 @@ def suspect_fingerprints() -> tuple[Fingerprint, ...]:
 
 def read(store: Store, sha256: bytes = CONTENT) -> None:
     with store.transaction() as transaction:
-        transaction.captures.set_read(sha256, "image", suspect_fingerprints(), NOW)
+        transaction.captures.set_read(Suspect(sha256, "image", suspect_fingerprints()), (), NOW)
 
 
 def registered(store: Store, seed: int = 1) -> Work:
