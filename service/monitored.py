@@ -15,6 +15,8 @@ from service.domain import Match
 
 REPORT_VERSION = 1
 """Version of the form in which reports are stored."""
+SHOWN_PARTS = 12
+"""Parts of a captured container, the most telling ones, that people are shown beside what they match."""
 
 
 class PlaceKind(StrEnum):

@@ -38,10 +38,13 @@ from service.previews import PreviewReader
 from service.review import Desk
 from service.reviewed import Actor
 from service.store import Transaction
+from service.store.monitor_codec import load_parts
 
 EXPORTED: Final = "EXPORTED"
 """What custody says of a capture whose evidence was handed over."""
 
+_PARTS: Final = 4
+"""Parts of a container of which pictures are shown."""
 _PASSAGES: Final = 10
 _PASSAGE_CHARACTERS: Final = 600
 _MAX_PICTURE: Final = 8 * 1024 * 1024
@@ -171,8 +174,9 @@ class Bundler:
         Raises:
             NotFoundError: As `document`.
         """
-        values = self.document(actor, report_id, language)
-        extras = self._extras(values, with_reference=with_reference)
+        gathered = self._gather(actor, report_id)
+        values = self._document(gathered, language)
+        extras = self._extras(gathered, values, with_reference=with_reference)
         return pages.render(lay_out(values, words(language, "report"), extras), extras.pictures)
 
     def pdf(self, actor: Actor, report_id: UUID, language: str, *, with_reference: bool = False) -> bytes:
@@ -183,8 +187,9 @@ class Bundler:
             BusyError: If setting it took too long.
             TypesettingError: If it failed otherwise.
         """
-        values = self.document(actor, report_id, language)
-        return self._pdf(values, self._extras(values, with_reference=with_reference))
+        gathered = self._gather(actor, report_id)
+        values = self._document(gathered, language)
+        return self._pdf(values, self._extras(gathered, values, with_reference=with_reference))
 
     async def export(self, actor: Actor, wish: Wish) -> Bundle:
         """Make a bundle, and note in the custody of its captures that it was handed over.
@@ -239,7 +244,7 @@ class Bundler:
             parts.append(_Digested.of(name, _json({"capture": one["name"], "events": one["custody"]})))
         parts.append(_Digested.of("VERIFY.txt", _HOW.format(*COMMANDS).encode()))
         listed = tuple((one.member.name, one.member.size, one.sha256) for one in parts)
-        extras = self._extras(values, with_reference=wish.with_reference, listed=listed)
+        extras = self._extras(gathered, values, with_reference=wish.with_reference, listed=listed)
         parts.insert(0, _Digested.of("report.pdf", self._pdf(values, extras)))
         sums = "".join(f"{one.sha256}  {one.member.name}\n" for one in parts).encode("ascii")
         ends = [Member.of(SUMS, sums), Member.of(SIGNATURE, self._signer.sign(sums))]
@@ -325,27 +330,38 @@ class Bundler:
 
     def _extras(
         self,
+        gathered: Gathered,
         values: Mapping[str, Any],
         *,
         with_reference: bool,
         listed: tuple[tuple[str, int, str], ...] = (),
     ) -> Extras:
-        suspect: Subject = bytes.fromhex(values["content"]["sha256"])
-        reference: Subject = UUID(values["reference"]["name"].rpartition("/")[2])
-        found = self._previews.find_all([suspect, reference])
-        sides = [(suspect, False), (reference, True)] if with_reference else [(suspect, False)]
-        modality = values["content"]["modality"]
-        pictures = [self._picture(subject, found[subject], modality, of_work) for subject, of_work in sides]
+        suspect: Subject = gathered.report.sha256
+        reference: Subject = UUID(gathered.report.match["reference"])
+        parts = load_parts(gathered.report.match)[:_PARTS]
+        pairs: list[tuple[Subject, Subject, str, int | None]] = [
+            (part.key, part.reference, part.modality, number) for number, part in enumerate(parts)
+        ] or [(suspect, reference, gathered.report.modality, None)]
+        found = self._previews.find_all(
+            {suspect, reference, *(one for mine, theirs, *_ in pairs for one in (mine, theirs))}
+        )
+        pictures = []
+        for mine, theirs, modality, part in pairs:
+            pictures.append(self._picture(mine, found[mine], modality, of_work=False, part=part))
+            if with_reference:
+                pictures.append(self._picture(theirs, found[theirs], modality, of_work=True, part=part))
         return Extras(
             pictures=tuple(picture for picture in pictures if picture is not None),
             passages=self._passages(values, suspect, reference if with_reference else None),
             lengths=(_length(found[suspect]), _length(found[reference])),
             files=listed,
             key=self._signer.key_id if listed else "",
-            pending=found[suspect].state is PreviewState.PENDING,
+            pending=any(found[mine].state is PreviewState.PENDING for mine, *_ in pairs),
         )
 
-    def _picture(self, subject: Subject, found: PreviewSet, modality: str, of_work: bool) -> Picture | None:
+    def _picture(
+        self, subject: Subject, found: PreviewSet, modality: str, *, of_work: bool, part: int | None
+    ) -> Picture | None:
         kind = _SHOWN.get(modality)
         file = None if kind is None else found.files.get(kind)
         if kind is None or file is None or file.media_type not in _ENDINGS:
@@ -353,13 +369,14 @@ class Bundler:
         facts = file.facts
         if not (facts.width and facts.height) or file.byte_count > _MAX_PICTURE:
             return None
-        name = f"{'work' if of_work else 'suspect'}.{_ENDINGS[file.media_type]}"
+        side, number = "work" if of_work else "suspect", "" if part is None else f"-{part + 1}"
+        name = f"{side}{number}.{_ENDINGS[file.media_type]}"
         try:
             content = b"".join(self._preview(subject, kind))
         except NotFoundError:  # deleted since
             return None
         outlined = kind is Kind.PICTURE
-        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined)
+        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined, part)
 
     def _passages(
         self, values: Mapping[str, Any], suspect: Subject, reference: Subject | None

@@ -18,7 +18,7 @@ from service.loop import Loop
 from service.matcher import Matcher
 from service.matching.report import Selection
 from service.metrics import Metrics
-from service.monitored import Content, Finding, Suspect, Watch
+from service.monitored import SHOWN_PARTS, Content, Finding, Suspect, Watch
 from service.monitoring import events
 from service.monitoring.registrations import Block, Registrations
 from service.store import Transaction
@@ -30,8 +30,6 @@ _AT_ONCE = 64
 _SECONDS = 1.0
 """Between two looks for what other servers took, and for works that were registered."""
 _MOST_MATCHES = 1000
-_SHOWN_PARTS = 12
-"""Parts of a captured container, the most telling ones, of which previews are made for each report."""
 
 log = structlog.get_logger()
 
@@ -235,7 +233,7 @@ def record(transaction: Transaction, watch: Watch, finding: Finding, modality: s
     if told and modality != CONTAINER:
         transaction.previews.ask(watch.sha256, modality, now)
     for report in told:
-        for part in load_parts(report.match)[:_SHOWN_PARTS]:
+        for part in load_parts(report.match)[:SHOWN_PARTS]:
             transaction.previews.ask(part.key, part.modality, now)
         body = events.report_created(watch.list_id, report, now)
         transaction.reports.tell(watch.list_id, events.REPORT_CREATED, body, now)

@@ -683,10 +683,9 @@ preview_sets = Table(
     Index("ix_preview_sets_source_sha256", "source_sha256"),
     sqlite_with_rowid=False,
 )
-"""`subject` is a reference's id (16 bytes), or a content's SHA-256 or a part's key (32 bytes), `work_id` NULL for
-these.
-What a reference's preview is still to be made of is kept as the file `source_sha256`; `source_place` is JSON:
-where in that container it is, and its size."""
+"""`subject` is a reference's id (16 bytes), or a content's SHA-256 or a part's key (32 bytes); `work_id` is
+NULL for these. What a reference's preview is still to be made of is kept as the file `source_sha256`;
+`source_place` is JSON: where in that container it is, and its size."""
 
 preview_files = Table(
     "preview_files",

@@ -18,7 +18,7 @@ from service.errors import (
     StaleError,
 )
 from service.language import words
-from service.monitored import Capture, CustodyEvent, StoredReport
+from service.monitored import SHOWN_PARTS, Capture, CustodyEvent, StoredReport
 from service.previewed import Kind, Subject
 from service.review.desk import MAX_BATCH
 from service.reviewed import (
@@ -42,6 +42,7 @@ PAGE_SIZE: Final = 50
 
 _STRIP: Final = 24
 _OTHERS: Final = 8
+_PART_DIGITS: Final = 4
 _MOST_CAPTURES: Final = 20
 
 
@@ -251,6 +252,11 @@ async def visible_report(call: Call, report_id: UUID) -> StoredReport:
     return await call.read(read)
 
 
+def part_of(text: str) -> int:
+    """Which part of a container an address asks for, from 0."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _PART_DIGITS else 0
+
+
 async def subject_of(call: Call, case_id: UUID, side: str) -> Subject | None:
     """What stands for a case in lists: the reference, or the content, of its first report."""
 
@@ -258,8 +264,8 @@ async def subject_of(call: Call, case_id: UUID, side: str) -> Subject | None:
         reports = call.parts.desk.reports(view, call.actor, case_id, limit=1)
         if not reports:
             return None
-        report = view.reports.get(reports[0].report_id)
-        return matter.reference_id(report) if side == "work" else report.sha256
+        pair = matter.pair_of(view.reports.get(reports[0].report_id))
+        return pair.work if side == "work" else pair.found
 
     return await call.read(read)
 
@@ -291,7 +297,8 @@ async def _show(
     wanted = _optional_id(params.get("report", "")) or _optional_id(call.field("report"))
     done = params.get("done", "")
     found = await call.read(lambda view: _read_case(call, view, case_id, wanted, done))
-    shown = None if found.chosen is None else await _matter(call, found)
+    part = part_of(params.get("part", ""))
+    shown = None if found.chosen is None else await _matter(call, found, part)
     now = datetime.now(UTC)
     status = 200
     if problem is not None:
@@ -309,6 +316,7 @@ async def _show(
             "typed": {"outcome": "", "reason": "", "note": "", **(typed or {})},
             "undone": params.get("undone", ""),
             "overdue": overdue,
+            "shown_parts": SHOWN_PARTS,
             "reports_path": _case_path(case_id, query, {}),
             "now": now,
         },
@@ -391,7 +399,7 @@ def _read_done(call: Call, view: View, here: UUID | None, done: str) -> tuple[Ca
     return None if stands is None else (decided, stands)
 
 
-async def _matter(call: Call, found: _Read) -> matter.Matter | None:
+async def _matter(call: Call, found: _Read, part: int) -> matter.Matter | None:
     report = found.chosen
     if report is None:
         return None
@@ -399,12 +407,10 @@ async def _matter(call: Call, found: _Read) -> matter.Matter | None:
 
     def look() -> matter.Matter:
         previews = call.parts.previews
-        subjects: dict[str, Subject] = {"work": matter.reference_id(report), "found": report.sha256}
+        pair = matter.pair_of(report, found.reference, part)
+        subjects: dict[str, Subject] = {"work": pair.work, "found": pair.found}
         known = previews.find_all(list(subjects.values()))
-        sides = (
-            matter.work_side(report, found.reference, known[subjects["work"]]),
-            matter.found_side(report, known[subjects["found"]]),
-        )
+        sides = matter.sides_of(report, pair, known)
         passages: tuple[matter.Passage, ...] = ()
         if matter.viewer_of(*sides) == "text":
 
@@ -413,8 +419,8 @@ async def _matter(call: Call, found: _Read) -> matter.Matter | None:
                     return ""
                 return previews.text(subjects[side], start, end)
 
-            passages = matter.passages(report, read)
-        return matter.matter(spoken, report, sides, passages, found.work)
+            passages = matter.passages(pair, read)
+        return matter.matter(spoken, report, pair, sides, passages, work=found.work)
 
     return await asyncio.to_thread(look)
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 # ruff: noqa: ASYNC110 - what is waited for happens in the server
 import asyncio
+import io
 import json
 import random
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from pypdf import PdfReader
 
 import copyhound
 from benchmarks.quality import text_media
+from copyhound.where import describe_place
 from service.app import Running, running
+from service.domain import KeyRole
 from service.monitored import key_of_part
 from service.previewed import Kind, PreviewState
+from service.reviewed import Actor
 from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.documents import epub, page, zipped
@@ -108,15 +114,48 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
 
     kept = await client.get_capture(report.sightings[0].capture or "")
     assert json.loads(kept.custody[1].detail)["parts"] == 5
-    (part,) = (one for one in match.parts if one.query_part == "x/1.jpg")
     with service.catalogue.store.view() as view:
         suspect = view.captures.suspect(header.content_sha256)
     assert suspect is not None
-    assert part.query_part == suspect.parts[0].name
-    key = key_of_part(header.content_sha256, suspect.parts[0].place)
-    while (shown := service.previews.find(key)).state is PreviewState.PENDING:
-        await asyncio.sleep(0.02)
-    assert Kind.PICTURE in shown.files
+    keys = {
+        part.name: key_of_part(header.content_sha256, part.place)
+        for part in suspect.parts
+        if part.name != "x/own.jpg"
+    }
+    shown = service.previews.find_all(keys.values())
+    while any(one.state is PreviewState.PENDING for one in shown.values()):
+        await asyncio.sleep(0.05)
+        shown = service.previews.find_all(keys.values())
+    assert Kind.PICTURE in shown[keys["x/1.jpg"]].files
+    assert Kind.TEXT in shown[keys["x/3.bin"]].files
+    assert describe_place(match).startswith("2 of 4 pictures and 1 of 1 text; ")
+    await check_documents(service, report)
+
+
+async def check_documents(service: Running, report: copyhound.MatchReport) -> None:
+    """The JSON, the page and the PDF name the parts and how many they are; two are shown."""
+    actor, report_id = Actor("tests", KeyRole.ADMIN, None), UUID(report.name.removeprefix("reports/"))
+    document = await asyncio.to_thread(service.bundler.document, actor, report_id, "en")
+    assert document["content"]["modality"] == "container"
+    assert [one["name"] for one in document["match"]["parts"]] == [
+        part.query_part for part in report.match.parts
+    ]
+    assert document["match"]["part_counts"][0] == {
+        "modality": "image",
+        "query_found": 2,
+        "query_count": 4,
+        "work_found": 2,
+        "work_count": 4,
+    }
+    assert any("3 of the media items in it are copies" in one for one in document["explanation"])
+    page = await asyncio.to_thread(service.bundler.page, actor, report_id, "zh", with_reference=True)
+    assert "game.apk!assets/rocket.jpg" in page
+    assert "4 个中的 2 个" in page
+    assert page.count("<polygon") >= 4  # two parts are pictures, and each has both sides
+    pdf = await asyncio.to_thread(service.bundler.pdf, actor, report_id, "en")
+    text = "".join(one.extract_text() for one in PdfReader(io.BytesIO(pdf)).pages)
+    assert "2 of 4" in text
+    assert "x/3.bin" in text
 
 
 async def test_a_container_registered_later_is_found_in_a_captured_one_once(
