@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import httpx
 import pytest
 import pytest_asyncio
 from pypdf import PdfReader
@@ -21,6 +22,7 @@ from service.app import Running, running
 from service.domain import KeyRole
 from service.monitored import key_of_part
 from service.previewed import Kind, PreviewState
+from service.review import Desk
 from service.reviewed import Actor
 from service.sandbox import ForkServer
 from service.settings import Settings
@@ -47,6 +49,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -
         listen="127.0.0.1:0",
         workers=1,
         allow_anonymous=True,
+        web="127.0.0.1:0",
     )
     async with running(settings, forks=forks) as started:
         yield started
@@ -130,6 +133,7 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
     assert Kind.TEXT in shown[keys["x/3.bin"]].files
     assert describe_place(match).startswith("2 of 4 pictures and 1 of 1 text; ")
     await check_documents(service, report)
+    await check_page(service, report)
 
 
 async def check_documents(service: Running, report: copyhound.MatchReport) -> None:
@@ -156,6 +160,35 @@ async def check_documents(service: Running, report: copyhound.MatchReport) -> No
     text = "".join(one.extract_text() for one in PdfReader(io.BytesIO(pdf)).pages)
     assert "2 of 4" in text
     assert "x/3.bin" in text
+
+
+async def check_page(service: Running, report: copyhound.MatchReport) -> None:
+    """The case page shows each part beside what it is a copy of, in the viewer of its kind."""
+    names = [part.query_part for part in report.match.parts]
+    with service.catalogue.store.view() as view:
+        (case,) = Desk().cases_of_report(
+            view, Actor("tests", KeyRole.ADMIN, None), UUID(report.name.removeprefix("reports/"))
+        )
+    base_url = f"http://127.0.0.1:{service.web_port}"
+    async with httpx.AsyncClient(base_url=base_url, headers={"origin": base_url}) as visitor:
+        asked = await visitor.get("/sign-in")
+        token = asked.text.partition('name="form_token" value="')[2].partition('"')[0]
+        assert (await visitor.post("/sign-in", data={"anonymous": "yes", "form_token": token})).is_redirect
+        for number, name in enumerate(names):
+            shown = await visitor.get(f"/cases/{case.id}", params={"part": number})
+            assert shown.status_code == 200
+            assert f'title="{name}">' in shown.text
+            assert ("<blockquote" in shown.text) is (name == "x/3.bin")
+            assert "2 of 4" in shown.text
+            assert "3 of the media items in it are copies" in shown.text
+        pictures = [
+            await visitor.get(f"/{report.name}/{side}/picture", params={"part": names.index("x/1.jpg")})
+            for side in ("work", "found")
+        ]
+        assert [one.headers["content-type"] for one in pictures] == ["image/jpeg", "image/jpeg"]
+        assert pictures[0].content != pictures[1].content
+        missing = await visitor.get(f"/{report.name}/found/picture", params={"part": 99})
+        assert missing.status_code == 404
 
 
 async def test_a_container_registered_later_is_found_in_a_captured_one_once(
