@@ -175,6 +175,7 @@ class Session:
         place = self.assignment.places[task.place]
         capture_id = UUID(bytes=uuid7().bytes)
         is_page = task.kind in (Kind.PAGE, Kind.FRAME)
+        uploader = outcome.uploader if is_page else task.uploader
         evidence = Evidence(
             capture_id=capture_id,
             run=self.assignment.run,
@@ -187,6 +188,7 @@ class Session:
             media_url=media_url,
             found_as=found_as,
             context=task.context,
+            uploader=uploader,
             hops=hops,
             exchanges=exchanges,
             contents=contents,
@@ -215,6 +217,7 @@ class Session:
             found_as=found_as[:64],
             content_type=content_type[:255],
             remote_address=exchanges[-1].address,
+            uploader=uploader,
         )
 
     async def _write(self, evidence: Evidence, engine: Any) -> tuple[Written, int]:
@@ -248,4 +251,5 @@ class Session:
             page_url=task.page_url[:_MAX_URL],
             page_title=task.page_title[:_MAX_TITLE],
             found_as=found_as[:64],
+            uploader=task.uploader,
         )

@@ -397,6 +397,7 @@ class CrawlSpider(Spider):
             return
         media = [*page.media, *(more.media if more else ())]
         outcome.title = page.title or (more.title if more else "")
+        outcome.uploader = page.uploader or (more.uploader if more else "")
         outcome.found = self._media(task, media)
         if not self._is_variant(task, url, page.canonical):
             outcome.found += [
@@ -551,6 +552,7 @@ class CrawlSpider(Spider):
                 follow=False,
                 found_as=medium.found_as,
                 context=medium.context,
+                uploader=medium.uploader,
             )
             for medium in media
             if not refusal(medium.url)

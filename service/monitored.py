@@ -222,6 +222,7 @@ class Seen:
     Attributes:
         page_url: Empty: the media was no part of a page.
         at: UTC.
+        uploader: Who put it there, as the page claims; empty: it claims nothing.
     """
 
     sha256: bytes
@@ -230,6 +231,7 @@ class Seen:
     media_url: str
     found_as: str
     at: datetime
+    uploader: str = ""
 
     @property
     def place(self) -> bytes:

@@ -126,6 +126,7 @@ class Pages:
         files: Files | None = None,
         preview: NewPreview | None = None,
         content: bytes | None = None,
+        uploader: str = "",
     ) -> bytes:
         """Find a copy of a work at a site; return the content's SHA-256."""
         self._number += 1
@@ -133,7 +134,7 @@ class Pages:
         sha256 = content or hashlib.sha256(f"content {self._number}".encode()).digest()
         run = self.runs[work.owner]
         address = f"https://{site}/{page}"
-        seen = Seen(sha256, address, title, media_url or f"{address}.jpg", "img", now)
+        seen = Seen(sha256, address, title, media_url or f"{address}.jpg", "img", now, uploader)
         assert work.references is not None
         match = Match(
             work,

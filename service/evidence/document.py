@@ -328,6 +328,7 @@ def _sighting(one: Sighting) -> dict[str, Any]:
         "page_title": one.seen.page_title,
         "media_url": one.seen.media_url,
         "found_as": one.seen.found_as,
+        "uploader": one.seen.uploader,
         "first_seen_at": _time(one.seen.at),
         "last_seen_at": _time(one.last_seen_at),
     }

@@ -402,7 +402,7 @@ class _Sheet:
                 moment(one["last_seen_at"]),
                 "\n".join(
                     shown(text, 500)
-                    for text in (one["page_url"], one["page_title"], one["media_url"])
+                    for text in (one["page_url"], one["page_title"], one["media_url"], self._put_by(one))
                     if text
                 ),
                 (one["capture"] or "–").removeprefix("captures/"),
@@ -414,6 +414,12 @@ class _Sheet:
             {"kind": "table", "columns": columns, "rows": rows},
             *self._more(self._document["sighting_count"] - len(rows)),
         ]
+
+    def _put_by(self, sighting: Mapping[str, Any]) -> str:
+        """Who put it there, as the page says; empty: it does not."""
+        if not sighting["uploader"]:
+            return ""
+        return self._say.text("Put there, as the page says, by %(name)s.", name=sighting["uploader"])
 
     def captures(self) -> list[Block]:
         """How each capture was taken, and what happened to it since."""

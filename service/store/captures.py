@@ -518,12 +518,13 @@ class CaptureWriter(Captures):
             sightings.c.list_id == list_id,
             sightings.c.place == seen.place,
         )
-        last, first = sightings.c.last_seen_at, sightings.c.capture_id
+        last, first, uploader = sightings.c.last_seen_at, sightings.c.capture_id, sightings.c.uploader
         known = execute(
             update(sightings)
             .where(*at_place)
             .values(
                 last_seen_at=case((last < seen.at, literal(seen.at, last.type)), else_=last),
+                uploader=func.coalesce(literal(seen.uploader or None, uploader.type), uploader),
                 capture_id=func.coalesce(first, literal(capture_id, first.type)),
             )
         )
@@ -542,6 +543,7 @@ class CaptureWriter(Captures):
                 "page_title": seen.page_title,
                 "media_url": seen.media_url,
                 "found_as": seen.found_as,
+                "uploader": seen.uploader or None,
                 "first_seen_at": seen.at,
                 "last_seen_at": seen.at,
             },
@@ -628,6 +630,7 @@ def _to_capture(row: Row[Any]) -> Capture:
         page_title=header["page_title"],
         media_url=header["media_url"],
         found_as=header["found_as"],
+        uploader=header.get("uploader", ""),
         at=row.captured_at,
     )
     new = NewCapture(

@@ -109,6 +109,7 @@ def dump_header(capture: NewCapture) -> str:
             "page_title": seen.page_title,
             "media_url": seen.media_url,
             "found_as": seen.found_as,
+            "uploader": seen.uploader,
             "ranges": capture.ranges,
             "facts": dict(capture.facts),
         }

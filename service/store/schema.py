@@ -398,8 +398,16 @@ sightings = Table(
     Column("found_as", String(64), nullable=False),
     Column("first_seen_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),
+    Column("uploader", String(255)),
     Index("ux_sightings_place", "content_sha256", "list_id", "place", unique=True),
     Index("ix_sightings_content_sha256", "content_sha256", "id"),
+    Index(
+        "ix_sightings_uploader",
+        "uploader",
+        "id",
+        sqlite_where=text("uploader IS NOT NULL"),
+        postgresql_where=text("uploader IS NOT NULL"),
+    ),
 )
 
 reports = Table(

@@ -32,6 +32,7 @@ from service.reviewed import (
     Ruling,
 )
 from service.store import View
+from service.store.cases import site_of
 from service.web import matter
 from service.web.call import Call
 from service.web.filters import Query, overdue, position_text, read_position, read_query
@@ -43,6 +44,8 @@ PAGE_SIZE: Final = 50
 _STRIP: Final = 24
 _OTHERS: Final = 8
 _PART_DIGITS: Final = 4
+_UPLOADERS: Final = 3
+"""Of whom other cases are shown."""
 _MOST_CAPTURES: Final = 20
 
 
@@ -284,6 +287,7 @@ class _Read:
     captures: Sequence[tuple[Capture, Sequence[CustodyEvent]]]
     same_site: Sequence[Case]
     same_content: Sequence[Case]
+    same_uploader: Sequence[tuple[str, Sequence[Case]]]
     lists: dict[UUID, str]
     done: tuple[Case, Decision] | None
 
@@ -342,11 +346,13 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
     reference = None
     captures: Sequence[tuple[Capture, Sequence[CustodyEvent]]] = ()
     same_content: list[Case] = []
+    same_uploader: list[tuple[str, Sequence[Case]]] = []
     lists: dict[UUID, str] = {}
     if chosen is not None:
         reference = view.get_references([matter.reference_id(chosen)]).get(matter.reference_id(chosen))
         captures = _captures(view, chosen)
         same_content = [one for one in desk.cases_of_report(view, actor, chosen.id) if one.id != case.id]
+        same_uploader = _same_uploader(call, view, case, chosen)
         for seen in chosen.sightings:
             if seen.list_id not in lists:
                 try:
@@ -368,9 +374,27 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
         captures=captures,
         same_site=same_site,
         same_content=same_content[:_OTHERS],
+        same_uploader=same_uploader,
         lists=lists,
         done=_read_done(call, view, case_id, done),
     )
+
+
+def _same_uploader(
+    call: Call, view: View, case: Case, report: StoredReport
+) -> list[tuple[str, Sequence[Case]]]:
+    """Other cases of those who put it there, as this site's pages claim."""
+    named = dict.fromkeys(
+        seen.seen.uploader
+        for seen in report.sightings
+        if seen.seen.uploader and site_of(seen.seen.page_url, seen.seen.media_url) == case.site
+    )
+    found = []
+    for uploader in list(named)[:_UPLOADERS]:
+        cases = call.parts.desk.cases_of_uploader(view, call.actor, uploader, case.site)
+        if others := [one for one in cases if one.id != case.id][:_OTHERS]:
+            found.append((uploader, others))
+    return found
 
 
 def _captures(view: View, report: StoredReport) -> Sequence[tuple[Capture, Sequence[CustodyEvent]]]:

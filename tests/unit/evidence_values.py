@@ -154,6 +154,7 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
                 "page_title": title,
                 "media_url": f"https://pirate.example/{number}.mp4",
                 "found_as": "video",
+                "uploader": "someone <b>else</b>",
                 "first_seen_at": "2026-11-20T10:00:00.000000+00:00",
                 "last_seen_at": "2026-11-21T10:00:00.000000+00:00",
             }

@@ -1,4 +1,4 @@
-"""Parts of captured containers.
+"""Parts of captured containers, and who put captures where they were found.
 
 Revision ID: 0007
 Revises: 0006
@@ -30,3 +30,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_suspect_parts_content_sha256", "suspect_parts", ["content_sha256", "number"])
     op.create_index("ix_suspect_parts_sha256", "suspect_parts", ["sha256"])
+    op.add_column("sightings", sa.Column("uploader", sa.String(255)))
+    op.create_index(
+        "ix_sightings_uploader",
+        "sightings",
+        ["uploader", "id"],
+        sqlite_where=sa.text("uploader IS NOT NULL"),
+        postgresql_where=sa.text("uploader IS NOT NULL"),
+    )
