@@ -12,7 +12,7 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -160,6 +160,7 @@ class Outcome:
     Attributes:
         state: `DONE`, `LEFT_OUT` or `FAILED`; `WAITING`: to be tried again at `due`.
         reason: For people.
+        cause: The reason's kind, for metrics: one word.
         due: Unix time before which it is not tried again.
         received: Bytes received for it from its host.
         elsewhere: Bytes received for it from other hosts.
@@ -179,6 +180,7 @@ class Outcome:
 
     state: State = State.DONE
     reason: str = ""
+    cause: str = ""
     due: float = 0.0
     received: int = 0
     elsewhere: dict[str, int] = field(default_factory=dict)
@@ -258,6 +260,10 @@ class Frontier:
         self._db.execute("COMMIT")
 
     # What waits for the service
+
+    def outbox_count(self) -> int:
+        """Return how many captures wait."""
+        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
     def waiting_captures(self, limit: int = 16) -> list[CaptureHeader]:
         """Return the oldest captures that were not handed over."""
@@ -352,6 +358,8 @@ class RunFrontier:
         self._active: dict[int, Task] = {}
         self._waiting = 0
         self._max_pages = max_pages
+        self.on_budget: Callable[[int], object] = lambda _: None
+        """Told how many URLs are left out at once since a budget is spent."""
         self._pages = self.progress().pages
         self._active_pages = 0
         self._load_hosts()
@@ -537,6 +545,7 @@ class RunFrontier:
             )
             db.execute("UPDATE run SET refused = refused + ? WHERE id = ?", (cursor.rowcount, self._run))
         self._waiting -= cursor.rowcount
+        self.on_budget(cursor.rowcount)
         host.batch.clear()
         host.more = False
 
@@ -560,8 +569,8 @@ class RunFrontier:
             host.more = True
             self._active_pages -= task.kind in _PAGES
 
-    def finish(self, task: Task, outcome: Outcome) -> None:
-        """Write down what became of a task, all of it or nothing.
+    def finish(self, task: Task, outcome: Outcome) -> int:
+        """Write down what became of a task, all of it or nothing; return how many media it named first.
 
         Raises:
             sqlite3.Error: If it cannot be written: the task stays under way.
@@ -570,7 +579,7 @@ class RunFrontier:
         before = self._waiting
         try:
             with self._frontier.transaction() as db:
-                self._write(db, task, outcome, host)
+                media = self._write(db, task, outcome, host)
         except BaseException:
             self._waiting = before
             raise
@@ -589,6 +598,7 @@ class RunFrontier:
             self._waiting -= 1
         if outcome.page:
             self._leave_out_pages()
+        return media
 
     def _leave_out_pages(self) -> None:
         """Once the budget of pages is used up, leave out the pages that wait; media go on."""
@@ -602,10 +612,11 @@ class RunFrontier:
             )
             db.execute("UPDATE run SET refused = refused + ? WHERE id = ?", (cursor.rowcount, self._run))
         self._waiting -= cursor.rowcount
+        self.on_budget(cursor.rowcount)
         for host in self._hosts.values():
             host.batch = deque(task for task in host.batch if task.kind not in _PAGES)
 
-    def _write(self, db: sqlite3.Connection, task: Task, outcome: Outcome, host: _Host) -> None:
+    def _write(self, db: sqlite3.Connection, task: Task, outcome: Outcome, host: _Host) -> int:
         new = 0
         # What a style sheet names belongs to the page that uses it.
         page_url = task.page_url if task.kind is Kind.STYLE else task.url
@@ -664,6 +675,7 @@ class RunFrontier:
                 *(outcome.state is State.FAILED, outcome.state is State.LEFT_OUT, self._run),
             ),
         )
+        return int(new)
 
     def _write_rendering(self, db: sqlite3.Connection, task: Task, outcome: Outcome, *, named: bool) -> None:
         """Keep how a page looked for as long as its media wait: such pictures are large."""
