@@ -31,7 +31,7 @@ from service.matcher import Matcher
 from service.matching.decide import Thresholds
 from service.matching.score import Scorer
 from service.metrics import Metrics
-from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
+from service.monitoring import HttpPost, Scheduler, SuspectIndexes, Suspects, Webhooks
 from service.previews import PreviewMaker, PreviewReader
 from service.review import Desk
 from service.rpc.access import Gate
@@ -158,13 +158,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         new_pool = partial(_pool, settings, network, workers, metrics)
         pool = new_pool(settings.workers)
         metrics.queue.set_function(lambda: pool.waiting)
-        folding = Folding(
-            after_changes=settings.fold_after_changes,
-            after_seconds=settings.fold_after_seconds,
-            approximate_from=settings.approximate_from,
-            float_approximate_from=settings.float_approximate_from,
-            response_hours=settings.request_id_hours,
-        )
+        folding = _folding(settings)
         catalogue = await asyncio.to_thread(_open_catalogue, store, settings.data / "index", folding, metrics)
         await catalogue.start()
         stack.push_async_callback(catalogue.close)
@@ -223,6 +217,16 @@ async def serve(settings: Settings) -> None:
             sys.stdout.write(f"pages on {_origin(settings, service.web_port)}\n")
         sys.stdout.flush()
         await stop.wait()
+
+
+def _folding(settings: Settings) -> Folding:
+    return Folding(
+        after_changes=settings.fold_after_changes,
+        after_seconds=settings.fold_after_seconds,
+        approximate_from=settings.approximate_from,
+        float_approximate_from=settings.float_approximate_from,
+        response_hours=settings.request_id_hours,
+    )
 
 
 def _network(settings: Settings) -> UserNetwork | None:
@@ -452,6 +456,7 @@ async def _monitoring(
         matcher=matcher,
         blobs=blobs,
         scratch=scratch,
+        near=SuspectIndexes(catalogue.store, settings.data / "suspects", _folding(settings)),
         parallel=_parallel(settings),
         metrics=metrics,
     )

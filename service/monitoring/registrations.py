@@ -7,7 +7,7 @@ two sequence numbers (`registration_marks`), so nothing is missed when the serve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,12 +25,11 @@ from service.inquiry import Options
 from service.matcher import Matcher
 from service.matching.report import Selection
 from service.monitored import Finding, Suspect, Watch
+from service.monitoring.near import SuspectIndexes
 from service.store import Store
 
 _BLOCK = 2000
 """References that are looked for at a time."""
-_PAGE = 64
-"""Suspects whose fingerprints are in memory at a time."""
 _MOST_MATCHES = 1000
 
 
@@ -60,10 +59,13 @@ class NewReferences:
         self.store: Store = catalogue.store
         self.sequence = block.until
         self.indexes: dict[str, FaissIndex] = {}
+        self.rows: dict[str, dict[int, npt.NDArray[Any]]] = {}
+        """Descriptors by scheme, of each reference by the id of its first."""
         for scheme_id, scheme in registry.searched().items():
             index = FaissIndex(scheme)
             with self.store.view() as view:
                 rows = view.captures.descriptors_between(scheme_id, block.after, block.until)
+            self.rows[scheme_id] = dict(rows)
             if rows:
                 ids = [np.arange(first, first + len(some), dtype=np.int64) for first, some in rows]
                 index.add(np.concatenate(ids), np.concatenate([some for _, some in rows]))
@@ -85,9 +87,10 @@ class NewReferences:
 class Registrations:
     """Looks for new works among the suspects."""
 
-    def __init__(self, catalogue: Catalogue, matcher: Matcher) -> None:
-        """Ask about the works of `catalogue` by means of `matcher`."""
+    def __init__(self, catalogue: Catalogue, matcher: Matcher, suspects: SuspectIndexes) -> None:
+        """Ask about the works of `catalogue` by means of `matcher` what is near among `suspects`."""
         self._catalogue = catalogue
+        self._suspects = suspects
         self._matcher = matcher
 
     def next_block(self) -> Block | None:
@@ -118,28 +121,12 @@ class Registrations:
         """Suspects with a descriptor near one of the references, or with the very file of one."""
         with self._catalogue.store.view() as view:
             near = view.captures.contents_with(view.captures.digests_of(block.references))
-        for scheme_id, index in catalogue.indexes.items():
-            search = registry.channel(scheme_id).search
-            if search is None:
-                raise AssertionError("only searched schemes have indexes")
-            for page in self._pages(scheme_id):
-                rows = np.concatenate([fingerprint.descriptors for _, fingerprint in page])
-                owner = np.repeat(np.arange(len(page)), [len(fingerprint) for _, fingerprint in page])
-                hits = index.search(rows, radius=search.radius, limit=1)
-                near |= {page[i][0] for i in np.unique(owner[np.diff(hits.offsets) > 0])}
+        self._suspects.refresh(self._catalogue.store.sequence())
+        for scheme_id, rows in catalogue.rows.items():
+            near |= self._suspects.near(registry.channel(scheme_id), rows)
         with self._catalogue.store.view() as view:
             containers = view.captures.containers_of(near)
         return {containers.get(one, one) for one in near}
-
-    def _pages(self, scheme_id: str) -> Iterator[list[tuple[bytes, Any]]]:
-        after = b""
-        while True:
-            with self._catalogue.store.view() as view:
-                page = view.captures.suspects_of_scheme(scheme_id, after=after, limit=_PAGE)
-            if not page:
-                return
-            yield page
-            after = page[-1][0]
 
     async def _findings(
         self, catalogue: NewReferences, block: Block, sha256: bytes

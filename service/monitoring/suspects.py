@@ -20,6 +20,7 @@ from service.matching.report import Selection
 from service.metrics import Metrics
 from service.monitored import SHOWN_PARTS, Content, Finding, Suspect, Watch
 from service.monitoring import events
+from service.monitoring.near import SuspectIndexes
 from service.monitoring.registrations import Block, Registrations
 from service.store import Transaction
 from service.store.monitor_codec import load_parts
@@ -44,6 +45,7 @@ class Suspects:
         matcher: Matcher,
         blobs: Blobs,
         scratch: Path,
+        near: SuspectIndexes,
         parallel: int,
         metrics: Metrics,
     ) -> None:
@@ -54,6 +56,7 @@ class Suspects:
             matcher: Reads and matches.
             blobs: Where captures are.
             scratch: Folder for contents that are being read.
+            near: Says which of what was captured is worth comparing with a new work.
             parallel: Contents in work at the same time.
             metrics: Where it is counted.
         """
@@ -64,7 +67,7 @@ class Suspects:
         self._slots = asyncio.Semaphore(parallel)
         self._metrics = metrics
         self._threshold = matcher.review_threshold
-        self._registrations = Registrations(catalogue, matcher)
+        self._registrations = Registrations(catalogue, matcher, near)
         self._loop = Loop("suspects", self._work, _SECONDS)
 
     def start(self) -> None:

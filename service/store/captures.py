@@ -27,6 +27,7 @@ from service.monitored import (
 from service.store import codec, monitor_codec
 from service.store.cases import CaseWriter
 from service.store.schema import (
+    SUSPECT_IDS,
     captures,
     contents,
     custody_events,
@@ -38,6 +39,7 @@ from service.store.schema import (
     sightings,
     suspect_fingerprints,
     suspect_parts,
+    suspect_removals,
     watches,
     work_references,
 )
@@ -220,21 +222,65 @@ class Captures:
         )
         return set(self._connection.execute(query).scalars())
 
-    def suspects_of_scheme(self, scheme: str, *, after: bytes, limit: int) -> list[tuple[bytes, Fingerprint]]:
-        """Fingerprints of one scheme, in order of their contents' digests, of those larger than `after`."""
+    def suspect_additions(
+        self, scheme: str, after: int, until: int, *, limit: int
+    ) -> list[tuple[int, bytes, npt.NDArray[Any]]]:
+        """Descriptors of one scheme of contents that were read after one change and up to another.
+
+        Args:
+            scheme: Scheme id.
+            after: The change before the first.
+            until: The last change.
+            limit: About how many fingerprints; all of one change come together.
+
+        Returns:
+            The first descriptor's id, the digest or key, and the descriptors of each, in order of ids.
+        """
+        columns = suspect_fingerprints.c
+        low, high = (after + 1) * SUSPECT_IDS, (until + 1) * SUSPECT_IDS
         query = (
-            select(suspect_fingerprints)
-            .where(
-                suspect_fingerprints.c.scheme_id == self._scheme_ids[scheme],
-                suspect_fingerprints.c.content_sha256 > after,
-            )
-            .order_by(suspect_fingerprints.c.content_sha256)
-            .limit(limit)
+            select(columns.first_id, columns.content_sha256, columns.descriptor_count, columns.descriptors)
+            .where(columns.scheme_id == self._scheme_ids[scheme])
+            .order_by(columns.first_id)
         )
+        in_range = query.where(columns.first_id >= low, columns.first_id < high)
+        rows = self._connection.execute(in_range.limit(limit)).all()
+        if len(rows) == limit:
+            last = rows[-1].first_id // SUSPECT_IDS
+            end = (last + 1) * SUSPECT_IDS
+            rest = query.where(columns.first_id > rows[-1].first_id, columns.first_id < end)
+            rows = [*rows, *self._connection.execute(rest)]
         return [
-            (row.content_sha256, self._fingerprint(self._known[scheme], row))
-            for row in self._connection.execute(query)
+            (first_id, key, codec.load_descriptors(self._known[scheme], count, stored))
+            for first_id, key, count, stored in rows
         ]
+
+    def suspect_ids(self, scheme: str, until: int) -> list[tuple[int, bytes]]:
+        """The first descriptor's id, and the digest or key, of all that was read up to a change, in order."""
+        columns = suspect_fingerprints.c
+        query = (
+            select(columns.first_id, columns.content_sha256)
+            .where(
+                columns.scheme_id == self._scheme_ids[scheme],
+                columns.first_id < (until + 1) * SUSPECT_IDS,
+            )
+            .order_by(columns.first_id)
+        )
+        return [(first_id, key) for first_id, key in self._connection.execute(query)]
+
+    def suspect_removals(self, scheme: str, after: int, until: int) -> list[tuple[int, int, int]]:
+        """What was erased after one change and up to another: (change, first id, count) each, in order."""
+        columns = suspect_removals.c
+        query = (
+            select(columns.sequence, columns.first_id, columns.descriptor_count)
+            .where(
+                columns.scheme_id == self._scheme_ids[scheme],
+                columns.sequence > after,
+                columns.sequence <= until,
+            )
+            .order_by(columns.sequence, columns.first_id)
+        )
+        return [(sequence, first, count) for sequence, first, count in self._connection.execute(query)]
 
     def suspect(self, sha256: bytes) -> Suspect | None:
         """A content that was read, its parts without fingerprints; None: it was not read, or was erased."""
@@ -427,6 +473,13 @@ class CaptureWriter(Captures):
             (read.sha256, read.fingerprints),
             *((part.key, part.fingerprints) for part in read.parts),
         ]
+        next_ids = dict.fromkeys(self._scheme_ids, self._next_sequence() * SUSPECT_IDS)
+
+        def taken(fingerprint: Fingerprint) -> int:
+            first = next_ids[fingerprint.scheme.id]
+            next_ids[fingerprint.scheme.id] += len(fingerprint)
+            return first
+
         rows = [
             {
                 "scheme_id": self._scheme_ids[fingerprint.scheme.id],
@@ -437,6 +490,7 @@ class CaptureWriter(Captures):
                 "quality": codec.dump_quality(fingerprint.quality),
                 "views": codec.dump_views(fingerprint.views),
                 "regions": codec.dump_regions(fingerprint.regions),
+                "first_id": taken(fingerprint),
             }
             for key, fingerprints in found
             for fingerprint in fingerprints

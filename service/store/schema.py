@@ -340,12 +340,30 @@ suspect_fingerprints = Table(
     Column("quality", LargeBinary),
     Column("views", LargeBinary),
     Column("regions", LargeBinary),
+    Column("first_id", BigInteger),
     PrimaryKeyConstraint("scheme_id", "content_sha256"),
     Index("ix_suspect_fingerprints_content_sha256", "content_sha256", "scheme_id"),
+    Index("ix_suspect_fingerprints_first_id", "scheme_id", "first_id"),
     sqlite_with_rowid=False,
 )
 """As `fingerprints`, of captured contents and, under their keys, of the parts of captured containers; NULL
-`views`: view 0 alone."""
+`views`: view 0 alone. `first_id` is the id of the first descriptor: the change that added it, times
+`SUSPECT_IDS`, and its place among the content's descriptors of the scheme."""
+
+SUSPECT_IDS = 2**28
+"""Descriptors that one captured content can have of a scheme."""
+
+suspect_removals = Table(
+    "suspect_removals",
+    metadata,
+    Column("scheme_id", ForeignKey("schemes.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("descriptor_count", Integer, nullable=False),
+    PrimaryKeyConstraint("scheme_id", "sequence", "first_id"),
+    sqlite_with_rowid=False,
+)
+"""Descriptors of suspects that were erased, and that an index may still hold. They are few, and stay."""
 
 suspect_parts = Table(
     "suspect_parts",
