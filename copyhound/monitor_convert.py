@@ -211,6 +211,7 @@ def seen_to_message(seen: types.SeenAgain) -> capture_pb2.SeenAgain:
         media_url=seen.media_url,
         found_as=seen.found_as,
         seen_time=convert.timestamp(seen.seen_at, "sightings.seen_at"),
+        uploader=seen.uploader,
     )
 
 
@@ -241,6 +242,7 @@ def header_to_message(header: types.CaptureHeader) -> capture_pb2.CaptureHeader:
             sha256=header.sha256,
             capture_time=convert.timestamp(header.captured_at, "header.captured_at"),
             remote_address=header.remote_address,
+            uploader=header.uploader,
         )
     except (TypeError, ValueError) as error:
         raise InvalidRequestError(f"header: {error}; change the field") from error
@@ -264,6 +266,7 @@ def _header_from_message(message: capture_pb2.CaptureHeader) -> types.CaptureHea
         found_as=message.found_as,
         content_type=message.content_type,
         remote_address=message.remote_address,
+        uploader=message.uploader,
     )
 
 
@@ -316,6 +319,7 @@ def report_from_message(message: report_pb2.MatchReport) -> types.MatchReport:
                 found_as=seen.found_as,
                 first_seen_at=convert.moment(seen.first_seen_time),
                 last_seen_at=convert.moment(seen.last_seen_time),
+                uploader=seen.uploader,
             )
             for seen in message.sightings
         ),

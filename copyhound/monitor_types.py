@@ -303,6 +303,7 @@ class SeenAgain:
         page_url: Address of the page; empty: none.
         page_title: Its title.
         found_as: How the page named it, such as ``img``.
+        uploader: Who put it there, as the page claims.
     """
 
     sha256: bytes
@@ -311,6 +312,7 @@ class SeenAgain:
     page_url: str = ""
     page_title: str = ""
     found_as: str = ""
+    uploader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +336,7 @@ class CaptureHeader:
         found_as: How the page named it, such as ``img`` or ``hls``.
         content_type: As the media's server named it.
         remote_address: IP address that was connected to.
+        uploader: Who put it there, as the page claims: a name, or an address; at most 200 characters.
     """
 
     capture_id: UUID
@@ -352,6 +355,7 @@ class CaptureHeader:
     found_as: str = ""
     content_type: str = ""
     remote_address: str = ""
+    uploader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +426,7 @@ class Sighting:
         page_url: Empty: the media was no part of a page.
         first_seen_at: UTC.
         last_seen_at: UTC.
+        uploader: Who put it there, as the page claims; empty: it claims nothing.
     """
 
     list: str
@@ -433,6 +438,7 @@ class Sighting:
     found_as: str
     first_seen_at: datetime
     last_seen_at: datetime
+    uploader: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class Evidence:
         media_url: Where the medium lies, after redirects; of a stream, its playlist.
         found_as: How the page named the medium.
         context: What the page says about it.
+        uploader: Who put it there, as the page says; empty: it says nothing.
         hops: The exchanges before the medium's own: redirects and playlists.
         exchanges: Those that brought the medium, in order: one, or the pieces of a stream.
         contents: The medium's bytes for each of `exchanges`, unpacked; the same object as its body if it was
@@ -85,6 +86,7 @@ class Evidence:
     content_type: str
     robots: RobotsVerdict
     rendering: Rendering | None = None
+    uploader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +358,7 @@ def _manifest(
             "page_title": evidence.page_title,
             "as": evidence.found_as,
             "context": evidence.context,
+            **({"uploader": evidence.uploader} if evidence.uploader else {}),
         },
         "content": {
             "type": evidence.content_type,

@@ -107,6 +107,9 @@ class Delivery:
 
     async def _captures(self) -> bool:
         headers = self._frontier.waiting_captures(_AT_ONCE)
+        outbox = self._session.metrics.outbox
+        outbox.labels("captures").set(self._frontier.outbox_count() if headers else 0)
+        outbox.labels("bytes").set(self._frontier.spooled_bytes() if headers else 0)
         if headers:
             await asyncio.gather(*map(self._capture, headers))
         return bool(headers)
@@ -168,10 +171,12 @@ class Delivery:
                 if not self.away:
                     logger.warning("%s cannot be handed over, waiting: %s", what, urls.shown(str(error)))
                 self.away = True
+                self._session.metrics.away.set(1)
                 await asyncio.sleep(max(pause, error.retry_after or 0.0))
                 pause = min(pause * 2, self._longest)
             else:
                 if self.away:
                     logger.warning("the other side is back")
                 self.away = False
+                self._session.metrics.away.set(0)
                 return answer

@@ -37,15 +37,31 @@ FILMS: Final = frozenset((
 TEXTS: Final = frozenset((
     "pdf", "epub", "docx", "txt",
 ))  # fmt: skip
+CONTAINERS: Final = frozenset((
+    "zip", "cbz", "tar", "tgz", "apk", "xapk", "apks", "aab", "obb", "jar", "ipa",
+))  # fmt: skip
 PLAYLISTS: Final = frozenset(("m3u8", "mpd"))
 """Extensions of files, without the dot, that are media whatever links to them."""
-_MEDIA: Final = IMAGES | SOUNDS | FILMS | TEXTS | PLAYLISTS
+_MEDIA: Final = IMAGES | SOUNDS | FILMS | TEXTS | CONTAINERS | PLAYLISTS
 _NOT_PAGES: Final = frozenset((
-    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "zip", "rar", "7z",
-    "gz", "tgz", "bz2", "xz", "tar", "exe", "msi", "dmg", "apk", "iso", "swf", "wasm", "doc", "xls", "xlsx",
-    "ppt", "pptx",
+    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "rar", "7z",
+    "gz", "bz2", "xz", "exe", "msi", "dmg", "iso", "swf", "wasm", "doc", "xls", "xlsx", "ppt", "pptx",
 ))  # fmt: skip
 """Extensions that are neither pages nor media that the service reads."""
+_MEDIA_TYPES: Final = frozenset((
+    "application/pdf",
+    "application/ogg",
+    "application/epub+zip",
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/x-tar",
+    "application/vnd.comicbook+zip",
+    "application/x-cbz",
+    "application/vnd.android.package-archive",
+    "application/java-archive",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+))  # fmt: skip
+"""Beside pictures, sounds and films."""
 
 
 class Kind(StrEnum):
@@ -85,12 +101,14 @@ class Medium:
         found_as: Where the page has it: an element such as ``img``, ``element[attribute]``, ``og:image``,
             ``json-ld``, ``css``, ``link``, ``script``.
         context: The text around it: an alternative text, a title, a link's text. As the page has it.
+        uploader: Who put it there, as is said of this medium alone; empty: what is said of the page counts.
     """
 
     url: str
     kind: Kind
     found_as: str
     context: str = ""
+    uploader: str = ""
 
 
 @dataclass(slots=True)
@@ -106,6 +124,7 @@ class Page:
         variants: Every size that a ``srcset`` offers; of each, `media` has the largest.
         scripts: How many scripts it would run.
         letters: Characters of text that it shows without them.
+        uploader: Who put it there, as the page says: a name, or an address; empty: it says nothing.
     """
 
     base: str
@@ -116,12 +135,15 @@ class Page:
     variants: set[str] = field(default_factory=set)
     scripts: int = 0
     letters: int = 0
+    uploader: str = ""
 
 
 def extension(url: str) -> str:
     """Return the extension of a URL's path in lower case, without the dot; empty: none."""
-    name = urlsplit(url).path.rpartition("/")[2]
-    return name.rpartition(".")[2].lower() if "." in name else ""
+    name = urlsplit(url).path.rpartition("/")[2].lower()
+    if name.endswith(".tar.gz"):
+        return "tgz"
+    return name.rpartition(".")[2] if "." in name else ""
 
 
 def kind_of_type(content_type: str, url: str) -> Kind:
@@ -141,11 +163,7 @@ def kind_of_type(content_type: str, url: str) -> Kind:
         return Kind.FEED
     if name == "text/css":
         return Kind.STYLE
-    if name.startswith(("image/", "audio/", "video/")) or name in (
-        "application/pdf",
-        "application/epub+zip",
-        "application/ogg",
-    ):
+    if name.startswith(("image/", "audio/", "video/")) or name in _MEDIA_TYPES:
         return Kind.MEDIA
     if suffix in _MEDIA:
         return Kind.MEDIA
@@ -194,6 +212,7 @@ def _extract(text: str, url: str, *, nested: int) -> Page:
     collector = _Collector(page, nested)
     for element in root.iter(etree.Element):
         collector.take(element)
+    page.uploader = collector.uploader
     return page
 
 
@@ -224,6 +243,15 @@ _PLAIN: Final = {
     "amp-video": ("src", "poster"),
     "amp-audio": ("src",),
 }
+_AUTHORS: Final = {
+    "article:author": 2,
+    "og:article:author": 2,
+    "author": 3,
+    "twitter:creator": 5,
+    "dc.creator": 5,
+}
+"""Names of ``meta`` elements that say who put a page there, the lower the more plainly."""
+_UPLOADER_KEYS: Final = ("uploader", "author", "creator")
 _META: Final = {
     "og:image": "og:image",
     "og:image:url": "og:image",
@@ -271,6 +299,7 @@ class _Collector:
         self._has_base = False
         self._links: set[str] = set()
         self._media: set[str] = set()
+        self._uploaders: dict[int, str] = {}
 
     def take(self, element: Any) -> None:
         """Collect what one element names."""
@@ -336,6 +365,16 @@ class _Collector:
         self._links.add(url)
         self._page.links.append(Link(url, kind, following))
 
+    @property
+    def uploader(self) -> str:
+        """Who put the page there, by what says it most plainly; empty: nothing says it."""
+        return next((self._uploaders[rank] for rank in sorted(self._uploaders)), "")
+
+    def _claim(self, rank: int, name: str) -> None:
+        """Note that something of a rank (0: says it most plainly) names who put the page there."""
+        if plain := shortened(name):
+            self._uploaders.setdefault(rank, plain)
+
     def style(self, text: str, found_as: str) -> None:
         """Note what a style sheet inside the page names."""
         if "url(" not in text and "@import" not in text and "image-set" not in text:
@@ -380,6 +419,8 @@ class _Collector:
         url = urls.absolute(href, self._page.base)
         if url is None:
             return
+        if "author" in attributes.get("rel", "").lower().split():
+            self._claim(1, _text(element) or url)
         suffix = extension(url)
         if suffix in _MEDIA or ("download" in attributes and suffix not in _NOT_PAGES):
             self.medium(href, "link", _text(element))
@@ -401,6 +442,8 @@ class _Collector:
             self.link(href, Kind.PAGE, following=True)
         elif "alternate" in relations and kind in ("application/rss+xml", "application/atom+xml"):
             self.link(href, Kind.FEED)
+        elif "author" in relations:
+            self._claim(4, urls.absolute(href, self._page.base) or "")
         elif "image_src" in relations or (
             "preload" in relations and attributes.get("as", "").lower() in ("image", "video", "audio")
         ):
@@ -410,7 +453,9 @@ class _Collector:
         """``meta``: Open Graph, Twitter's cards, a page that sends its readers on."""
         content = attributes.get("content", "")
         name = (attributes.get("property") or attributes.get("name") or "").lower()
-        if name in _META and content:
+        if name in _AUTHORS:
+            self._claim(_AUTHORS[name], content)
+        elif name in _META and content:
             url = urls.absolute(content, self._page.base)
             if url and name.startswith("og:video") and extension(url) not in _MEDIA:
                 self.link(content, Kind.FRAME)  # a player
@@ -453,6 +498,7 @@ class _Collector:
         if not text or len(text) > _MAX_SCRIPT:
             return
         if kind == "application/ld+json":
+            self._claim(0, json_ld_uploader(text))
             for name, reference in json_ld_references(text):
                 if name == "embedurl":
                     self.link(reference, Kind.FRAME)
@@ -460,7 +506,7 @@ class _Collector:
                     self.medium(reference, "json-ld", "")
             return
         for match in _IN_SCRIPT.finditer(text):
-            if match["extension"].lower() in _MEDIA - TEXTS:
+            if match["extension"].lower() in _MEDIA - TEXTS - CONTAINERS:
                 reference = match["url"].replace("\\/", "/").replace("\\u002F", "/").replace("\\u0026", "&")
                 self.medium(reference, "script", "")
 
@@ -573,6 +619,48 @@ def json_ld_references(text: str) -> list[tuple[str, str]]:
     except (ValueError, RecursionError):
         return []
     return list(dict.fromkeys(_walk(data, "", 0)))[:MAX_LINKS]
+
+
+def json_ld_uploader(text: str) -> str:
+    """Return whom JSON-LD calls the author of the first thing that has one, by name or address; or empty."""
+    try:
+        data = json.loads(text.strip().removeprefix("<!--").removesuffix("-->"), strict=False)
+    except (ValueError, RecursionError):
+        return ""
+    return next(filter(None, map(shortened, _authors(data, 0))), "")
+
+
+def shortened(name: str) -> str:
+    """Return a name with single spaces, without what cannot be seen, cut where it gets long."""
+    printable = "".join(c if c.isprintable() else " " for c in name[: 4 * MAX_CONTEXT])
+    return " ".join(printable.split())[:MAX_CONTEXT]
+
+
+def _authors(data: Any, depth: int) -> Iterator[str]:
+    if depth > _MAX_JSON_DEPTH:
+        return
+    if isinstance(data, list):
+        for part in data:
+            yield from _authors(part, depth + 1)
+    elif isinstance(data, dict):
+        for key in _UPLOADER_KEYS:
+            yield from _names(data.get(key), depth + 1)
+        for key, value in data.items():
+            if key not in _UPLOADER_KEYS:
+                yield from _authors(value, depth + 1)
+
+
+def _names(data: Any, depth: int) -> Iterator[str]:
+    """What a value of JSON-LD that is a person calls them."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list) and depth <= _MAX_JSON_DEPTH:
+        for part in data:
+            yield from _names(part, depth + 1)
+    elif isinstance(data, dict):
+        for key in ("name", "alternateName", "url", "@id"):
+            if isinstance(value := data.get(key), str):
+                yield value
 
 
 def _walk(data: Any, name: str, depth: int) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from lxml import etree
 
 from crawler import urls
-from crawler.extract import MAX_CONTEXT, PLAYLISTS, Kind, Link, Medium, extension, extract
+from crawler.extract import MAX_CONTEXT, PLAYLISTS, Kind, Link, Medium, extension, extract, shortened
 
 MAX_ENTRIES: Final = 50_000
 """Most URLs of one sitemap, as sitemaps.org limits them."""
@@ -96,6 +96,7 @@ class _Reader:
     def __init__(self, url: str) -> None:
         self.feed = Feed()
         self._url = url
+        self._uploader = ""
         self._seen: set[str] = set()
 
     def _link(self, reference: str | None, kind: Kind, *, following: bool = False) -> None:
@@ -109,7 +110,8 @@ class _Reader:
         if url and url not in self._seen and len(self._seen) < MAX_ENTRIES:
             self._seen.add(url)
             kind = Kind.PLAYLIST if extension(url) in PLAYLISTS else Kind.MEDIA
-            self.feed.media.append(Medium(url, kind, found_as, context[:MAX_CONTEXT]))
+            said = shortened(self._uploader)
+            self.feed.media.append(Medium(url, kind, found_as, context[:MAX_CONTEXT], said))
 
     def _html(self, text: str, content_type: str = "text/html; charset=utf-8") -> None:
         """Take the media out of a text that an entry quotes, not its links."""
@@ -146,6 +148,7 @@ class _Reader:
             if name != "item":
                 continue
             title = _child(item, "title") or ""
+            self._uploader = _author(item)
             self._link(_child(item, "link"), Kind.PAGE)
             for part in item.iter(etree.Element):
                 match _local(part):
@@ -168,6 +171,7 @@ class _Reader:
             self._link(link.get("href"), Kind.FEED, following=True)
         for entry in (part for part in root if _local(part) == "entry"):
             title = _child(entry, "title") or ""
+            self._uploader = _author(entry) or _author(root)
             for part in entry.iter(etree.Element):
                 match _local(part), part.get("rel", "alternate"):
                     case "link", "alternate":
@@ -203,6 +207,17 @@ def _local(element: Any) -> str:
 def _child(element: Any, name: str) -> str | None:
     """Return the text of an element's first child of a name, in any namespace."""
     return next((part.text for part in element if _local(part) == name and part.text), None)
+
+
+def _author(item: Any) -> str:
+    """Return who is said to have written or uploaded an entry: a name, else an address; empty: nobody is."""
+    for name in ("credit", "creator", "author", "managingEditor"):
+        for part in item:
+            if _local(part) == name:
+                found = _child(part, "name") or part.text or _child(part, "uri")
+                if found and found.strip():
+                    return str(found)
+    return ""
 
 
 def _text_sitemap(data: bytes, url: str) -> Feed:

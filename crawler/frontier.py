@@ -12,9 +12,9 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -29,7 +29,7 @@ _BATCH: Final = 32
 _MAX_SEEN: Final = 200
 """Pages of one run that are told of for one medium: the rest shows the same logo."""
 _PAGES: Final = (Kind.PAGE, Kind.FRAME)
-_SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 _SCHEMA: Final = """
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, list TEXT NOT NULL, started REAL NOT NULL, ended REAL,
@@ -73,6 +73,9 @@ _SINCE_VERSION_2: Final = """
 CREATE TABLE rendering (page INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX waiting_of ON url (parent) WHERE state = 0;
 """
+_SINCE_VERSION_3: Final = """
+ALTER TABLE url ADD COLUMN uploader TEXT NOT NULL DEFAULT '';
+"""
 
 
 class State(IntEnum):
@@ -101,6 +104,7 @@ class Task:
         page_title: Title of that page.
         found_as: How that page named it.
         context: What the page says about it.
+        uploader: Who put it there, as the page says.
         attempts: How often it failed so far.
         etag: Of the last answer; empty: none.
         modified: ``Last-Modified`` of the last answer; empty: none.
@@ -119,6 +123,7 @@ class Task:
     page_title: str
     found_as: str
     context: str
+    uploader: str
     attempts: int
     etag: str
     modified: str
@@ -136,6 +141,7 @@ class Found:
         follow: Whether its own links lead on.
         found_as: How it was named.
         context: What was said about it.
+        uploader: Who is said to have put it there; empty: what is said of the page counts.
     """
 
     url: str
@@ -144,6 +150,7 @@ class Found:
     follow: bool
     found_as: str = ""
     context: str = ""
+    uploader: str = ""
 
 
 @dataclass(slots=True)
@@ -153,6 +160,7 @@ class Outcome:
     Attributes:
         state: `DONE`, `LEFT_OUT` or `FAILED`; `WAITING`: to be tried again at `due`.
         reason: For people.
+        cause: The reason's kind, for metrics: one word.
         due: Unix time before which it is not tried again.
         received: Bytes received for it from its host.
         elsewhere: Bytes received for it from other hosts.
@@ -162,6 +170,7 @@ class Outcome:
         sha256: Of the content.
         found: What it names.
         title: Title of the page, for what it names.
+        uploader: Who put the page there, as it says.
         unchanged: The server said that nothing changed: what it named last time counts again.
         header: Of the capture that was made; None: none.
         seen: A content that was seen again, without a capture.
@@ -171,6 +180,7 @@ class Outcome:
 
     state: State = State.DONE
     reason: str = ""
+    cause: str = ""
     due: float = 0.0
     received: int = 0
     elsewhere: dict[str, int] = field(default_factory=dict)
@@ -180,6 +190,7 @@ class Outcome:
     sha256: bytes | None = None
     found: list[Found] = field(default_factory=list)
     title: str = ""
+    uploader: str = ""
     unchanged: bool = False
     header: CaptureHeader | None = None
     seen: SeenAgain | None = None
@@ -230,7 +241,8 @@ class Frontier:
         )
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version < _SCHEMA_VERSION:
-            script = (_SCHEMA if version == 0 else "") + _SINCE_VERSION_2
+            steps = {0: _SCHEMA, 1: _SINCE_VERSION_2, 2: _SINCE_VERSION_3}
+            script = "".join(step for since, step in steps.items() if version <= since)
             self._db.executescript(f"BEGIN; {script} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
@@ -248,6 +260,10 @@ class Frontier:
         self._db.execute("COMMIT")
 
     # What waits for the service
+
+    def outbox_count(self) -> int:
+        """Return how many captures wait."""
+        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
     def waiting_captures(self, limit: int = 16) -> list[CaptureHeader]:
         """Return the oldest captures that were not handed over."""
@@ -342,6 +358,8 @@ class RunFrontier:
         self._active: dict[int, Task] = {}
         self._waiting = 0
         self._max_pages = max_pages
+        self.on_budget: Callable[[int], object] = lambda _: None
+        """Told how many URLs are left out at once since a budget is spent."""
         self._pages = self.progress().pages
         self._active_pages = 0
         self._load_hosts()
@@ -393,10 +411,12 @@ class RunFrontier:
         if row is None:
             cursor = self._db.execute(
                 "INSERT INTO url (list, key, url, host, kind, state, run, depth, rank, follow, place, parent,"
-                " page_url, page_title, found_as, context) VALUES (?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?)",
+                " page_url, page_title, found_as, context, uploader)"
+                " VALUES (?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     *(self.list, key, found.url, host, found.kind, self._run, found.depth, rank),
                     *(found.follow, place, parent, page_url, title, found.found_as, found.context),
+                    found.uploader,
                 ),
             )
             number = cursor.lastrowid
@@ -405,11 +425,11 @@ class RunFrontier:
             # What did not change keeps its URL, and with it the validators that belong to it.
             self._db.execute(
                 "UPDATE url SET state = 0, run = ?, kind = ?, depth = ?, rank = ?, follow = ?, place = ?,"
-                " parent = ?, page_url = ?, page_title = ?, found_as = ?, context = ?, attempts = 0, due = 0,"
-                " reason = '', seen = 0 WHERE id = ?",
+                " parent = ?, page_url = ?, page_title = ?, found_as = ?, context = ?, uploader = ?,"
+                " attempts = 0, due = 0, reason = '', seen = 0 WHERE id = ?",
                 (
                     *(self._run, found.kind, found.depth, rank, found.follow, place, parent, page_url),
-                    *(title, found.found_as, found.context, number),
+                    *(title, found.found_as, found.context, found.uploader, number),
                 ),
             )
             host = urls.host_of(row[3])
@@ -424,7 +444,9 @@ class RunFrontier:
                 self._see(
                     row[0],
                     row[6],
-                    SeenAgain(row[4], row[3], datetime.now(UTC), page_url, title, found.found_as),
+                    SeenAgain(
+                        row[4], row[3], datetime.now(UTC), page_url, title, found.found_as, found.uploader
+                    ),
                 )
             return False
         self._note_link(parent, number, found.found_as)
@@ -478,8 +500,8 @@ class RunFrontier:
     def _fill(self, name: str, host: _Host, now: float) -> None:
         rows = self._db.execute(
             "SELECT id, url, host, kind, depth, follow, place, parent, page_url, page_title, found_as,"
-            " context, attempts, etag, modified, sha256 FROM url WHERE list = ? AND host = ? AND state = 0"
-            " AND run = ? AND due <= ? ORDER BY rank, id LIMIT ?",
+            " context, uploader, attempts, etag, modified, sha256 FROM url"
+            " WHERE list = ? AND host = ? AND state = 0 AND run = ? AND due <= ? ORDER BY rank, id LIMIT ?",
             (self.list, name, self._run, now, _BATCH + host.active),
         ).fetchall()
         fresh = [row for row in rows if row[0] not in self._active]
@@ -523,6 +545,7 @@ class RunFrontier:
             )
             db.execute("UPDATE run SET refused = refused + ? WHERE id = ?", (cursor.rowcount, self._run))
         self._waiting -= cursor.rowcount
+        self.on_budget(cursor.rowcount)
         host.batch.clear()
         host.more = False
 
@@ -546,8 +569,8 @@ class RunFrontier:
             host.more = True
             self._active_pages -= task.kind in _PAGES
 
-    def finish(self, task: Task, outcome: Outcome) -> None:
-        """Write down what became of a task, all of it or nothing.
+    def finish(self, task: Task, outcome: Outcome) -> int:
+        """Write down what became of a task, all of it or nothing; return how many media it named first.
 
         Raises:
             sqlite3.Error: If it cannot be written: the task stays under way.
@@ -556,7 +579,7 @@ class RunFrontier:
         before = self._waiting
         try:
             with self._frontier.transaction() as db:
-                self._write(db, task, outcome, host)
+                media = self._write(db, task, outcome, host)
         except BaseException:
             self._waiting = before
             raise
@@ -575,6 +598,7 @@ class RunFrontier:
             self._waiting -= 1
         if outcome.page:
             self._leave_out_pages()
+        return media
 
     def _leave_out_pages(self) -> None:
         """Once the budget of pages is used up, leave out the pages that wait; media go on."""
@@ -588,10 +612,11 @@ class RunFrontier:
             )
             db.execute("UPDATE run SET refused = refused + ? WHERE id = ?", (cursor.rowcount, self._run))
         self._waiting -= cursor.rowcount
+        self.on_budget(cursor.rowcount)
         for host in self._hosts.values():
             host.batch = deque(task for task in host.batch if task.kind not in _PAGES)
 
-    def _write(self, db: sqlite3.Connection, task: Task, outcome: Outcome, host: _Host) -> None:
+    def _write(self, db: sqlite3.Connection, task: Task, outcome: Outcome, host: _Host) -> int:
         new = 0
         # What a style sheet names belongs to the page that uses it.
         page_url = task.page_url if task.kind is Kind.STYLE else task.url
@@ -599,7 +624,7 @@ class RunFrontier:
             self._revisit_links(db, task)
         elif outcome.sha256 is not None or outcome.found:
             db.execute("DELETE FROM link WHERE page = ?", (task.id,))
-            for found in outcome.found:
+            for found in _claimed(task, outcome):
                 inserted = self._insert(found, task.place, task.id, page_url, outcome.title)
                 new += inserted and found.kind not in (Kind.PAGE, Kind.FRAME, Kind.STYLE)
         if outcome.state is State.WAITING:
@@ -650,6 +675,7 @@ class RunFrontier:
                 *(outcome.state is State.FAILED, outcome.state is State.LEFT_OUT, self._run),
             ),
         )
+        return int(new)
 
     def _write_rendering(self, db: sqlite3.Connection, task: Task, outcome: Outcome, *, named: bool) -> None:
         """Keep how a page looked for as long as its media wait: such pictures are large."""
@@ -668,12 +694,12 @@ class RunFrontier:
     def _revisit_links(self, db: sqlite3.Connection, task: Task) -> None:
         """Ask again for what a page named when it was last read: it has not changed since."""
         rows = db.execute(
-            "SELECT u.url, u.kind, u.depth, u.follow, l.found_as, u.context, u.page_title FROM link l"
-            " JOIN url u ON u.id = l.target WHERE l.page = ?",
+            "SELECT u.url, u.kind, u.depth, u.follow, l.found_as, u.context, u.page_title, u.uploader"
+            " FROM link l JOIN url u ON u.id = l.target WHERE l.page = ?",
             (task.id,),
         ).fetchall()
-        for url, kind, depth, follow, found_as, context, title in rows:
-            found = Found(url, Kind(kind), depth, bool(follow), found_as, context)
+        for url, kind, depth, follow, found_as, context, title, uploader in rows:
+            found = Found(url, Kind(kind), depth, bool(follow), found_as, context, uploader)
             self._insert(found, task.place, task.id, task.url, title)
 
     def _count_barren(self, db: sqlite3.Connection, task: Task, *, fresh: bool) -> None:
@@ -786,6 +812,15 @@ def _spent(host: _Host, budget: HostBudget, now: float) -> str:
     if host.first and now - host.first >= budget.seconds:
         return "the host's budget of time is used up"
     return ""
+
+
+def _claimed(task: Task, outcome: Outcome) -> list[Found]:
+    """What a task named; whom its page claims to have put it there goes with its media."""
+    uploader = task.uploader if task.kind is Kind.STYLE else outcome.uploader
+    return [
+        found if found.uploader or found.kind in _PAGES else replace(found, uploader=uploader)
+        for found in outcome.found
+    ]
 
 
 def _header_fields(header: CaptureHeader) -> dict[str, Any]:

@@ -372,7 +372,7 @@ def added(sent: Page, shown: Page, loads: Sequence[Load], led_to: Sequence[str])
     fresh = [link for link in shown.links if link.url not in links]
     targets = dict.fromkeys(urls.absolute(target, sent.base) for target in led_to)
     fresh += [Link(target, Kind.PAGE, following=True) for target in targets if target and target not in links]
-    return Page(shown.base, title=shown.title, links=fresh, media=found)
+    return Page(shown.base, title=shown.title, links=fresh, media=found, uploader=shown.uploader)
 
 
 def _asked_for(loads: Sequence[Load], variants: frozenset[str] | set[str]) -> list[Medium]:

@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import logging
 import sqlite3
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,6 +20,7 @@ from crawler import urls
 from crawler.delivery import LATER, Delivery
 from crawler.frontier import Frontier
 from crawler.handover import Handover
+from crawler.metrics import CrawlerMetrics
 from crawler.rendering import Browser
 from crawler.session import Session
 from crawler.settings import CrawlerSettings
@@ -122,6 +123,8 @@ class CrawlerProcess:
             CrawlError: If another process works in the folder, or it cannot be used.
         """
         self._settings = settings
+        self.metrics = CrawlerMetrics()
+        self._stop_metrics: Callable[[], None] = lambda: None
         self._stopping = ""
         self._stop_event = asyncio.Event()
         self._session: Session | None = None
@@ -140,6 +143,14 @@ class CrawlerProcess:
             self.frontier = Frontier(settings.data / "crawl.db")
             self.spool = Spool(settings.data / "spool", min_free_mb=settings.min_free_mb)
             self.spool.sweep(self.frontier.has_capture)
+        if settings.metrics:
+            try:
+                _, self._stop_metrics = self.metrics.serve(settings.metrics)
+            except (OSError, ValueError) as error:
+                self.close()
+                raise CrawlError(
+                    f"metrics on {settings.metrics!r} cannot be served: {error}; name a free HOST:PORT"
+                ) from error
 
     def stop(self, reason: str = "stopped") -> None:
         """Stop soon: what is under way is fetched again on the next start."""
@@ -150,6 +161,7 @@ class CrawlerProcess:
 
     def close(self) -> None:
         """Close the folder."""
+        self._stop_metrics()
         self.frontier.close()
         self._lock.close()
 
@@ -201,7 +213,9 @@ class CrawlerProcess:
         settings = self._settings
         logger.info("run %s: %d places", urls.shown(assignment.run), len(assignment.places))
         with _explained(settings.data):
-            session = Session(settings, assignment, self.frontier, self.spool, crawler=self.name)
+            session = Session(
+                settings, assignment, self.frontier, self.spool, crawler=self.name, metrics=self.metrics
+            )
         self._session = session
         if self._stopping:
             return
@@ -235,6 +249,7 @@ class CrawlerProcess:
         browser = open_browser(self._settings)
         runner = AsyncCrawlerRunner(scrapy_settings(self._settings))
         crawling = runner.crawl(CrawlSpider, session=session, browser=browser)
+        self.metrics.read_delays(lambda: _delays(runner))
         stopped = asyncio.create_task(session.until_stopped())
         try:
             await asyncio.wait({crawling, stopped, carrying}, return_when=asyncio.FIRST_COMPLETED)
@@ -266,6 +281,17 @@ class CrawlerProcess:
             if not await delivery.report(RunState.RUNNING):
                 return
             await asyncio.sleep(self._settings.report_seconds)
+
+
+def _delays(runner: AsyncCrawlerRunner) -> list[tuple[str, float]]:
+    """The pauses of the hosts that are asked now, in seconds."""
+    engines = [crawler.engine for crawler in list(runner.crawlers)]
+    return [
+        (name, slot.delay)
+        for engine in engines
+        if engine is not None
+        for name, slot in list(engine.downloader.slots.items())
+    ]
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from crawler.capture import Evidence, RobotsVerdict, Written, token_record, writ
 from crawler.exchanges import Exchange, unpacked
 from crawler.extract import Kind
 from crawler.frontier import Frontier, HostBudget, Outcome, State, Task
+from crawler.metrics import CrawlerMetrics
 from crawler.rendering import Rendering
 from crawler.scope import Scope
 from crawler.settings import CrawlerSettings
@@ -41,6 +42,7 @@ class Session:
         spool: Spool,
         *,
         crawler: str,
+        metrics: CrawlerMetrics | None = None,
     ) -> None:
         """Begin the run, or go on with it.
 
@@ -50,11 +52,14 @@ class Session:
             frontier: State of all runs.
             spool: Where captures wait.
             crawler: Name of the crawler.
+            metrics: Where it is counted; None: nowhere that anybody looks.
         """
+        self.metrics = metrics or CrawlerMetrics()
         self.settings = settings
         self.assignment = assignment
         self.scope = Scope(assignment)
         self.run = frontier.open_run(assignment.run, assignment.list, assignment.max_pages)
+        self.run.on_budget = self.metrics.refused.labels("budget").inc
         self.stopped = ""
         self.failure = ""
         self._frontier = frontier
@@ -92,6 +97,16 @@ class Session:
         # Pages that wait for the browser wait in memory.
         pages = 2 * self.settings.browser_pages if self.settings.browser is not None else None
         return self.run.next_task(per_host=self.settings.host_concurrency, budget=self._budget, pages=pages)
+
+    def finish(self, task: Task, outcome: Outcome) -> None:
+        """Write down what became of a task, and count it.
+
+        Raises:
+            sqlite3.Error: If it cannot be written: the task stays under way.
+        """
+        media = self.run.finish(task, outcome)
+        self.metrics.note(outcome, media)
+        self.metrics.waiting.set(self.run.waiting)
 
     def refusal(self, url: str) -> str:
         """Say why something is not fetched for a page; empty: it may be."""
@@ -175,6 +190,7 @@ class Session:
         place = self.assignment.places[task.place]
         capture_id = UUID(bytes=uuid7().bytes)
         is_page = task.kind in (Kind.PAGE, Kind.FRAME)
+        uploader = outcome.uploader if is_page else task.uploader
         evidence = Evidence(
             capture_id=capture_id,
             run=self.assignment.run,
@@ -187,6 +203,7 @@ class Session:
             media_url=media_url,
             found_as=found_as,
             context=task.context,
+            uploader=uploader,
             hops=hops,
             exchanges=exchanges,
             contents=contents,
@@ -196,7 +213,8 @@ class Session:
         written, size = await self._write(evidence, engine)
         if size > self.assignment.max_capture_bytes:
             self._spool.remove(capture_id)
-            outcome.state, outcome.reason = State.LEFT_OUT, "its capture is larger than the service takes"
+            outcome.state, outcome.cause = State.LEFT_OUT, "size"
+            outcome.reason = "its capture is larger than the service takes"
             return
         outcome.header = CaptureHeader(
             capture_id=capture_id,
@@ -215,6 +233,7 @@ class Session:
             found_as=found_as[:64],
             content_type=content_type[:255],
             remote_address=exchanges[-1].address,
+            uploader=uploader,
         )
 
     async def _write(self, evidence: Evidence, engine: Any) -> tuple[Written, int]:
@@ -248,4 +267,5 @@ class Session:
             page_url=task.page_url[:_MAX_URL],
             page_title=task.page_title[:_MAX_TITLE],
             found_as=found_as[:64],
+            uploader=task.uploader,
         )

@@ -81,6 +81,8 @@ class CrawlerSettings(BaseSettings):
     """Pause between two reports of progress, which renew the lease."""
     retry_service_seconds: Annotated[float, Gt(0)] = 60.0
     """Longest pause between attempts to reach the service."""
+    metrics: str = ""
+    """Where Prometheus finds the metrics, HOST:PORT. Empty: nowhere."""
     timestamp_url: str = ""
     """RFC 3161 authority that stamps every capture's seal. Empty: none."""
     browser: Path | None = None

@@ -66,6 +66,7 @@ _MEDIA_STARTS: Final = (
     b"\x89PNG\r\n\x1a\n",
     b"GIF8",
     b"%PDF-",
+    b"PK\x03\x04",
     b"ID3",
     b"OggS",
     b"fLaC",
@@ -168,7 +169,7 @@ class CrawlSpider(Spider):
                 reason = self._not_worth_it(task)
                 if not reason:
                     return self._request(task, task.url)
-                self.session.run.finish(task, Outcome(state=State.LEFT_OUT, reason=reason))
+                self.session.finish(task, Outcome(state=State.LEFT_OUT, reason=reason, cause="trap"))
         except sqlite3.Error as error:
             self._broken(error)
         return None
@@ -242,7 +243,7 @@ class CrawlSpider(Spider):
 
     def _finish(self, task: Task, outcome: Outcome) -> None:
         try:
-            self.session.run.finish(task, outcome)
+            self.session.finish(task, outcome)
         except sqlite3.Error as error:
             self._broken(error)
             self.session.run.release(task)
@@ -270,8 +271,9 @@ class CrawlSpider(Spider):
         cause = refusal_in(error)
         outcome.state = State.LEFT_OUT
         outcome.reason = urls.shown(str(error)) or type(error).__name__
+        outcome.cause = _cause(error)
         if cause is not None:
-            outcome.reason = f"refused: {cause}"
+            outcome.reason, outcome.cause = f"refused: {cause}", "address"
         elif isinstance(error, _RedirectError):
             outcome.state = State.LEFT_OUT if error.refused else State.FAILED
         elif isinstance(error, DownloadCancelledError):
@@ -293,12 +295,13 @@ class CrawlSpider(Spider):
             self._unchanged(task, outcome, arrived)
             return
         if status in _PASSING:
-            outcome.reason = f"HTTP {status}"
+            outcome.reason, outcome.cause = f"HTTP {status}", "status"
             self.session.retry(task, outcome, _retry_after(arrived.response))
             return
         if status not in (200, 203, 206):
             guessed = task.found_as == "guess"
             outcome.state, outcome.reason = State.LEFT_OUT if guessed else State.FAILED, f"HTTP {status}"
+            outcome.cause = "guess" if guessed else "status"
             return
         outcome.etag = _header(arrived.response, "ETag")[:512]
         outcome.modified = _header(arrived.response, "Last-Modified")[:128]
@@ -396,6 +399,7 @@ class CrawlSpider(Spider):
             return
         media = [*page.media, *(more.media if more else ())]
         outcome.title = page.title or (more.title if more else "")
+        outcome.uploader = page.uploader or (more.uploader if more else "")
         outcome.found = self._media(task, media)
         if not self._is_variant(task, url, page.canonical):
             outcome.found += [
@@ -542,6 +546,8 @@ class CrawlSpider(Spider):
 
     def _media(self, task: Task, media: Sequence[Medium]) -> list[Found]:
         refusal = self.session.scope.refusal
+        alone = sum(1 for medium in media if refusal(medium.url))
+        self.session.metrics.refused.labels("left_alone").inc(alone)
         return [
             Found(
                 medium.url,
@@ -550,6 +556,7 @@ class CrawlSpider(Spider):
                 follow=False,
                 found_as=medium.found_as,
                 context=medium.context,
+                uploader=medium.uploader,
             )
             for medium in media
             if not refusal(medium.url)
@@ -563,7 +570,7 @@ class CrawlSpider(Spider):
             feed = read_feed(body, arrived.response.url, limit=limit)
         except FeedError as error:
             outcome.state = State.LEFT_OUT if task.found_as == "guess" else State.FAILED
-            outcome.reason = f"a feed or sitemap was expected: {error}"
+            outcome.reason, outcome.cause = f"a feed or sitemap was expected: {error}", "type"
             return
         scope = self.session.scope
         outcome.found = self._media(task, feed.media)
@@ -575,10 +582,12 @@ class CrawlSpider(Spider):
 
     async def _read_medium(self, task: Task, arrived: _Arrived, outcome: Outcome) -> None:
         if self._kind(task, arrived) is None:
-            outcome.state, outcome.reason = State.LEFT_OUT, "a page came where a medium was expected"
+            outcome.state, outcome.cause = State.LEFT_OUT, "type"
+            outcome.reason = "a page came where a medium was expected"
             return
         if len(arrived.response.body) < _MIN_MEDIUM:
-            outcome.state, outcome.reason = State.LEFT_OUT, "too small to be a copy of anything"
+            outcome.state, outcome.cause = State.LEFT_OUT, "size"
+            outcome.reason = "too small to be a copy of anything"
             return
         await self._keep(task, outcome, arrived, task.found_as)
 
@@ -615,12 +624,14 @@ class CrawlSpider(Spider):
         try:
             arrived, plan = await self._plan(task, arrived, outcome, hops)
         except PlaylistError as error:
-            outcome.state, outcome.reason = State.LEFT_OUT, f"a stream that cannot be read: {error}"
+            outcome.state, outcome.cause = State.LEFT_OUT, "stream"
+            outcome.reason = f"a stream that cannot be read: {error}"
             return
         hops.append(arrived.exchange)
         exchanges, contents, content_type = await self._pieces(task, plan, outcome)
         if not exchanges:
-            outcome.state, outcome.reason = State.FAILED, "no piece of the stream could be fetched"
+            outcome.state, outcome.cause = State.FAILED, "stream"
+            outcome.reason = "no piece of the stream could be fetched"
             return
         if arrived.response.url != media_url:
             outcome.etag = outcome.modified = ""  # of a playlist of playlists: they say nothing of the pieces
@@ -705,6 +716,30 @@ def _given(arrived: _Arrived) -> Given:
         for name, values in headers.items()
     }
     return Given(response.url, response.status, named, response.body)
+
+
+def _cause(error: Exception) -> str:
+    """The kind of an error, for metrics."""
+    kinds: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+        (DisallowedError, "robots"),
+        (RobotsUnreachableError, "robots_unreachable"),
+        (_RedirectError, "redirect"),
+        (DownloadCancelledError, "size"),
+        (TimeoutError, "timeout"),
+        (OSError, "connection"),
+    )
+    for kind, cause in kinds:
+        if isinstance(error, kind):
+            return cause
+    name = type(error).__name__.lower()
+    words = {
+        "timeout": "timeout",
+        "resolve": "dns",
+        "dns": "dns",
+        "connect": "connection",
+        "response": "answer",
+    }
+    return next((cause for word, cause in words.items() if word in name), "other")
 
 
 def _header(response: Response, name: str) -> str:

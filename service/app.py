@@ -31,7 +31,7 @@ from service.matcher import Matcher
 from service.matching.decide import Thresholds
 from service.matching.score import Scorer
 from service.metrics import Metrics
-from service.monitoring import HttpPost, Scheduler, Suspects, Webhooks
+from service.monitoring import HttpPost, Scheduler, SuspectIndexes, Suspects, Webhooks
 from service.previews import PreviewMaker, PreviewReader
 from service.review import Desk
 from service.review.gauges import Gauges
@@ -159,13 +159,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         new_pool = partial(_pool, settings, network, workers, metrics)
         pool = new_pool(settings.workers)
         metrics.queue.set_function(lambda: pool.waiting)
-        folding = Folding(
-            after_changes=settings.fold_after_changes,
-            after_seconds=settings.fold_after_seconds,
-            approximate_from=settings.approximate_from,
-            float_approximate_from=settings.float_approximate_from,
-            response_hours=settings.request_id_hours,
-        )
+        folding = _folding(settings)
         catalogue = await asyncio.to_thread(_open_catalogue, store, settings.data / "index", folding, metrics)
         await catalogue.start()
         stack.push_async_callback(catalogue.close)
@@ -195,7 +189,7 @@ async def running(settings: Settings, *, forks: ForkServer | None = None) -> Asy
         stack.push_async_callback(importer.close)
         bundler = _bundler(settings, catalogue, previews)
         monitoring = await stack.enter_async_context(
-            _monitoring(settings, answering, matcher, previews.captured, metrics)
+            _monitoring(settings, catalogue, matcher, previews.captured, metrics)
         )
         gauges = Gauges(store, metrics)
         gauges.start()
@@ -227,6 +221,16 @@ async def serve(settings: Settings) -> None:
             sys.stdout.write(f"pages on {_origin(settings, service.web_port)}\n")
         sys.stdout.flush()
         await stop.wait()
+
+
+def _folding(settings: Settings) -> Folding:
+    return Folding(
+        after_changes=settings.fold_after_changes,
+        after_seconds=settings.fold_after_seconds,
+        approximate_from=settings.approximate_from,
+        float_approximate_from=settings.float_approximate_from,
+        response_hours=settings.request_id_hours,
+    )
 
 
 def _network(settings: Settings) -> UserNetwork | None:
@@ -443,10 +447,9 @@ class _Monitoring:
 
 @asynccontextmanager
 async def _monitoring(
-    settings: Settings, answering: Answering, matcher: Matcher, blobs: Blobs, metrics: Metrics
+    settings: Settings, catalogue: Catalogue, matcher: Matcher, blobs: Blobs, metrics: Metrics
 ) -> AsyncIterator[_Monitoring]:
     """Run what goes on by itself around monitoring lists."""
-    catalogue = answering.catalogue
     scratch = settings.data / "uploads"
     try:
         allowed = read_networks(settings.webhook_networks.split(","))
@@ -455,9 +458,9 @@ async def _monitoring(
     suspects = Suspects(
         catalogue=catalogue,
         matcher=matcher,
-        answering=answering,
         blobs=blobs,
         scratch=scratch,
+        near=SuspectIndexes(catalogue.store, settings.data / "suspects", _folding(settings)),
         parallel=_parallel(settings),
         metrics=metrics,
     )

@@ -10,18 +10,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Any, BinaryIO, Final, Protocol, TypeVar
 
-from indexers import containers
+from indexers import containers, registry
 from indexers.containers import Part
+from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Role
 from service.domain import CONTAINER, Match, MatchReport, NewReference
 from service.errors import BusyError, ServiceError, UnreadableMediaError
-from service.inquiry import Answering, Inquiry, Options, suppressed
+from service.inquiry import Answering, Inquiry, Options, Searched, suppressed
 from service.matching import decide, report
 from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
+from service.monitored import Suspect, SuspectPart, key_of_part
 from service.previewed import NewPreview, Place
 from service.sandbox import Listing, Pool, ReadMedia
 from service.store import View
@@ -40,6 +43,8 @@ _MAX_DEATHS: Final = 5
 """Parts that may end the worker that reads them, before the container counts as hostile."""
 _PART_SECONDS: Final = 2.0
 """How much longer than one item all parts together may take, for each of them and each worker."""
+_LOADED: Final = 64
+"""Parts of a captured container whose fingerprints are in memory at a time."""
 _BUSY_SECONDS: Final = 1.0
 """Between two attempts to find a place in the queue."""
 
@@ -161,22 +166,7 @@ class Containers:
             UnreadableMediaError: If no part can be read, or all together take too much.
             BusyError: If the queue stays full.
         """
-        progress = _Progress(set(), Counter())
-
-        async def read(part: Part) -> tuple[Part, ReadMedia]:
-            found = await self._pool.read(media, role=Role.REFERENCE, part=part)
-            self._observe(found)
-            progress.byte_count += sum(one.descriptors.nbytes for one in found.fingerprints)
-            if progress.byte_count > _MAX_BYTES:
-                raise _TooMuchError(
-                    "MEDIA_LIMIT", "all that is in it says too much for one container: register it in parts"
-                )
-            return part, found
-
-        outcomes = await self._each(listing, read, progress, float("inf"))
-        parts = tuple(one for one in outcomes if one is not None and progress.first_time(one[1].sha256))
-        if not parts:
-            raise _nothing(listing, progress)
+        parts, _ = await self._parts(media, listing, Role.REFERENCE)
         reads = [found for _, found in parts]
         return ReadMedia(
             modality=CONTAINER,
@@ -187,6 +177,103 @@ class Containers:
             fingerprint_seconds=sum(one.fingerprint_seconds for one in reads),
             parts=parts,
         )
+
+    async def read_suspect(
+        self, media: BinaryIO, sha256: bytes, listing: Listing
+    ) -> tuple[Suspect, tuple[str, ...]]:
+        """Fingerprint all parts of what was captured.
+
+        Args:
+            media: The file.
+            sha256: Its digest.
+            listing: What is in it.
+
+        Returns:
+            The container with its parts, and what of it was left out, for people.
+
+        Raises:
+            UnreadableMediaError: If no part can be read, or all together take too much.
+            BusyError: If the queue stays full.
+        """
+        read, progress = await self._parts(media, listing, Role.QUERY)
+        parts = tuple(
+            SuspectPart(
+                key=key_of_part(sha256, part.place),
+                name=part.name,
+                modality=found.modality,
+                sha256=found.sha256,
+                byte_count=part.byte_count,
+                place=part.place,
+                weight=found.weight,
+                fingerprints=found.fingerprints,
+            )
+            for part, found in read
+        )
+        return Suspect(sha256, CONTAINER, (), parts), _notes(listing, progress)
+
+    async def _parts(
+        self, media: BinaryIO, listing: Listing, role: Role
+    ) -> tuple[tuple[tuple[Part, ReadMedia], ...], _Progress]:
+        """Fingerprint all parts, each file once.
+
+        Raises:
+            UnreadableMediaError: If no part can be read, or all together take too much.
+            BusyError: If the queue stays full.
+        """
+        progress = _Progress(set(), Counter())
+
+        async def read(part: Part) -> tuple[Part, ReadMedia]:
+            found = await self._pool.read(media, role=role, part=part)
+            self._observe(found)
+            progress.byte_count += sum(one.descriptors.nbytes for one in found.fingerprints)
+            if progress.byte_count > _MAX_BYTES:
+                raise _TooMuchError(
+                    "MEDIA_LIMIT", "all that is in it says too much for one container: send it in parts"
+                )
+            return part, found
+
+        outcomes = await self._each(listing, read, progress, float("inf"))
+        parts = tuple(one for one in outcomes if one is not None and progress.first_time(one[1].sha256))
+        if not parts:
+            raise _nothing(listing, progress)
+        return parts, progress
+
+    async def match_known(
+        self, suspect: Suspect, options: Options, searched: Searched | None = None
+    ) -> MatchReport:
+        """Answer what a captured container is a copy of, by the fingerprints that are kept of its parts.
+
+        Args:
+            suspect: The container; its parts need no fingerprints.
+            options: How to answer.
+            searched: Where it is looked for; None: in the catalogue.
+        """
+        sequence = (searched or self._with.catalogue).sequence
+        of_part = _of_part(options, len(suspect.parts))
+        notes: dict[str, None] = {}
+        parts: list[QueryPart] = []
+        for start in range(0, len(suspect.parts), _LOADED):
+            some = suspect.parts[start : start + _LOADED]
+            found = await self._run(partial(self._fingerprints, [part.key for part in some]))
+            for part in some:
+                inquiry = Inquiry(self._with, of_part, part.sha256, float("inf"), searched)
+                known = found.get(part.key, ())
+                try:
+                    await self._run(partial(_look_at_known, inquiry, part.modality, known))
+                except asyncio.CancelledError:
+                    inquiry.cancel()
+                    raise
+                if inquiry.answer is None:
+                    raise AssertionError("the last stage answers")
+                notes |= dict.fromkeys(inquiry.answer.partial_reasons)
+                parts.append(
+                    QueryPart(part.name, part.modality, part.weight, inquiry.answer.matches, part.key)
+                )
+        return await self._run(lambda: self._report(parts, suspect.sha256, sequence, options, tuple(notes)))
+
+    def _fingerprints(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Fingerprint, ...]]:
+        with self._with.catalogue.store.view() as view:
+            return view.captures.suspect_fingerprints(keys)
 
     async def match(
         self, media: BinaryIO, sha256: bytes, listing: Listing, options: Options, last_moment: float
@@ -207,11 +294,7 @@ class Containers:
         """
         sequence = self._with.catalogue.sequence
         progress = _Progress(set(), Counter(), notes={})
-        of_part = replace(
-            options,
-            selection=report.Selection(_PART_FLOOR, 0.0, 0.0, _WORKS_OF_PART),
-            fast=options.fast or len(listing.parts) >= _FAST_FROM,
-        )
+        of_part = _of_part(options, len(listing.parts))
 
         async def look(part: Part) -> QueryPart | None:
             return await self._look(media, part, of_part, progress, last_moment)
@@ -380,6 +463,25 @@ class Containers:
 
 class _TooMuchError(UnreadableMediaError):
     """What is wrong with a container as a whole, found out at one of its parts."""
+
+
+def _of_part(options: Options, parts: int) -> Options:
+    """How one of so many parts is looked up, where the whole is answered as `options` say."""
+    return replace(
+        options,
+        selection=report.Selection(_PART_FLOOR, 0.0, 0.0, _WORKS_OF_PART),
+        fast=options.fast or parts >= _FAST_FROM,
+    )
+
+
+def _look_at_known(inquiry: Inquiry, modality: str, known: Sequence[Fingerprint]) -> None:
+    """Look a part up whose fingerprints are known: by what indexes hold first, then by what is left."""
+    searched = {one.scheme for one in registry.by_name(modality).channels if one.search is not None}
+    first = [one for one in known if one.scheme in searched]
+    rest = [one for one in known if one.scheme not in searched]
+    inquiry.look(modality, first, more=bool(rest))
+    if inquiry.answer is None:
+        inquiry.look(modality, rest, more=False)
 
 
 def _bare(work: Any, reference: Any, found: Alignment) -> Match:

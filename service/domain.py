@@ -231,6 +231,7 @@ class PartMatch:
         probability: That it is a copy of that, 0..1.
         query_coverage: Of the part, 0..1.
         work_coverage: Of the reference, 0..1.
+        key: Under which the part is kept, 32 bytes; empty: it is not, since nobody captured the container.
     """
 
     name: str
@@ -241,6 +242,7 @@ class PartMatch:
     work_coverage: float
     segments: tuple[AlignedSegment, ...]
     regions: tuple[AlignedRegion, ...]
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

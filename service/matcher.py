@@ -15,10 +15,11 @@ from indexers import registry
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Modality, Role
 from service.containers import Containers
-from service.domain import Action, MatchReport
+from service.domain import CONTAINER, Action, MatchReport
 from service.errors import BusyError, StaleError, UnreadableMediaError
-from service.inquiry import Answering, Inquiry, Options
+from service.inquiry import Answering, Inquiry, Options, Searched
 from service.matching.score import IDENTICAL_FILE
+from service.monitored import Suspect
 from service.sandbox import Pool, ReadMedia
 
 T = TypeVar("T")
@@ -105,14 +106,56 @@ class Matcher:
         stages.labels("decode").observe(read.decode_seconds)
         stages.labels("fingerprint").observe(read.fingerprint_seconds)
 
-    async def match(self, query: Query, options: Options) -> MatchReport:
+    async def read_suspect(self, media: BinaryIO, sha256: bytes) -> tuple[Suspect, tuple[str, ...]]:
+        """Fingerprint what was captured in the sandbox, of a container each part.
+
+        Returns:
+            What was found in it, and what of a container was left out, for people.
+
+        Raises:
+            UnreadableMediaError: If it cannot be read.
+            BusyError: If too many wait, or the service is stopping.
+        """
+        with self._answering.metrics.stage("read"):
+            listing = await self._containers.listing(media, None)
+            if listing is not None:
+                return await self._containers.read_suspect(media, sha256, listing)
+            read = await self._pool.read(media, role=Role.QUERY)
+        self._observe(read)
+        return Suspect(sha256, read.modality, read.fingerprints), ()
+
+    async def match_suspect(
+        self, suspect: Suspect, options: Options, searched: Searched | None = None
+    ) -> MatchReport:
+        """Answer what a captured content is a copy of.
+
+        Args:
+            suspect: What was captured.
+            options: How to answer.
+            searched: Where it is looked for; None: in the catalogue.
+
+        Raises:
+            StaleError: If `min_sequence` is not seen in time.
+        """
+        if suspect.modality == CONTAINER:
+            await self._wait(options)
+            return await self._containers.match_known(suspect, options, searched)
+        query = Query(suspect.modality, suspect.fingerprints, suspect.sha256)
+        return await self.match(query, options, searched)
+
+    async def match(self, query: Query, options: Options, searched: Searched | None = None) -> MatchReport:
         """Answer a query whose fingerprints are known.
+
+        Args:
+            query: What is asked about.
+            options: How to answer.
+            searched: Where it is looked for; None: in the catalogue.
 
         Raises:
             StaleError: If `min_sequence` is not seen in time.
         """
         await self._wait(options)
-        inquiry = Inquiry(self._answering, options, query.sha256, _last_moment(options.deadline))
+        inquiry = Inquiry(self._answering, options, query.sha256, _last_moment(options.deadline), searched)
         return await self._answer(
             inquiry, self._run(lambda: inquiry.look(query.modality, query.fingerprints, more=False))
         )

@@ -26,7 +26,7 @@ class Metrics:
         sequence: Last change that queries see.
         lag: Committed changes that queries do not see yet.
         runs: Runs of monitoring lists that have not ended, by state.
-        crawled: What crawlers reported of runs, by what: pages, media, captures, errors, refused.
+        crawled: What crawlers reported of runs, by what: pages, media, captures, bytes, errors, refused.
         captures: Captures that were handed over, by whether they were there before.
         contents: Captured contents, by whether they could be read.
         suspects_waiting: Contents that wait to be read or matched.

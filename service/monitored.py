@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -10,10 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from indexers.fingerprint import Fingerprint
+from indexers.modality import AlignedRegion, AlignedSegment
 from service.domain import Match
 
 REPORT_VERSION = 1
 """Version of the form in which reports are stored."""
+SHOWN_PARTS = 12
+"""Parts of a captured container, the most telling ones, that people are shown beside what they match."""
 
 
 class PlaceKind(StrEnum):
@@ -219,6 +222,7 @@ class Seen:
     Attributes:
         page_url: Empty: the media was no part of a page.
         at: UTC.
+        uploader: Who put it there, as the page claims; empty: it claims nothing.
     """
 
     sha256: bytes
@@ -227,6 +231,7 @@ class Seen:
     media_url: str
     found_as: str
     at: datetime
+    uploader: str = ""
 
     @property
     def place(self) -> bytes:
@@ -329,16 +334,54 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspectPart:
+    """A part of a captured container, with its fingerprints.
+
+    Attributes:
+        key: What tells it from all other parts and contents; see `key_of_part`.
+        name: Its label in the container.
+        modality: Such as ``image``.
+        sha256: Digest of its file, as the sandbox said.
+        byte_count: Unpacked.
+        place: Where in the container it is, as `indexers.containers` counts.
+        weight: How much it says, from above 0 to where 1 is a picture or a page of text.
+        fingerprints: With all views; empty where they were not asked for.
+    """
+
+    key: bytes
+    name: str
+    modality: str
+    sha256: bytes
+    byte_count: int
+    place: tuple[int, ...]
+    weight: float
+    fingerprints: tuple[Fingerprint, ...]
+
+
+def key_of_part(container_sha256: bytes, place: Sequence[int]) -> bytes:
+    """What a part of a captured container is kept under, 32 bytes.
+
+    It is not the digest of the part's file: what a hostile container says of its parts is to touch nothing
+    but this container.
+    """
+    text = ".".join(str(number) for number in place)
+    return hashlib.sha256(b"part\n" + container_sha256 + text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """A content that was read, with its fingerprints, to be asked about again.
 
     Attributes:
-        fingerprints: With all views.
+        modality: Such as ``image``, or that of containers.
+        fingerprints: With all views; none of a container.
+        parts: Of a container: those that say something, each file once.
     """
 
     sha256: bytes
     modality: str
     fingerprints: tuple[Fingerprint, ...]
+    parts: tuple[SuspectPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +433,33 @@ class Finding:
     policy_revision: str
     sequence: int
     on_registration: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of a captured container, and what it matches, as a report keeps it.
+
+    Attributes:
+        key: As in `SuspectPart`.
+        name: The part's label.
+        modality: Such as ``image``.
+        reference: Id of what it matches.
+        filename: What that is called.
+        probability: That it is a copy of that, 0..1.
+        query_coverage: Of the part, 0..1.
+        work_coverage: Of the reference, 0..1.
+    """
+
+    key: bytes
+    name: str
+    modality: str
+    reference: UUID
+    filename: str
+    probability: float
+    query_coverage: float
+    work_coverage: float
+    segments: tuple[AlignedSegment, ...]
+    regions: tuple[AlignedRegion, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 Subject: TypeAlias = UUID | bytes
-"""What is shown: a reference, by its id, or a captured content, by its SHA-256 (32 bytes)."""
+"""What is shown: a reference, by its id, a captured content, by its SHA-256 (32 bytes), or a part of a
+captured container, by its key (`service.monitored.key_of_part`, 32 bytes)."""
 
 Place: TypeAlias = tuple[int, ...] | None
 """Where in a container an item is, as `indexers.containers` counts; None: it is the file itself."""

@@ -23,7 +23,7 @@ from service.domain import KeyRole, Match, Work
 from service.evidence import Bundler, Signer
 from service.keys import new_key
 from service.metrics import Metrics
-from service.monitored import Finding, ListSettings, MonitoringList, NewCapture, Run, Seen, Watch
+from service.monitored import Finding, ListSettings, MonitoringList, NewCapture, Run, Seen, Suspect, Watch
 from service.previewed import NewPreview, PreviewFile, PreviewState
 from service.previews import PreviewReader
 from service.review import Desk
@@ -126,6 +126,7 @@ class Pages:
         files: Files | None = None,
         preview: NewPreview | None = None,
         content: bytes | None = None,
+        uploader: str = "",
     ) -> bytes:
         """Find a copy of a work at a site; return the content's SHA-256."""
         self._number += 1
@@ -133,7 +134,7 @@ class Pages:
         sha256 = content or hashlib.sha256(f"content {self._number}".encode()).digest()
         run = self.runs[work.owner]
         address = f"https://{site}/{page}"
-        seen = Seen(sha256, address, title, media_url or f"{address}.jpg", "img", now)
+        seen = Seen(sha256, address, title, media_url or f"{address}.jpg", "img", now, uploader)
         assert work.references is not None
         match = Match(
             work,
@@ -151,7 +152,9 @@ class Pages:
                     uuid4(), run.id, run.list_id, run.owner, seen, ((0, 25),), sha256, 100, {"crawler": "c"}
                 )
                 transaction.captures.add(capture, "key", 25, now)
-                transaction.captures.set_read(sha256, modality, (fingerprint(BITS, self._number),), now)
+                transaction.captures.set_read(
+                    Suspect(sha256, modality, (fingerprint(BITS, self._number),)), (), now
+                )
             else:
                 transaction.captures.see_again(run.list_id, run.id, seen)
             watch = Watch(sha256, run.list_id, run.owner, ListSettings(), 0)

@@ -365,7 +365,10 @@ def _matched(client: Client, name: str) -> Run:
 
 def _print_runs(runs: list[Run]) -> None:
     print_table(
-        ("run", "state", "started", "pages", "media", "captures", "waiting", "reports", "message"),
+        (
+            *("run", "state", "started", "pages", "media", "captures", "to crawl", "left out", "failed"),
+            *("to match", "reports", "message"),
+        ),
         [
             (
                 run.name,
@@ -374,6 +377,9 @@ def _print_runs(runs: list[Run]) -> None:
                 f"{run.progress.pages:,}",
                 f"{run.progress.media:,}",
                 f"{run.progress.captures:,}",
+                f"{run.progress.queued:,}",
+                f"{run.progress.refused:,}",
+                f"{run.progress.errors:,}",
                 f"{run.pending_contents:,}",
                 f"{run.reports:,}",
                 run.message,
@@ -387,7 +393,8 @@ def _progress_line(run: Run) -> str:
     progress = run.progress
     return (
         f"{run.name}  {run.state}  {progress.pages:,} pages, {progress.media:,} media, "
-        f"{progress.captures:,} captures, {run.reports:,} reports"
+        f"{progress.captures:,} captures ({progress.bytes / 1e6:,.1f} MB), {progress.queued:,} wait, "
+        f"{progress.refused:,} left out, {progress.errors:,} failed, {run.reports:,} reports"
     )
 
 

@@ -85,6 +85,10 @@ def show(
     print_line(f"content      {report.modality}, {report.byte_count:,} bytes, SHA-256 {report.sha256.hex()}")
     if report.on_registration:
         print_line("found        when the work was registered")
+    for part in match.parts:
+        print_line(f"part         {part.query_part}  {part.probability:.3f}  {part.filename}")
+    for uploader in dict.fromkeys(seen.uploader for seen in report.sightings if seen.uploader):
+        print_line(f"uploader     {uploader}, as the page says")
     print_table(
         ("first seen", "page", "media", "as", "capture"),
         [

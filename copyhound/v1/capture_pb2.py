@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63opyhound/v1/capture.proto\x12\x0c\x63opyhound.v1\x1a\x1a\x63opyhound/v1/monitor.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x0fLeaseRunRequest\x12\x15\n\x07\x63rawler\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"@\n\x10LeaseRunResponse\x12,\n\nassignment\x18\x01 \x01(\x0b\x32\x18.copyhound.v1.Assignment\"\x83\x02\n\nAssignment\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04list\x18\x02 \x01(\t\x12#\n\x06places\x18\x03 \x03(\x0b\x32\x13.copyhound.v1.Place\x12\x13\n\x0bleave_alone\x18\x04 \x03(\t\x12\x11\n\tmax_depth\x18\x05 \x01(\x05\x12\x11\n\tmax_pages\x18\x06 \x01(\x03\x12\x19\n\x11max_capture_bytes\x18\x07 \x01(\x03\x12(\n\x08progress\x18\x08 \x01(\x0b\x32\x16.copyhound.v1.Progress\x12\x35\n\x11lease_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb5\x01\n\x15ReportProgressRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63rawler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x08progress\x18\x03 \x01(\x0b\x32\x16.copyhound.v1.ProgressB\x04\xe2\x41\x01\x02\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x16.copyhound.v1.RunStateB\x04\xe2\x41\x01\x01\x12\x15\n\x07message\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x16ReportProgressResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x08\x12\x35\n\x11lease_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\tSeenAgain\x12\x14\n\x06sha256\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08page_url\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\npage_title\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tmedia_url\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66ound_as\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x33\n\tseen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\"t\n\x16ReportSightingsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63rawler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\tsightings\x18\x03 \x03(\x0b\x32\x17.copyhound.v1.SeenAgainB\x04\xe2\x41\x01\x02\"*\n\x17ReportSightingsResponse\x12\x0f\n\x07unknown\x18\x01 \x03(\x05\"7\n\tByteRange\x12\x14\n\x06offset\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x14\n\x06length\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x02\"\xe2\x03\n\rCaptureHeader\x12\x18\n\ncapture_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63rawler\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08place_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08page_url\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\npage_title\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rrequested_url\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tmedia_url\x18\x08 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66ound_as\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x63ontent_type\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0e\x63ontent_sha256\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x35\n\x0e\x63ontent_ranges\x18\x0c \x03(\x0b\x32\x17.copyhound.v1.ByteRangeB\x04\xe2\x41\x01\x02\x12\x18\n\nbyte_count\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x14\n\x06sha256\x18\x0e \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x36\n\x0c\x63\x61pture_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x1c\n\x0eremote_address\x18\x10 \x01(\tB\x04\xe2\x41\x01\x01\"a\n\x14IngestCaptureRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.copyhound.v1.CaptureHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"X\n\x15IngestCaptureResponse\x12\x0f\n\x07\x63\x61pture\x18\x01 \x01(\t\x12\x17\n\x0f\x61lready_present\x18\x02 \x01(\x08\x12\x15\n\rcontent_known\x18\x03 \x01(\x08\"\'\n\x11GetCaptureRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8d\x01\n\x0c\x43ustodyEvent\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\xf0\x01\n\x07\x43\x61pture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06header\x18\x02 \x01(\x0b\x32\x1b.copyhound.v1.CaptureHeader\x12\x31\n\rcontent_state\x18\x03 \x01(\x0e\x32\x1a.copyhound.v1.ContentState\x12\x19\n\x11unreadable_reason\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x63ustody\x18\x06 \x03(\x0b\x32\x1a.copyhound.v1.CustodyEvent*~\n\x0c\x43ontentState\x12\x1d\n\x19\x43ONTENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONTENT_STATE_PENDING\x10\x01\x12\x16\n\x12\x43ONTENT_STATE_READ\x10\x02\x12\x1c\n\x18\x43ONTENT_STATE_UNREADABLE\x10\x03\x32\xba\x03\n\x0e\x43\x61ptureService\x12I\n\x08LeaseRun\x12\x1d.copyhound.v1.LeaseRunRequest\x1a\x1e.copyhound.v1.LeaseRunResponse\x12[\n\x0eReportProgress\x12#.copyhound.v1.ReportProgressRequest\x1a$.copyhound.v1.ReportProgressResponse\x12^\n\x0fReportSightings\x12$.copyhound.v1.ReportSightingsRequest\x1a%.copyhound.v1.ReportSightingsResponse\x12Z\n\rIngestCapture\x12\".copyhound.v1.IngestCaptureRequest\x1a#.copyhound.v1.IngestCaptureResponse(\x01\x12\x44\n\nGetCapture\x12\x1f.copyhound.v1.GetCaptureRequest\x1a\x15.copyhound.v1.Captureb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63opyhound/v1/capture.proto\x12\x0c\x63opyhound.v1\x1a\x1a\x63opyhound/v1/monitor.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x0fLeaseRunRequest\x12\x15\n\x07\x63rawler\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"@\n\x10LeaseRunResponse\x12,\n\nassignment\x18\x01 \x01(\x0b\x32\x18.copyhound.v1.Assignment\"\x83\x02\n\nAssignment\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04list\x18\x02 \x01(\t\x12#\n\x06places\x18\x03 \x03(\x0b\x32\x13.copyhound.v1.Place\x12\x13\n\x0bleave_alone\x18\x04 \x03(\t\x12\x11\n\tmax_depth\x18\x05 \x01(\x05\x12\x11\n\tmax_pages\x18\x06 \x01(\x03\x12\x19\n\x11max_capture_bytes\x18\x07 \x01(\x03\x12(\n\x08progress\x18\x08 \x01(\x0b\x32\x16.copyhound.v1.Progress\x12\x35\n\x11lease_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb5\x01\n\x15ReportProgressRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63rawler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x08progress\x18\x03 \x01(\x0b\x32\x16.copyhound.v1.ProgressB\x04\xe2\x41\x01\x02\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x16.copyhound.v1.RunStateB\x04\xe2\x41\x01\x01\x12\x15\n\x07message\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x16ReportProgressResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x08\x12\x35\n\x11lease_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd1\x01\n\tSeenAgain\x12\x14\n\x06sha256\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x16\n\x08page_url\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\npage_title\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tmedia_url\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66ound_as\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x33\n\tseen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x16\n\x08uploader\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"t\n\x16ReportSightingsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63rawler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\tsightings\x18\x03 \x03(\x0b\x32\x17.copyhound.v1.SeenAgainB\x04\xe2\x41\x01\x02\"*\n\x17ReportSightingsResponse\x12\x0f\n\x07unknown\x18\x01 \x03(\x05\"7\n\tByteRange\x12\x14\n\x06offset\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x14\n\x06length\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x02\"\xfa\x03\n\rCaptureHeader\x12\x18\n\ncapture_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63rawler\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08place_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08page_url\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\npage_title\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rrequested_url\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tmedia_url\x18\x08 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66ound_as\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x63ontent_type\x18\n \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0e\x63ontent_sha256\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x35\n\x0e\x63ontent_ranges\x18\x0c \x03(\x0b\x32\x17.copyhound.v1.ByteRangeB\x04\xe2\x41\x01\x02\x12\x18\n\nbyte_count\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x02\x12\x14\n\x06sha256\x18\x0e \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x36\n\x0c\x63\x61pture_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x1c\n\x0eremote_address\x18\x10 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08uploader\x18\x11 \x01(\tB\x04\xe2\x41\x01\x01\"a\n\x14IngestCaptureRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.copyhound.v1.CaptureHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"X\n\x15IngestCaptureResponse\x12\x0f\n\x07\x63\x61pture\x18\x01 \x01(\t\x12\x17\n\x0f\x61lready_present\x18\x02 \x01(\x08\x12\x15\n\rcontent_known\x18\x03 \x01(\x08\"\'\n\x11GetCaptureRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x8d\x01\n\x0c\x43ustodyEvent\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\xf0\x01\n\x07\x43\x61pture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06header\x18\x02 \x01(\x0b\x32\x1b.copyhound.v1.CaptureHeader\x12\x31\n\rcontent_state\x18\x03 \x01(\x0e\x32\x1a.copyhound.v1.ContentState\x12\x19\n\x11unreadable_reason\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x63ustody\x18\x06 \x03(\x0b\x32\x1a.copyhound.v1.CustodyEvent*~\n\x0c\x43ontentState\x12\x1d\n\x19\x43ONTENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONTENT_STATE_PENDING\x10\x01\x12\x16\n\x12\x43ONTENT_STATE_READ\x10\x02\x12\x1c\n\x18\x43ONTENT_STATE_UNREADABLE\x10\x03\x32\xba\x03\n\x0e\x43\x61ptureService\x12I\n\x08LeaseRun\x12\x1d.copyhound.v1.LeaseRunRequest\x1a\x1e.copyhound.v1.LeaseRunResponse\x12[\n\x0eReportProgress\x12#.copyhound.v1.ReportProgressRequest\x1a$.copyhound.v1.ReportProgressResponse\x12^\n\x0fReportSightings\x12$.copyhound.v1.ReportSightingsRequest\x1a%.copyhound.v1.ReportSightingsResponse\x12Z\n\rIngestCapture\x12\".copyhound.v1.IngestCaptureRequest\x1a#.copyhound.v1.IngestCaptureResponse(\x01\x12\x44\n\nGetCapture\x12\x1f.copyhound.v1.GetCaptureRequest\x1a\x15.copyhound.v1.Captureb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,6 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEENAGAIN'].fields_by_name['found_as']._serialized_options = b'\342A\001\001'
   _globals['_SEENAGAIN'].fields_by_name['seen_time']._loaded_options = None
   _globals['_SEENAGAIN'].fields_by_name['seen_time']._serialized_options = b'\342A\001\002'
+  _globals['_SEENAGAIN'].fields_by_name['uploader']._loaded_options = None
+  _globals['_SEENAGAIN'].fields_by_name['uploader']._serialized_options = b'\342A\001\001'
   _globals['_REPORTSIGHTINGSREQUEST'].fields_by_name['run']._loaded_options = None
   _globals['_REPORTSIGHTINGSREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
   _globals['_REPORTSIGHTINGSREQUEST'].fields_by_name['crawler']._loaded_options = None
@@ -102,10 +104,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPTUREHEADER'].fields_by_name['capture_time']._serialized_options = b'\342A\001\002'
   _globals['_CAPTUREHEADER'].fields_by_name['remote_address']._loaded_options = None
   _globals['_CAPTUREHEADER'].fields_by_name['remote_address']._serialized_options = b'\342A\001\001'
+  _globals['_CAPTUREHEADER'].fields_by_name['uploader']._loaded_options = None
+  _globals['_CAPTUREHEADER'].fields_by_name['uploader']._serialized_options = b'\342A\001\001'
   _globals['_GETCAPTUREREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETCAPTUREREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
-  _globals['_CONTENTSTATE']._serialized_start=2320
-  _globals['_CONTENTSTATE']._serialized_end=2446
+  _globals['_CONTENTSTATE']._serialized_start=2368
+  _globals['_CONTENTSTATE']._serialized_end=2494
   _globals['_LEASERUNREQUEST']._serialized_start=138
   _globals['_LEASERUNREQUEST']._serialized_end=197
   _globals['_LEASERUNRESPONSE']._serialized_start=199
@@ -117,25 +121,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTPROGRESSRESPONSE']._serialized_start=711
   _globals['_REPORTPROGRESSRESPONSE']._serialized_end=809
   _globals['_SEENAGAIN']._serialized_start=812
-  _globals['_SEENAGAIN']._serialized_end=997
-  _globals['_REPORTSIGHTINGSREQUEST']._serialized_start=999
-  _globals['_REPORTSIGHTINGSREQUEST']._serialized_end=1115
-  _globals['_REPORTSIGHTINGSRESPONSE']._serialized_start=1117
-  _globals['_REPORTSIGHTINGSRESPONSE']._serialized_end=1159
-  _globals['_BYTERANGE']._serialized_start=1161
-  _globals['_BYTERANGE']._serialized_end=1216
-  _globals['_CAPTUREHEADER']._serialized_start=1219
-  _globals['_CAPTUREHEADER']._serialized_end=1701
-  _globals['_INGESTCAPTUREREQUEST']._serialized_start=1703
-  _globals['_INGESTCAPTUREREQUEST']._serialized_end=1800
-  _globals['_INGESTCAPTURERESPONSE']._serialized_start=1802
-  _globals['_INGESTCAPTURERESPONSE']._serialized_end=1890
-  _globals['_GETCAPTUREREQUEST']._serialized_start=1892
-  _globals['_GETCAPTUREREQUEST']._serialized_end=1931
-  _globals['_CUSTODYEVENT']._serialized_start=1934
-  _globals['_CUSTODYEVENT']._serialized_end=2075
-  _globals['_CAPTURE']._serialized_start=2078
-  _globals['_CAPTURE']._serialized_end=2318
-  _globals['_CAPTURESERVICE']._serialized_start=2449
-  _globals['_CAPTURESERVICE']._serialized_end=2891
+  _globals['_SEENAGAIN']._serialized_end=1021
+  _globals['_REPORTSIGHTINGSREQUEST']._serialized_start=1023
+  _globals['_REPORTSIGHTINGSREQUEST']._serialized_end=1139
+  _globals['_REPORTSIGHTINGSRESPONSE']._serialized_start=1141
+  _globals['_REPORTSIGHTINGSRESPONSE']._serialized_end=1183
+  _globals['_BYTERANGE']._serialized_start=1185
+  _globals['_BYTERANGE']._serialized_end=1240
+  _globals['_CAPTUREHEADER']._serialized_start=1243
+  _globals['_CAPTUREHEADER']._serialized_end=1749
+  _globals['_INGESTCAPTUREREQUEST']._serialized_start=1751
+  _globals['_INGESTCAPTUREREQUEST']._serialized_end=1848
+  _globals['_INGESTCAPTURERESPONSE']._serialized_start=1850
+  _globals['_INGESTCAPTURERESPONSE']._serialized_end=1938
+  _globals['_GETCAPTUREREQUEST']._serialized_start=1940
+  _globals['_GETCAPTUREREQUEST']._serialized_end=1979
+  _globals['_CUSTODYEVENT']._serialized_start=1982
+  _globals['_CUSTODYEVENT']._serialized_end=2123
+  _globals['_CAPTURE']._serialized_start=2126
+  _globals['_CAPTURE']._serialized_end=2366
+  _globals['_CAPTURESERVICE']._serialized_start=2497
+  _globals['_CAPTURESERVICE']._serialized_end=2939
 # @@protoc_insertion_point(module_scope)

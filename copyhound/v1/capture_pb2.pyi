@@ -247,6 +247,7 @@ class SeenAgain(_message.Message):
     MEDIA_URL_FIELD_NUMBER: _builtins.int
     FOUND_AS_FIELD_NUMBER: _builtins.int
     SEEN_TIME_FIELD_NUMBER: _builtins.int
+    UPLOADER_FIELD_NUMBER: _builtins.int
     sha256: _builtins.bytes
     """SHA-256 of the content, 32 bytes."""
     page_url: _builtins.str
@@ -257,6 +258,8 @@ class SeenAgain(_message.Message):
     """Address of the media, as in CaptureHeader."""
     found_as: _builtins.str
     """How the page named it, as in CaptureHeader."""
+    uploader: _builtins.str
+    """Who put it there, as in CaptureHeader."""
     @_builtins.property
     def seen_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -270,10 +273,11 @@ class SeenAgain(_message.Message):
         media_url: _builtins.str = ...,
         found_as: _builtins.str = ...,
         seen_time: _timestamp_pb2.Timestamp | None = ...,
+        uploader: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["found_as", b"found_as", "media_url", b"media_url", "page_title", b"page_title", "page_url", b"page_url", "seen_time", b"seen_time", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found_as", b"found_as", "media_url", b"media_url", "page_title", b"page_title", "page_url", b"page_url", "seen_time", b"seen_time", "sha256", b"sha256", "uploader", b"uploader"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -383,6 +387,7 @@ class CaptureHeader(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     CAPTURE_TIME_FIELD_NUMBER: _builtins.int
     REMOTE_ADDRESS_FIELD_NUMBER: _builtins.int
+    UPLOADER_FIELD_NUMBER: _builtins.int
     capture_id: _builtins.str
     """Id, a UUID that the crawler draws: one capture has one."""
     run: _builtins.str
@@ -411,6 +416,10 @@ class CaptureHeader(_message.Message):
     """SHA-256 of the file, 32 bytes."""
     remote_address: _builtins.str
     """IP address that was connected to, as text. May be empty."""
+    uploader: _builtins.str
+    """Who put it there, as the page or feed claims: a name, or an address of a profile; cut at 200 characters. Empty:
+    it claims nothing.
+    """
     @_builtins.property
     def content_ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ByteRange]:
         """Where the content lies in the file: these parts, one after another. At most 100,000."""
@@ -438,10 +447,11 @@ class CaptureHeader(_message.Message):
         sha256: _builtins.bytes = ...,
         capture_time: _timestamp_pb2.Timestamp | None = ...,
         remote_address: _builtins.str = ...,
+        uploader: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "capture_id", b"capture_id", "capture_time", b"capture_time", "content_ranges", b"content_ranges", "content_sha256", b"content_sha256", "content_type", b"content_type", "crawler", b"crawler", "found_as", b"found_as", "media_url", b"media_url", "page_title", b"page_title", "page_url", b"page_url", "place_id", b"place_id", "remote_address", b"remote_address", "requested_url", b"requested_url", "run", b"run", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "capture_id", b"capture_id", "capture_time", b"capture_time", "content_ranges", b"content_ranges", "content_sha256", b"content_sha256", "content_type", b"content_type", "crawler", b"crawler", "found_as", b"found_as", "media_url", b"media_url", "page_title", b"page_title", "page_url", b"page_url", "place_id", b"place_id", "remote_address", b"remote_address", "requested_url", b"requested_url", "run", b"run", "sha256", b"sha256", "uploader", b"uploader"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63opyhound/v1/report.proto\x12\x0c\x63opyhound.v1\x1a\x1e\x63opyhound/v1/fingerprint.proto\x1a\x18\x63opyhound/v1/match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x01\n\x08Sighting\x12\x0c\n\x04list\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61pture\x18\x03 \x01(\t\x12\x10\n\x08page_url\x18\x04 \x01(\t\x12\x12\n\npage_title\x18\x05 \x01(\t\x12\x11\n\tmedia_url\x18\x06 \x01(\t\x12\x10\n\x08\x66ound_as\x18\x07 \x01(\t\x12\x33\n\x0f\x66irst_seen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc7\x03\n\x0bMatchReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\"\n\x05match\x18\x04 \x01(\x0b\x32\x13.copyhound.v1.Match\x12(\n\x08modality\x18\x05 \x01(\x0e\x32\x16.copyhound.v1.Modality\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\x12\x12\n\nbyte_count\x18\x07 \x01(\x03\x12)\n\tsightings\x18\x08 \x03(\x0b\x32\x16.copyhound.v1.Sighting\x12\x16\n\x0esighting_count\x18\t \x01(\x03\x12\x17\n\x0fpolicy_revision\x18\n \x01(\t\x12\x16\n\x0eindex_sequence\x18\x0b \x01(\x03\x12\x17\n\x0fon_registration\x18\x0c \x01(\x08\x12\x14\n\x0cwork_deleted\x18\r \x01(\x08\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x10 \x01(\x03\"+\n\x15GetMatchReportRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x17ListMatchReportsRequest\x12\x12\n\x04list\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05owner\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04work\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0fmin_probability\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x18ListMatchReportsResponse\x12*\n\x07reports\x18\x01 \x03(\x0b\x32\x19.copyhound.v1.MatchReport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x01\n\x15\x45xportEvidenceRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1c.copyhound.v1.EvidenceFormatB\x04\xe2\x41\x01\x01\x12\x16\n\x08language\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0ewith_reference\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmax_captures\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xd5\x02\n\x16\x45xportEvidenceResponse\x12=\n\x06header\x18\x01 \x01(\x0b\x32+.copyhound.v1.ExportEvidenceResponse.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\xdf\x01\n\x06Header\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nbyte_count\x18\x03 \x01(\x03\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x0f\n\x07stamped\x18\x05 \x01(\x08\x12J\n\x08left_out\x18\x06 \x03(\x0b\x32\x38.copyhound.v1.ExportEvidenceResponse.Header.LeftOutEntry\x1a.\n\x0cLeftOutEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07payload*\x9a\x01\n\x0e\x45videnceFormat\x12\x1f\n\x1b\x45VIDENCE_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45VIDENCE_FORMAT_BUNDLE\x10\x01\x12\x18\n\x14\x45VIDENCE_FORMAT_JSON\x10\x02\x12\x18\n\x14\x45VIDENCE_FORMAT_PAGE\x10\x03\x12\x17\n\x13\x45VIDENCE_FORMAT_PDF\x10\x04\x32\xa3\x02\n\rReportService\x12P\n\x0eGetMatchReport\x12#.copyhound.v1.GetMatchReportRequest\x1a\x19.copyhound.v1.MatchReport\x12\x61\n\x10ListMatchReports\x12%.copyhound.v1.ListMatchReportsRequest\x1a&.copyhound.v1.ListMatchReportsResponse\x12]\n\x0e\x45xportEvidence\x12#.copyhound.v1.ExportEvidenceRequest\x1a$.copyhound.v1.ExportEvidenceResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63opyhound/v1/report.proto\x12\x0c\x63opyhound.v1\x1a\x1e\x63opyhound/v1/fingerprint.proto\x1a\x18\x63opyhound/v1/match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x01\n\x08Sighting\x12\x0c\n\x04list\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61pture\x18\x03 \x01(\t\x12\x10\n\x08page_url\x18\x04 \x01(\t\x12\x12\n\npage_title\x18\x05 \x01(\t\x12\x11\n\tmedia_url\x18\x06 \x01(\t\x12\x10\n\x08\x66ound_as\x18\x07 \x01(\t\x12\x33\n\x0f\x66irst_seen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08uploader\x18\n \x01(\t\"\xc7\x03\n\x0bMatchReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\"\n\x05match\x18\x04 \x01(\x0b\x32\x13.copyhound.v1.Match\x12(\n\x08modality\x18\x05 \x01(\x0e\x32\x16.copyhound.v1.Modality\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\x12\x12\n\nbyte_count\x18\x07 \x01(\x03\x12)\n\tsightings\x18\x08 \x03(\x0b\x32\x16.copyhound.v1.Sighting\x12\x16\n\x0esighting_count\x18\t \x01(\x03\x12\x17\n\x0fpolicy_revision\x18\n \x01(\t\x12\x16\n\x0eindex_sequence\x18\x0b \x01(\x03\x12\x17\n\x0fon_registration\x18\x0c \x01(\x08\x12\x14\n\x0cwork_deleted\x18\r \x01(\x08\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x10 \x01(\x03\"+\n\x15GetMatchReportRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x17ListMatchReportsRequest\x12\x12\n\x04list\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05owner\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04work\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0fmin_probability\x18\x04 \x01(\x01\x42\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x18ListMatchReportsResponse\x12*\n\x07reports\x18\x01 \x03(\x0b\x32\x19.copyhound.v1.MatchReport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x01\n\x15\x45xportEvidenceRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1c.copyhound.v1.EvidenceFormatB\x04\xe2\x41\x01\x01\x12\x16\n\x08language\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0ewith_reference\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmax_captures\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xd5\x02\n\x16\x45xportEvidenceResponse\x12=\n\x06header\x18\x01 \x01(\x0b\x32+.copyhound.v1.ExportEvidenceResponse.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\xdf\x01\n\x06Header\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nbyte_count\x18\x03 \x01(\x03\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x0f\n\x07stamped\x18\x05 \x01(\x08\x12J\n\x08left_out\x18\x06 \x03(\x0b\x32\x38.copyhound.v1.ExportEvidenceResponse.Header.LeftOutEntry\x1a.\n\x0cLeftOutEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07payload*\x9a\x01\n\x0e\x45videnceFormat\x12\x1f\n\x1b\x45VIDENCE_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45VIDENCE_FORMAT_BUNDLE\x10\x01\x12\x18\n\x14\x45VIDENCE_FORMAT_JSON\x10\x02\x12\x18\n\x14\x45VIDENCE_FORMAT_PAGE\x10\x03\x12\x17\n\x13\x45VIDENCE_FORMAT_PDF\x10\x04\x32\xa3\x02\n\rReportService\x12P\n\x0eGetMatchReport\x12#.copyhound.v1.GetMatchReportRequest\x1a\x19.copyhound.v1.MatchReport\x12\x61\n\x10ListMatchReports\x12%.copyhound.v1.ListMatchReportsRequest\x1a&.copyhound.v1.ListMatchReportsResponse\x12]\n\x0e\x45xportEvidence\x12#.copyhound.v1.ExportEvidenceRequest\x1a$.copyhound.v1.ExportEvidenceResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,26 +61,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTEVIDENCEREQUEST'].fields_by_name['max_captures']._serialized_options = b'\342A\001\001'
   _globals['_EXPORTEVIDENCERESPONSE_HEADER_LEFTOUTENTRY']._loaded_options = None
   _globals['_EXPORTEVIDENCERESPONSE_HEADER_LEFTOUTENTRY']._serialized_options = b'8\001'
-  _globals['_EVIDENCEFORMAT']._serialized_start=1700
-  _globals['_EVIDENCEFORMAT']._serialized_end=1854
+  _globals['_EVIDENCEFORMAT']._serialized_start=1718
+  _globals['_EVIDENCEFORMAT']._serialized_end=1872
   _globals['_SIGHTING']._serialized_start=168
-  _globals['_SIGHTING']._serialized_end=402
-  _globals['_MATCHREPORT']._serialized_start=405
-  _globals['_MATCHREPORT']._serialized_end=860
-  _globals['_GETMATCHREPORTREQUEST']._serialized_start=862
-  _globals['_GETMATCHREPORTREQUEST']._serialized_end=905
-  _globals['_LISTMATCHREPORTSREQUEST']._serialized_start=908
-  _globals['_LISTMATCHREPORTSREQUEST']._serialized_end=1076
-  _globals['_LISTMATCHREPORTSRESPONSE']._serialized_start=1078
-  _globals['_LISTMATCHREPORTSRESPONSE']._serialized_end=1173
-  _globals['_EXPORTEVIDENCEREQUEST']._serialized_start=1176
-  _globals['_EXPORTEVIDENCEREQUEST']._serialized_end=1353
-  _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=1356
-  _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=1697
-  _globals['_EXPORTEVIDENCERESPONSE_HEADER']._serialized_start=1463
-  _globals['_EXPORTEVIDENCERESPONSE_HEADER']._serialized_end=1686
-  _globals['_EXPORTEVIDENCERESPONSE_HEADER_LEFTOUTENTRY']._serialized_start=1640
-  _globals['_EXPORTEVIDENCERESPONSE_HEADER_LEFTOUTENTRY']._serialized_end=1686
-  _globals['_REPORTSERVICE']._serialized_start=1857
-  _globals['_REPORTSERVICE']._serialized_end=2148
+  _globals['_SIGHTING']._serialized_end=420
+  _globals['_MATCHREPORT']._serialized_start=423
+  _globals['_MATCHREPORT']._serialized_end=878
+  _globals['_GETMATCHREPORTREQUEST']._serialized_start=880
+  _globals['_GETMATCHREPORTREQUEST']._serialized_end=923
+  _globals['_LISTMATCHREPORTSREQUEST']._serialized_start=926
+  _globals['_LISTMATCHREPORTSREQUEST']._serialized_end=1094
+  _globals['_LISTMATCHREPORTSRESPONSE']._serialized_start=1096
+  _globals['_LISTMATCHREPORTSRESPONSE']._serialized_end=1191
+  _globals['_EXPORTEVIDENCEREQUEST']._serialized_start=1194
+  _globals['_EXPORTEVIDENCEREQUEST']._serialized_end=1371
+  _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=1374
+  _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=1715
+  _globals['_EXPORTEVIDENCERESPONSE_HEADER']._serialized_start=1481
+  _globals['_EXPORTEVIDENCERESPONSE_HEADER']._serialized_end=1704
+  _globals['_EXPORTEVIDENCERESPONSE_HEADER_LEFTOUTENTRY']._serialized_start=1658
+  _globals['_EXPORTEVIDENCERESPONSE_HEADER_LEFTOUTENTRY']._serialized_end=1704
+  _globals['_REPORTSERVICE']._serialized_start=1875
+  _globals['_REPORTSERVICE']._serialized_end=2166
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,7 @@ class Sighting(_message.Message):
     FOUND_AS_FIELD_NUMBER: _builtins.int
     FIRST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
+    UPLOADER_FIELD_NUMBER: _builtins.int
     list: _builtins.str
     """The monitoring list that led there, `lists/{uuid}`."""
     run: _builtins.str
@@ -85,6 +86,8 @@ class Sighting(_message.Message):
     """Address of the media, after redirects."""
     found_as: _builtins.str
     """How the page named it, such as `img`, `srcset`, `video` or `hls`."""
+    uploader: _builtins.str
+    """Who put it there, as the page claims: a name, or an address of a profile. May be empty."""
     @_builtins.property
     def first_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first seen there."""
@@ -105,10 +108,11 @@ class Sighting(_message.Message):
         found_as: _builtins.str = ...,
         first_seen_time: _timestamp_pb2.Timestamp | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
+        uploader: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture", b"capture", "first_seen_time", b"first_seen_time", "found_as", b"found_as", "last_seen_time", b"last_seen_time", "list", b"list", "media_url", b"media_url", "page_title", b"page_title", "page_url", b"page_url", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture", b"capture", "first_seen_time", b"first_seen_time", "found_as", b"found_as", "last_seen_time", b"last_seen_time", "list", b"list", "media_url", b"media_url", "page_title", b"page_title", "page_url", b"page_url", "run", b"run", "uploader", b"uploader"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ docs/guides/evidence.md describes every field; a test holds it to this module.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -17,12 +17,14 @@ import numpy as np
 
 from copyhound.evidence import Description, NoCaptureError, describe
 from indexers.fingerprint import Fingerprint
+from indexers.modality import AlignedRegion, AlignedSegment
 from service.blobs import Blobs
 from service.domain import Action, Reference, Work
 from service.errors import NotFoundError
 from service.language import (
     Words,
     explain_coverage,
+    explain_parts,
     explain_probability,
     explain_segment,
     explain_signals,
@@ -209,6 +211,9 @@ def build(
         "explanation": [
             *explain_probability(words, report.match["probability"], report.match["signals"]),
             explain_coverage(words, report.match["query_coverage"], report.match["work_coverage"]),
+            *explain_parts(
+                words, sum(one.query_found for one in monitor_codec.load_part_counts(report.match))
+            ),
         ],
         "sighting_count": report.sighting_count,
         "sightings": [_sighting(one) for one in report.sightings],
@@ -390,6 +395,33 @@ def _match(match: Mapping[str, Any], words: Words) -> dict[str, Any]:
             }
             for one in explain_signals(words, match["signals"])
         ],
+        **_located(
+            monitor_codec.load_segments(match["segments"]),
+            monitor_codec.load_regions(match["regions"]),
+            words,
+        ),
+        "part_counts": [asdict(one) for one in monitor_codec.load_part_counts(match)],
+        "parts": [
+            {
+                "name": part.name,
+                "modality": part.modality,
+                "reference": f"works/{match['work']}/references/{part.reference}",
+                "filename": part.filename,
+                "probability": part.probability,
+                "query_coverage": part.query_coverage,
+                "work_coverage": part.work_coverage,
+                **_located(part.segments, part.regions, words),
+            }
+            for part in monitor_codec.load_parts(match)
+        ],
+    }
+
+
+def _located(
+    segments: Sequence[AlignedSegment], regions: Sequence[AlignedRegion], words: Words
+) -> dict[str, Any]:
+    """Where two media items correspond."""
+    return {
         "segments": [
             {
                 "query": list(one.query),
@@ -401,7 +433,7 @@ def _match(match: Mapping[str, Any], words: Words) -> dict[str, Any]:
                 "content": one.content,
                 "said": explain_segment(words, one),
             }
-            for one in monitor_codec.load_segments(match["segments"])
+            for one in segments
         ],
         "regions": [
             {
@@ -411,7 +443,7 @@ def _match(match: Mapping[str, Any], words: Words) -> dict[str, Any]:
                 "matrix": list(one.matrix),
                 "said": explain_transform(words, one.transform),
             }
-            for one in monitor_codec.load_regions(match["regions"])
+            for one in regions
         ],
     }
 
@@ -430,6 +462,7 @@ def _sighting(one: Sighting) -> dict[str, Any]:
         "page_title": one.seen.page_title,
         "media_url": one.seen.media_url,
         "found_as": one.seen.found_as,
+        "uploader": one.seen.uploader,
         "first_seen_at": _time(one.seen.at),
         "last_seen_at": _time(one.last_seen_at),
     }

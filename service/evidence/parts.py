@@ -22,6 +22,7 @@ from service.evidence.sheet import MAX_STILLS, Extras, Picture, Still
 from service.monitored import Capture
 from service.previewed import Kind, PreviewSet, PreviewState, Subject
 from service.previews import PreviewReader
+from service.store.monitor_codec import load_parts
 
 LEFT_OUT: Final = {
     "limit": "fewer captures were asked for",
@@ -38,6 +39,8 @@ ENDINGS: Final = {
 }
 """Of files that are kept to show, by their type."""
 
+_PARTS: Final = 4
+"""Parts of a container of which pictures are shown."""
 _PASSAGES: Final = 10
 _PASSAGE_CHARACTERS: Final = 600
 _MAX_PICTURE: Final = 8 * 1024 * 1024
@@ -189,13 +192,21 @@ class Shelves:
         """
         suspect: Subject = gathered.report.sha256
         reference: Subject = UUID(gathered.report.match["reference"])
-        found = self._previews.find_all([suspect, reference])
         sides = [(suspect, False), (reference, True)] if with_reference else [(suspect, False)]
-        modality = values["content"]["modality"]
-        pictures = [
-            self._picture(subject, found[subject], modality, number, of_work=of_work)
-            for subject, of_work in sides
-        ]
+        shown = load_parts(gathered.report.match)[:_PARTS]
+        pairs: list[tuple[Subject, Subject, str, int | None]] = [
+            (part.key, part.reference, part.modality, place) for place, part in enumerate(shown)
+        ] or [(suspect, reference, gathered.report.modality, None)]
+        found = self._previews.find_all(
+            {suspect, reference, *(one for mine, theirs, *_ in pairs for one in (mine, theirs))}
+        )
+        pictures = []
+        for mine, theirs, modality, part in pairs:
+            pictures.append(self._picture(mine, found[mine], modality, number, of_work=False, part=part))
+            if with_reference:
+                pictures.append(
+                    self._picture(theirs, found[theirs], modality, number, of_work=True, part=part)
+                )
         clip = found[suspect].files.get(Kind.CLIP)
         return Extras(
             pictures=tuple(picture for picture in pictures if picture is not None),
@@ -204,7 +215,7 @@ class Shelves:
             lengths=(_length(found[suspect]), _length(found[reference])),
             files=listed,
             key=key,
-            pending=found[suspect].state is PreviewState.PENDING,
+            pending=any(found[mine].state is PreviewState.PENDING for mine, *_ in pairs),
         )
 
     def _stills(
@@ -239,7 +250,14 @@ class Shelves:
         return tuple(stills)
 
     def _picture(
-        self, subject: Subject, found: PreviewSet, modality: str, number: int, *, of_work: bool
+        self,
+        subject: Subject,
+        found: PreviewSet,
+        modality: str,
+        number: int,
+        *,
+        of_work: bool,
+        part: int | None,
     ) -> Picture | None:
         kind = _SHOWN.get(modality)
         file = None if kind is None else found.files.get(kind)
@@ -248,13 +266,14 @@ class Shelves:
         facts = file.facts
         if not (facts.width and facts.height) or file.byte_count > _MAX_PICTURE:
             return None
-        name = f"{'work' if of_work else 'suspect'}{number or ''}.{ENDINGS[file.media_type]}"
+        side, place = "work" if of_work else "suspect", "" if part is None else f"-{part + 1}"
+        name = f"{side}{number or ''}{place}.{ENDINGS[file.media_type]}"
         try:
             content = b"".join(self._preview(subject, kind))
         except NotFoundError:  # deleted since
             return None
         outlined = kind is Kind.PICTURE
-        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined)
+        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined, part)
 
     def _passages(
         self, values: Mapping[str, Any], suspect: Subject, reference: Subject | None

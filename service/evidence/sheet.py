@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from service.language import Words, likelihood
+from service.language import Words, likelihood, percent
 from service.language.explain import noted
 
 Block: TypeAlias = dict[str, Any]
@@ -75,6 +75,7 @@ class Picture:
         content: The file.
         of_work: Whether it is of the work, not of the suspect.
         outlined: Whether the regions of the match are drawn on it.
+        part: Of a container: which of the parts of the match it shows, from 0; None: it is none.
     """
 
     file: str
@@ -84,6 +85,7 @@ class Picture:
     height: int
     of_work: bool
     outlined: bool
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Extras:
     """What a sheet shows beside the document.
 
     Attributes:
-        pictures: Of the suspect and of the work, one each at most.
+        pictures: Of the suspect and of the work, one each at most; of containers, of some parts.
         stills: Of films: what both show in the middle of the first segments.
         passages: Of texts: what the suspect and the work say, by segment; empty: not to be shown.
         lengths: Seconds or characters of the suspect and of the work; 0: unknown.
@@ -469,26 +471,74 @@ class _Sheet(_Sections):
             blocks.append({"kind": "table", "columns": columns, "rows": rows})
         if match["segments"]:
             blocks += self._segments(match["segments"])
-        return blocks
+        return [*blocks, *self._parts(match)] if match["parts"] else blocks
+
+    def _parts(self, match: Mapping[str, Any]) -> list[Block]:
+        """How many parts of a container are copies, and which of what."""
+        say = self._say
+        counts = [
+            [
+                self._named(_MODALITIES, one["modality"]),
+                say.text("%(found)s of %(count)s", found=one["query_found"], count=one["query_count"]),
+                say.text("%(found)s of %(count)s", found=one["work_found"], count=one["work_count"]),
+            ]
+            for one in match["part_counts"]
+        ]
+        rows = [
+            [
+                shown(one["name"], 300),
+                shown(one["filename"] or one["reference"], 300),
+                likelihood(one["probability"]),
+                f"{percent(one['query_coverage'])} / {percent(one['work_coverage'])}",
+            ]
+            for one in match["parts"]
+        ]
+        return [
+            _heading(3, say.text("Parts")),
+            {
+                "kind": "table",
+                "columns": [
+                    _column(say.text("Kind of media"), 3),
+                    _column(say.text("Copies in the suspect"), 3),
+                    _column(say.text("Of those of the work"), 3),
+                ],
+                "rows": counts,
+            },
+            {
+                "kind": "table",
+                "columns": [
+                    _column(say.text("Part of the suspect"), 6, "code"),
+                    _column(say.text("Is a copy of"), 6, "code"),
+                    _column(say.text("Probability of a copy"), 2),
+                    _column(say.text("Share of it, of the original"), 2),
+                ],
+                "rows": rows,
+            },
+            *self._more(sum(one["query_found"] for one in match["part_counts"]) - len(rows)),
+        ]
 
     def _pictures(self, regions: Sequence[Mapping[str, Any]]) -> list[Block]:
         say = self._say
-        items = []
-        for one in sorted(self._extras.pictures, key=lambda picture: picture.of_work):
+        grouped: dict[int | None, list[Block]] = {}
+        parts = self._document["match"]["parts"]
+        for one in sorted(self._extras.pictures, key=lambda picture: (picture.part or 0, picture.of_work)):
             side = "work" if one.of_work else "query"
             caption = (
                 say.text("The registered work, reduced") if one.of_work else say.text("The suspect, reduced")
             )
-            items.append(
-                {
-                    "file": one.file,
-                    "width": one.width,
-                    "height": one.height,
-                    "caption": caption,
-                    "shapes": [_shape(region, side) for region in regions] if one.outlined else [],
-                }
-            )
-        return [{"kind": "pictures", "items": items}] if items else []
+            if one.part is not None:
+                part = parts[one.part]
+                regions = part["regions"]
+                caption += f": {shown(part['filename' if one.of_work else 'name'], 100)}"
+            item = {
+                "file": one.file,
+                "width": one.width,
+                "height": one.height,
+                "caption": caption,
+                "shapes": [_shape(region, side) for region in regions] if one.outlined else [],
+            }
+            grouped.setdefault(one.part, []).append(item)
+        return [{"kind": "pictures", "items": items} for items in grouped.values()]
 
     def _segments(self, segments: Sequence[Mapping[str, Any]]) -> list[Block]:
         say = self._say
@@ -603,7 +653,7 @@ class _Sheet(_Sections):
                 moment(one["last_seen_at"]),
                 "\n".join(
                     shown(text, 500)
-                    for text in (one["page_url"], one["page_title"], one["media_url"])
+                    for text in (one["page_url"], one["page_title"], one["media_url"], self._put_by(one))
                     if text
                 ),
                 (one["capture"] or "–").removeprefix("captures/"),
@@ -615,6 +665,12 @@ class _Sheet(_Sections):
             {"kind": "table", "columns": columns, "rows": rows},
             *self._more(self._document["sighting_count"] - len(rows)),
         ]
+
+    def _put_by(self, sighting: Mapping[str, Any]) -> str:
+        """Who put it there, as the page says; empty: it does not."""
+        if not sighting["uploader"]:
+            return ""
+        return self._say.text("Put there, as the page says, by %(name)s.", name=sighting["uploader"])
 
     def captures(self, *, explained: bool = False) -> list[Block]:
         """How each capture was taken, and what happened since; `explained`: the reader knows captures."""

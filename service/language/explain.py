@@ -871,6 +871,28 @@ def explain_coverage(words: Words, query: float, work: float) -> str:
     )
 
 
+def explain_parts(words: Words, found: int) -> list[str]:
+    """How a container was compared, a sentence each; empty: it is none.
+
+    Args:
+        words: Of domain ``report``.
+        found: How many of its parts are copies.
+    """
+    if not found:
+        return []
+    return [
+        words.plural(
+            "The suspect is a container. %(num)s of the media items in it is a copy of one of the work.",
+            "The suspect is a container. %(num)s of the media items in it are copies of ones of the work.",
+            found,
+        ),
+        words.text(
+            "The probability is that of the whole, the coverages are shares of all that both hold, and the"
+            " measurements are those of the first part."
+        ),
+    ]
+
+
 def explain_transform(words: Words, transform: str) -> str:
     """What was done to a picture, in a few words; an unknown transform is named as it is."""
     return words.text(_TRANSFORMS[transform]) if transform in _TRANSFORMS else transform

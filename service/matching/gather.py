@@ -12,7 +12,7 @@ told. The larger of both is the probability of the whole.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -42,12 +42,14 @@ class QueryPart:
         modality: Such as ``image``.
         weight: How much it says.
         matches: Of each work the best, as if the part had been asked about by itself.
+        key: As in `PartMatch`.
     """
 
     name: str
     modality: str
     weight: float
     matches: tuple[Match, ...]
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ def _of_work(
     heard = [pair for pair in pairs if not pair.match.suppressed]
     if any(pair.match.probability >= COUNTS_FROM for pair in heard):
         pairs = heard
-    ranked = sorted(pairs, key=lambda pair: (-_evidence(pair), -pair.match.probability, pair.part.name))
+    ranked = sorted(
+        pairs, key=lambda pair: (-_evidence(pair, _copy), -pair.match.probability, pair.part.name)
+    )
     found = [pair for pair in ranked if pair.match.probability >= COUNTS_FROM]
     distinct = _of_each_reference(found)
     held = _largest(distinct, holdings)
@@ -105,7 +109,9 @@ def _of_work(
     alone = len(found) == 1
     return replace(
         best,
-        probability=_probability(ranked, distinct, divided),
+        probability=_probability(ranked, distinct, divided, _copy),
+        alone=_probability(ranked, distinct, divided, _alone),
+        scene=_probability(ranked, distinct, divided, _scene),
         segments=best.segments if alone else (),
         regions=best.regions if alone else (),
         query_coverage=min(1.0, query_share),
@@ -117,23 +123,37 @@ def _of_work(
     )
 
 
-def _probability(ranked: Iterable[_Pair], distinct: Sequence[_Pair], share: float) -> float:
+def _copy(match: Match) -> float:
+    return match.probability
+
+
+def _alone(match: Match) -> float:
+    return match.alone
+
+
+def _scene(match: Match) -> float:
+    return max(match.scene, match.alone)
+
+
+def _probability(
+    ranked: Iterable[_Pair], distinct: Sequence[_Pair], share: float, of: Callable[[Match], float]
+) -> float:
     missed = 1.0
     for pair in _of_each_reference(ranked):
-        missed *= 1.0 - _evidence(pair)
+        missed *= 1.0 - _evidence(pair, of)
     if not distinct:
         return 1.0 - missed
-    certainty = sum(pair.match.probability for pair in distinct) / len(distinct)
+    certainty = sum(of(pair.match) for pair in distinct) / len(distinct)
     progress = (share - SHARE_FROM) / (SHARE_FULL - SHARE_FROM)
     return max(1.0 - missed, certainty * min(max(progress, 0.0), 1.0))
 
 
-def _evidence(pair: _Pair) -> float:
-    """What a part that is found tells of the whole, 0..1."""
+def _evidence(pair: _Pair, of: Callable[[Match], float]) -> float:
+    """What a part that is found tells of the whole, 0..1, by how sure `of` says that it is."""
     reference = pair.match.reference
     if reference.container_id is None:
-        return pair.match.probability
-    return 0.0 if pair.owners > 1 else ONE_PART * min(1.0, reference.weight) * pair.match.probability
+        return of(pair.match)
+    return 0.0 if pair.owners > 1 else ONE_PART * min(1.0, reference.weight) * of(pair.match)
 
 
 def _of_each_reference(ranked: Iterable[_Pair]) -> list[_Pair]:
@@ -164,6 +184,7 @@ def _listed(pair: _Pair) -> PartMatch:
         work_coverage=match.work_coverage,
         segments=match.segments,
         regions=match.regions,
+        key=pair.part.key,
     )
 
 

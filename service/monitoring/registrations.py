@@ -9,7 +9,7 @@ two sequence numbers (`registration_marks`), so nothing is missed when the serve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,19 +22,19 @@ from indexers.index import Hits
 from indexers.index.faiss import FaissIndex
 from indexers.modality import Channel
 from service.catalogue import Catalogue
-from service.inquiry import Answering, Inquiry, Options
+from service.domain import Match
+from service.inquiry import Options
+from service.matcher import Matcher
 from service.matching.report import Selection
 from service.monitored import Finding, Suspect, Watch
+from service.monitoring.near import SuspectIndexes
 from service.store import Store
 
 _BLOCK = 2000
 """References that are looked for at a time."""
 _RECALLED = 500
 """References that are suppressed no more of which so many are looked for at a time."""
-_PAGE = 64
-"""Suspects whose fingerprints are in memory at a time."""
 _MOST_MATCHES = 1000
-_FOREVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class NewReferences:
         self.store: Store = catalogue.store
         self.sequence = block.until
         self.indexes: dict[str, FaissIndex] = {}
+        self.rows: dict[str, dict[int, npt.NDArray[Any]]] = {}
+        """Descriptors by scheme, of each reference by the id of its first."""
         for scheme_id, scheme in registry.searched().items():
             index = FaissIndex(scheme)
             with self.store.view() as view:
@@ -72,6 +74,7 @@ class NewReferences:
                     rows = view.captures.descriptors_of(scheme_id, block.references)
                 else:
                     rows = view.captures.descriptors_between(scheme_id, block.after, block.until)
+            self.rows[scheme_id] = dict(rows)
             if rows:
                 ids = [np.arange(first, first + len(some), dtype=np.int64) for first, some in rows]
                 index.add(np.concatenate(ids), np.concatenate([some for _, some in rows]))
@@ -93,10 +96,11 @@ class NewReferences:
 class Registrations:
     """Looks for new works among the suspects."""
 
-    def __init__(self, catalogue: Catalogue, answering: Answering) -> None:
-        """Ask about the works of `catalogue` as `answering` does."""
+    def __init__(self, catalogue: Catalogue, matcher: Matcher, suspects: SuspectIndexes) -> None:
+        """Ask about the works of `catalogue` by means of `matcher` what is near among `suspects`."""
         self._catalogue = catalogue
-        self._answering = answering
+        self._suspects = suspects
+        self._matcher = matcher
 
     def next_block(self) -> Block | None:
         """What is to be looked for next; None: nothing. Blocking."""
@@ -120,52 +124,42 @@ class Registrations:
         catalogue = await asyncio.to_thread(NewReferences, self._catalogue, block)
         near = await asyncio.to_thread(self._near, catalogue, block)
         for sha256 in sorted(near):
-            for found in await asyncio.to_thread(self._findings, catalogue, block, sha256):
+            for found in await self._findings(catalogue, block, sha256):
                 yield found
 
     def _near(self, catalogue: NewReferences, block: Block) -> set[bytes]:
         """Suspects with a descriptor near one of the references, or with the very file of one."""
         with self._catalogue.store.view() as view:
             near = view.captures.contents_with(view.captures.digests_of(block.references))
-        for scheme_id, index in catalogue.indexes.items():
-            search = registry.channel(scheme_id).search
-            if search is None:
-                raise AssertionError("only searched schemes have indexes")
-            for page in self._pages(scheme_id):
-                rows = np.concatenate([fingerprint.descriptors for _, fingerprint in page])
-                owner = np.repeat(np.arange(len(page)), [len(fingerprint) for _, fingerprint in page])
-                hits = index.search(rows, radius=search.radius, limit=1)
-                near |= {page[i][0] for i in np.unique(owner[np.diff(hits.offsets) > 0])}
-        return near
+        self._suspects.refresh(self._catalogue.store.sequence())
+        for scheme_id, rows in catalogue.rows.items():
+            near |= self._suspects.near(registry.channel(scheme_id), rows)
+        with self._catalogue.store.view() as view:
+            containers = view.captures.containers_of(near)
+        return {containers.get(one, one) for one in near}
 
-    def _pages(self, scheme_id: str) -> Iterator[list[tuple[bytes, Any]]]:
-        after = b""
-        while True:
-            with self._catalogue.store.view() as view:
-                page = view.captures.suspects_of_scheme(scheme_id, after=after, limit=_PAGE)
-            if not page:
-                return
-            yield page
-            after = page[-1][0]
-
-    def _findings(
+    async def _findings(
         self, catalogue: NewReferences, block: Block, sha256: bytes
     ) -> list[tuple[Suspect, Watch, Finding]]:
-        with self._catalogue.store.view() as view:
-            suspect = view.captures.suspect(sha256)
-            watches = view.captures.matched_watches(sha256)
+        suspect, watches = await asyncio.to_thread(self._load, sha256)
         if suspect is None:
             return []
         findings: dict[str, Finding] = {}
         for owner in {watch.owner for watch in watches}:
             options = Options(selection=Selection(0.0, 0.0, 0.0, _MOST_MATCHES), owner=owner)
-            inquiry = Inquiry(self._answering, options, sha256, _FOREVER, catalogue)
-            inquiry.look(suspect.modality, suspect.fingerprints, more=False)
-            answer = inquiry.answer
-            if answer is None:
-                raise AssertionError("the last stage answers")
-            matches = tuple(match for match in answer.matches if match.reference.id in block.references)
+            answer = await self._matcher.match_suspect(suspect, options, catalogue)
+            matches = tuple(match for match in answer.matches if _is_new(match, block))
             findings[owner] = Finding(
                 matches, answer.verdict.policy_revision, block.until, on_registration=True
             )
         return [(suspect, watch, findings[watch.owner]) for watch in watches]
+
+    def _load(self, sha256: bytes) -> tuple[Suspect | None, list[Watch]]:
+        with self._catalogue.store.view() as view:
+            return view.captures.suspect(sha256), view.captures.matched_watches(sha256)
+
+
+def _is_new(match: Match, block: Block) -> bool:
+    """Whether a match is one of the block's references, or parts of it are."""
+    found = {match.reference.id, *(part.reference.id for part in match.parts)}
+    return not found.isdisjoint(block.references)

@@ -9,20 +9,21 @@ from typing import BinaryIO, TypeVar
 
 import structlog
 
-from indexers.modality import Role
 from service.blobs import Blobs, cut_out
 from service.catalogue import Catalogue
-from service.domain import Match
+from service.domain import CONTAINER, Match
 from service.errors import BusyError, NotFoundError, ServiceError, StorageFullError, UnreadableMediaError
-from service.inquiry import Answering, Options, suppressed
+from service.inquiry import Options, suppressed
 from service.loop import Loop
-from service.matcher import Matcher, Query
+from service.matcher import Matcher
 from service.matching.report import Selection
 from service.metrics import Metrics
-from service.monitored import Content, Finding, Suspect, Watch
+from service.monitored import SHOWN_PARTS, Content, Finding, Suspect, Watch
 from service.monitoring import events
+from service.monitoring.near import SuspectIndexes
 from service.monitoring.registrations import Block, Registrations
 from service.store import Transaction
+from service.store.monitor_codec import load_parts
 
 T = TypeVar("T")
 
@@ -42,9 +43,9 @@ class Suspects:
         *,
         catalogue: Catalogue,
         matcher: Matcher,
-        answering: Answering,
         blobs: Blobs,
         scratch: Path,
+        near: SuspectIndexes,
         parallel: int,
         metrics: Metrics,
     ) -> None:
@@ -53,9 +54,9 @@ class Suspects:
         Args:
             catalogue: The works, and the store.
             matcher: Reads and matches.
-            answering: What it matches with.
             blobs: Where captures are.
             scratch: Folder for contents that are being read.
+            near: Says which of what was captured is worth comparing with a new work.
             parallel: Contents in work at the same time.
             metrics: Where it is counted.
         """
@@ -66,7 +67,7 @@ class Suspects:
         self._slots = asyncio.Semaphore(parallel)
         self._metrics = metrics
         self._threshold = matcher.review_threshold
-        self._registrations = Registrations(catalogue, answering)
+        self._registrations = Registrations(catalogue, matcher, near)
         self._loop = Loop("suspects", self._work, _SECONDS)
 
     def start(self) -> None:
@@ -110,7 +111,7 @@ class Suspects:
         """Fingerprint a content, or note why it cannot be read."""
         try:
             with await asyncio.to_thread(self._open, content) as media:
-                read = await self._matcher.read(media, Role.QUERY)
+                read, left_out = await self._matcher.read_suspect(media, content.sha256)
         except (BusyError, StorageFullError):
             raise  # it stays pending and is tried again
         except Exception as error:
@@ -122,11 +123,7 @@ class Suspects:
             )
             self._metrics.contents.labels("unreadable").inc()
             return
-        await self._write(
-            lambda transaction, now: transaction.captures.set_read(
-                content.sha256, read.modality, read.fingerprints, now
-            )
-        )
+        await self._write(lambda transaction, now: transaction.captures.set_read(read, left_out, now))
         self._metrics.contents.labels("read").inc()
 
     def _open(self, content: Content) -> BinaryIO:
@@ -151,8 +148,7 @@ class Suspects:
             owner=watch.owner,
             min_sequence=asking,
         )
-        query = Query(suspect.modality, suspect.fingerprints, suspect.sha256)
-        answer = await self._matcher.match(query, options)
+        answer = await self._matcher.match_suspect(suspect, options)
         finding = Finding(
             matches=in_scope(answer.matches, watch, self._threshold),
             policy_revision=answer.verdict.policy_revision,
@@ -248,9 +244,11 @@ def _recalled(transaction: Transaction, matches: Sequence[Match]) -> bool:
 def record(transaction: Transaction, watch: Watch, finding: Finding, modality: str, now: datetime) -> int:
     """Keep what was found, and tell the list's webhook of what is new; return how many that is."""
     told = transaction.reports.record(watch, finding, modality, now)
-    if told:
+    if told and modality != CONTAINER:
         transaction.previews.ask(watch.sha256, modality, now)
     for report in told:
+        for part in load_parts(report.match)[:SHOWN_PARTS]:
+            transaction.previews.ask(part.key, part.modality, now)
         body = events.report_created(watch.list_id, report, now)
         transaction.reports.tell(watch.list_id, events.REPORT_CREATED, body, now)
     return len(told)

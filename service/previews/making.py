@@ -274,30 +274,37 @@ class PreviewMaker:
         Raises:
             BusyError, StorageFullError: If it has to be tried again.
         """
-        part = None
-        if job.source is not None and job.source.place is not None:
-            part = Part("part", job.modality, job.source.part_bytes, job.source.place)
         try:
-            media = await asyncio.to_thread(self._open, job)
+            media, part = await asyncio.to_thread(self._open, job)
         except NotFoundError as error:
             lost = datetime.now(UTC) - job.created_at > _LOST_AFTER
             return _failed(error) if lost else None
         with media:
             return await self._made(media, job.modality, part, pin, patient=pool)
 
-    def _open(self, job: Job) -> BinaryIO:
-        """What a preview is made of.
+    def _open(self, job: Job) -> tuple[BinaryIO, Part | None]:
+        """What a preview is made of, and which part of that; None: it is the file itself.
 
         Raises:
             NotFoundError: If it is not there any more.
         """
-        if job.source is not None:
-            return self._blobs.open(job.source.sha256)
+        source = job.source
+        if source is not None:
+            file = self._blobs.open(source.sha256)
+            if source.place is None:
+                return file, None
+            return file, Part("part", job.modality, source.part_bytes, source.place)
+        if not isinstance(job.subject, bytes):
+            raise NotFoundError("the file that the preview is made of is not kept any more")
+        part = None
         with self._catalogue.store.view() as view:
-            capture = view.captures.holding(job.subject) if isinstance(job.subject, bytes) else None
+            sha256, held = view.captures.part(job.subject) or (job.subject, None)
+            capture = view.captures.holding(sha256)
         if capture is None:
             raise NotFoundError("no capture holds the content any more")
-        return cut_out(self._captured, capture.new.sha256, capture.new.ranges, self._scratch)
+        if held is not None:
+            part = Part(held.name, held.modality, held.byte_count, held.place)
+        return cut_out(self._captured, capture.new.sha256, capture.new.ranges, self._scratch), part
 
     async def _erase(self) -> None:
         """Erase what nobody needs any more."""

@@ -122,6 +122,11 @@ class Desk:
         _admit(actor)
         return [case for case in found if actor.owner in (None, case.owner)]
 
+    def cases_of_uploader(self, view: View, actor: Actor, uploader: str, site: str) -> list[Case]:
+        """Cases about what somebody put there, as a site's pages claim, newest first; 100 at most."""
+        _admit(actor)
+        return [case for case in view.cases.of_uploader(uploader, site) if actor.owner in (None, case.owner)]
+
     def decisions(self, view: View, actor: Actor, case_id: UUID) -> list[Decision]:
         """All decisions on a case, those undone too, oldest first."""
         return view.cases.decisions(_visible(view, actor, case_id).id)

@@ -120,7 +120,7 @@ class CaptureService(capture_pb2_grpc.CaptureServiceServicer):
         return before.progress, run
 
     def _count(self, before: Progress, after: Progress) -> None:
-        for what in ("pages", "media", "captures", "errors", "refused"):
+        for what in ("pages", "media", "captures", "bytes", "errors", "refused"):
             self._metrics.crawled.labels(what).inc(max(getattr(after, what) - getattr(before, what), 0))
 
     async def ReportSightings(

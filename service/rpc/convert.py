@@ -26,6 +26,7 @@ from service.domain import (
     MatchReport,
     NewReference,
     NewWork,
+    PartCount,
     PartMatch,
     Policy,
     Reference,
@@ -490,17 +491,22 @@ def _match_message(match: Match) -> match_pb2.Match:
         action=action_code(match.action),
         licence=None if match.licence is None else _licence_message(match.licence),
         parts=[_part_message(match.work.id, part) for part in match.parts],
-        part_counts=[
-            match_pb2.PartsFound(
-                modality=modality_code(one.modality),
-                query_found=one.query_found,
-                query_count=one.query_count,
-                work_found=one.work_found,
-                work_count=one.work_count,
-            )
-            for one in match.part_counts
-        ],
+        part_counts=part_count_messages(match.part_counts),
     )
+
+
+def part_count_messages(counts: Iterable[PartCount]) -> list[match_pb2.PartsFound]:
+    """How many parts of a container match."""
+    return [
+        match_pb2.PartsFound(
+            modality=modality_code(one.modality),
+            query_found=one.query_found,
+            query_count=one.query_count,
+            work_found=one.work_found,
+            work_count=one.work_count,
+        )
+        for one in counts
+    ]
 
 
 def _part_message(work_id: UUID, part: PartMatch) -> match_pb2.PartMatch:

@@ -26,12 +26,13 @@ from service.monitored import (
     Schedule,
     Seen,
     Sighting,
+    StoredPart,
     StoredReport,
     Told,
     Webhook,
 )
 from service.rpc import convert
-from service.store.monitor_codec import load_regions, load_segments
+from service.store.monitor_codec import load_part_counts, load_parts, load_regions, load_segments
 
 MAX_ITEMS = 10_000
 """Most works, places and exceptions of a list together."""
@@ -39,7 +40,7 @@ KEYWORDS = "{keywords}"
 _DEFAULT_DEPTH, _MAX_DEPTH = 2, 100
 _DEFAULT_PAGES, _MAX_PAGES = 1000, 10_000_000
 _MAX_KEYWORDS, _MAX_KEYWORD_CHARACTERS = 100, 200
-_MAX_URL, _MAX_MEDIA_URL = 2000, 8000
+_MAX_URL, _MAX_MEDIA_URL, _MAX_UPLOADER = 2000, 8000, 200
 _MIN_INTERVAL, _MAX_INTERVAL = timedelta(minutes=1), timedelta(days=366)
 _MIN_SECRET, _MAX_SECRET = 16, 256
 _MAX_RANGES = 100_000
@@ -450,6 +451,11 @@ def _title(value: str, field: str) -> str:
     return "".join(c if c.isprintable() else " " for c in value[:1000])
 
 
+def _uploader(value: str) -> str:
+    """Whom a page claims to have put it there: single spaces, without control characters, cut."""
+    return " ".join("".join(c if c.isprintable() else " " for c in value[:_MAX_UPLOADER]).split())
+
+
 def read_seen(message: capture_pb2.SeenAgain, field: str) -> Seen:
     """A sighting."""
     return Seen(
@@ -459,6 +465,7 @@ def read_seen(message: capture_pb2.SeenAgain, field: str) -> Seen:
         media_url=read_url(message.media_url, f"{field}.media_url", _MAX_MEDIA_URL),
         found_as=convert.read_text(message.found_as, f"{field}.found_as", 64),
         at=convert.read_time(message.seen_time, f"{field}.seen_time"),
+        uploader=_uploader(message.uploader),
     )
 
 
@@ -474,6 +481,7 @@ def read_capture(
         media_url=read_url(header.media_url, f"{field}.media_url", _MAX_MEDIA_URL),
         found_as=convert.read_text(header.found_as, f"{field}.found_as", 64),
         at=convert.read_time(header.capture_time, f"{field}.capture_time"),
+        uploader=_uploader(header.uploader),
     )
     ranges = tuple((part.offset, part.length) for part in header.content_ranges)
     size = header.byte_count
@@ -529,6 +537,7 @@ def capture_message(
             byte_count=new.byte_count,
             sha256=new.sha256,
             capture_time=convert.timestamp(seen.at),
+            uploader=seen.uploader,
             **facts,
         ),
         content_state=capture_pb2.CONTENT_STATE_UNSPECIFIED if content is None else states[content.state],
@@ -563,6 +572,21 @@ def _sighting_message(found: Sighting) -> report_pb2.Sighting:
         found_as=seen.found_as,
         first_seen_time=convert.timestamp(seen.at),
         last_seen_time=convert.timestamp(found.last_seen_at),
+        uploader=seen.uploader,
+    )
+
+
+def _part_message(work_id: UUID, part: StoredPart) -> match_pb2.PartMatch:
+    return match_pb2.PartMatch(
+        query_part=part.name,
+        modality=convert.modality_code(part.modality),
+        reference=convert.reference_name(work_id, part.reference),
+        filename=part.filename,
+        probability=part.probability,
+        query_coverage=part.query_coverage,
+        work_coverage=part.work_coverage,
+        segments=[convert.segment_message(segment) for segment in part.segments],
+        regions=[convert.region_message(region) for region in part.regions],
     )
 
 
@@ -586,6 +610,8 @@ def report_message(report: StoredReport) -> report_pb2.MatchReport:
             query_coverage=match["query_coverage"],
             work_coverage=match["work_coverage"],
             action=work_pb2.Action.ValueType(match["action"]),
+            parts=[_part_message(report.work_id, part) for part in load_parts(match)],
+            part_counts=convert.part_count_messages(load_part_counts(match)),
         ),
         modality=convert.modality_code(report.modality),
         sha256=report.sha256,

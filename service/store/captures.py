@@ -1,7 +1,7 @@
 """Captures, their custody, their contents, and the suspects' fingerprints, in the database."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,12 +20,14 @@ from service.monitored import (
     NewCapture,
     Seen,
     Suspect,
+    SuspectPart,
     Watch,
     digest_of_event,
 )
 from service.store import codec, monitor_codec
 from service.store.cases import CaseWriter
 from service.store.schema import (
+    SUSPECT_IDS,
     captures,
     contents,
     custody_events,
@@ -37,6 +39,8 @@ from service.store.schema import (
     reports,
     sightings,
     suspect_fingerprints,
+    suspect_parts,
+    suspect_removals,
     watches,
     work_references,
 )
@@ -45,6 +49,9 @@ FIRST_DIGEST = bytes(32)
 """What the first custody event of a capture has for the digest of the one before."""
 SERVER = "server"
 """The actor of what the server does by itself."""
+
+_AT_ONCE = 500
+"""Values in one condition: databases bound their number."""
 
 
 class Captures:
@@ -216,11 +223,16 @@ class Captures:
         ]
 
     def contents_with(self, sha256s: Collection[bytes]) -> set[bytes]:
-        """Which of these digests are of contents that were read."""
-        query = select(contents.c.sha256).where(
-            contents.c.sha256.in_(sha256s), contents.c.state == ContentState.READ.value
-        )
-        return set(self._connection.execute(query).scalars())
+        """Contents that were read and are files with one of these digests, or containers that hold one."""
+        found: set[bytes] = set()
+        for some in _groups(sha256s):
+            query = select(contents.c.sha256).where(
+                contents.c.sha256.in_(some), contents.c.state == ContentState.READ.value
+            )
+            holding = select(suspect_parts.c.content_sha256).where(suspect_parts.c.sha256.in_(some))
+            found.update(self._connection.execute(query).scalars())
+            found.update(self._connection.execute(holding).scalars())
+        return found
 
     def digests_of(self, reference_ids: Collection[UUID]) -> set[bytes]:
         """The digests of the files of references, where they are known."""
@@ -229,36 +241,122 @@ class Captures:
         )
         return set(self._connection.execute(query).scalars())
 
-    def suspects_of_scheme(self, scheme: str, *, after: bytes, limit: int) -> list[tuple[bytes, Fingerprint]]:
-        """Fingerprints of one scheme, in order of their contents' digests, of those larger than `after`."""
+    def suspect_additions(
+        self, scheme: str, after: int, until: int, *, limit: int
+    ) -> list[tuple[int, bytes, npt.NDArray[Any]]]:
+        """Descriptors of one scheme of contents that were read after one change and up to another.
+
+        Args:
+            scheme: Scheme id.
+            after: The change before the first.
+            until: The last change.
+            limit: About how many fingerprints; all of one change come together.
+
+        Returns:
+            The first descriptor's id, the digest or key, and the descriptors of each, in order of ids.
+        """
+        columns = suspect_fingerprints.c
+        low, high = (after + 1) * SUSPECT_IDS, (until + 1) * SUSPECT_IDS
         query = (
-            select(suspect_fingerprints)
-            .where(
-                suspect_fingerprints.c.scheme_id == self._scheme_ids[scheme],
-                suspect_fingerprints.c.content_sha256 > after,
-            )
-            .order_by(suspect_fingerprints.c.content_sha256)
-            .limit(limit)
+            select(columns.first_id, columns.content_sha256, columns.descriptor_count, columns.descriptors)
+            .where(columns.scheme_id == self._scheme_ids[scheme])
+            .order_by(columns.first_id)
         )
+        in_range = query.where(columns.first_id >= low, columns.first_id < high)
+        rows = self._connection.execute(in_range.limit(limit)).all()
+        if len(rows) == limit:
+            last = rows[-1].first_id // SUSPECT_IDS
+            end = (last + 1) * SUSPECT_IDS
+            rest = query.where(columns.first_id > rows[-1].first_id, columns.first_id < end)
+            rows = [*rows, *self._connection.execute(rest)]
         return [
-            (row.content_sha256, self._fingerprint(self._known[scheme], row))
-            for row in self._connection.execute(query)
+            (first_id, key, codec.load_descriptors(self._known[scheme], count, stored))
+            for first_id, key, count, stored in rows
         ]
 
+    def suspect_ids(self, scheme: str, until: int) -> list[tuple[int, bytes]]:
+        """The first descriptor's id, and the digest or key, of all that was read up to a change, in order."""
+        columns = suspect_fingerprints.c
+        query = (
+            select(columns.first_id, columns.content_sha256)
+            .where(
+                columns.scheme_id == self._scheme_ids[scheme],
+                columns.first_id < (until + 1) * SUSPECT_IDS,
+            )
+            .order_by(columns.first_id)
+        )
+        return [(first_id, key) for first_id, key in self._connection.execute(query)]
+
+    def suspect_removals(self, scheme: str, after: int, until: int) -> list[tuple[int, int, int]]:
+        """What was erased after one change and up to another: (change, first id, count) each, in order."""
+        columns = suspect_removals.c
+        query = (
+            select(columns.sequence, columns.first_id, columns.descriptor_count)
+            .where(
+                columns.scheme_id == self._scheme_ids[scheme],
+                columns.sequence > after,
+                columns.sequence <= until,
+            )
+            .order_by(columns.sequence, columns.first_id)
+        )
+        return [(sequence, first, count) for sequence, first, count in self._connection.execute(query)]
+
     def suspect(self, sha256: bytes) -> Suspect | None:
-        """A content that was read; None: it was not, or was erased."""
+        """A content that was read, its parts without fingerprints; None: it was not read, or was erased."""
         content = self.content(sha256)
         if content is None or content.modality is None:
             return None
+        found = self.suspect_fingerprints([sha256]).get(sha256, ())
+        parts = self._parts(suspect_parts.c.content_sha256 == sha256) if not found else []
+        return Suspect(sha256, content.modality, found, tuple(part for _, part in parts))
+
+    def part(self, key: bytes) -> tuple[bytes, SuspectPart] | None:
+        """A part of a captured container, without fingerprints, and the container's digest; None: no such."""
+        found = self._parts(suspect_parts.c.key == key)
+        return found[0] if found else None
+
+    def suspect_fingerprints(self, keys: Collection[bytes]) -> dict[bytes, tuple[Fingerprint, ...]]:
+        """The fingerprints, with all views, of contents (by their digests) and parts (by their keys)."""
         by_row = {self._scheme_ids[scheme]: known for scheme, known in self._known.items()}
         rows = self._connection.execute(
             select(suspect_fingerprints).where(
-                suspect_fingerprints.c.content_sha256 == sha256,
+                suspect_fingerprints.c.content_sha256.in_(keys),
                 suspect_fingerprints.c.scheme_id.in_(by_row),
             )
         )
-        found = tuple(self._fingerprint(by_row[row.scheme_id], row) for row in rows)
-        return Suspect(sha256, content.modality, found)
+        found: dict[bytes, tuple[Fingerprint, ...]] = {}
+        for row in rows:
+            fingerprint = self._fingerprint(by_row[row.scheme_id], row)
+            found[row.content_sha256] = (*found.get(row.content_sha256, ()), fingerprint)
+        return found
+
+    def containers_of(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """Of these digests and keys, those that are parts' keys, to the digests of their containers."""
+        found: dict[bytes, bytes] = {}
+        for some in _groups(keys):
+            query = select(suspect_parts.c.key, suspect_parts.c.content_sha256)
+            rows = self._connection.execute(query.where(suspect_parts.c.key.in_(some)))
+            found.update((key, sha256) for key, sha256 in rows)
+        return found
+
+    def _parts(self, which: Any) -> list[tuple[bytes, SuspectPart]]:
+        query = select(suspect_parts).where(which).order_by(suspect_parts.c.number)
+        return [
+            (
+                row.content_sha256,
+                SuspectPart(
+                    key=row.key,
+                    name=row.name,
+                    modality=row.modality,
+                    sha256=row.sha256,
+                    byte_count=row.byte_count,
+                    place=tuple(json.loads(row.place)),
+                    weight=row.weight,
+                    fingerprints=(),
+                ),
+            )
+            for row in self._connection.execute(query)
+        ]
 
     def waiting(self) -> tuple[int, int]:
         """How many contents wait to be read, and how many watches to be matched."""
@@ -379,30 +477,52 @@ class CaptureWriter(Captures):
             },
         )
 
-    def set_read(self, sha256: bytes, modality: str, found: Sequence[Fingerprint], now: datetime) -> None:
-        """Keep a content's fingerprints, and have it matched. Done before: nothing changes."""
-        content = self.content(sha256)
+    def set_read(self, read: Suspect, left_out: Sequence[str], now: datetime) -> None:
+        """Keep a content's fingerprints, and those of its parts, and have it matched. Done before: nothing.
+
+        Args:
+            read: What was found in it.
+            left_out: What of a container was not read, for people.
+            now: UTC.
+        """
+        content = self.content(read.sha256)
         if content is None or content.state is not ContentState.PENDING:
             return
-        self._connection.execute(
-            insert(suspect_fingerprints),
-            [
-                {
-                    "scheme_id": self._scheme_ids[fingerprint.scheme.id],
-                    "content_sha256": sha256,
-                    "descriptor_count": len(fingerprint),
-                    "descriptors": codec.dump_descriptors(fingerprint),
-                    "spans": codec.dump_spans(fingerprint.spans),
-                    "quality": codec.dump_quality(fingerprint.quality),
-                    "views": codec.dump_views(fingerprint.views),
-                    "regions": codec.dump_regions(fingerprint.regions),
-                }
-                for fingerprint in found
-            ],
-        )
-        self._set_content(sha256, ContentState.READ, "ready", modality=modality)
-        schemes = sorted(fingerprint.scheme.id for fingerprint in found)
-        self.add_event(content.capture_id, SERVER, "FINGERPRINTED", {"schemes": schemes}, now)
+        found = [
+            (read.sha256, read.fingerprints),
+            *((part.key, part.fingerprints) for part in read.parts),
+        ]
+        next_ids = dict.fromkeys(self._scheme_ids, self._next_sequence() * SUSPECT_IDS)
+
+        def taken(fingerprint: Fingerprint) -> int:
+            first = next_ids[fingerprint.scheme.id]
+            next_ids[fingerprint.scheme.id] += len(fingerprint)
+            return first
+
+        rows = [
+            {
+                "scheme_id": self._scheme_ids[fingerprint.scheme.id],
+                "content_sha256": key,
+                "descriptor_count": len(fingerprint),
+                "descriptors": codec.dump_descriptors(fingerprint),
+                "spans": codec.dump_spans(fingerprint.spans),
+                "quality": codec.dump_quality(fingerprint.quality),
+                "views": codec.dump_views(fingerprint.views),
+                "regions": codec.dump_regions(fingerprint.regions),
+                "first_id": taken(fingerprint),
+            }
+            for key, fingerprints in found
+            for fingerprint in fingerprints
+        ]
+        self._connection.execute(insert(suspect_fingerprints), rows)
+        if read.parts:
+            self._connection.execute(insert(suspect_parts), _part_rows(read))
+        self._set_content(read.sha256, ContentState.READ, "ready", modality=read.modality)
+        schemes = sorted({fingerprint.scheme.id for _, some in found for fingerprint in some})
+        detail: dict[str, object] = {"schemes": schemes}
+        if read.parts:
+            detail |= {"parts": len(read.parts), "left_out": list(left_out)}
+        self.add_event(content.capture_id, SERVER, "FINGERPRINTED", detail, now)
 
     def set_unreadable(self, sha256: bytes, reason: str, now: datetime) -> None:
         """Note why a content cannot be read. Done before: nothing changes."""
@@ -475,12 +595,13 @@ class CaptureWriter(Captures):
             sightings.c.list_id == list_id,
             sightings.c.place == seen.place,
         )
-        last, first = sightings.c.last_seen_at, sightings.c.capture_id
+        last, first, uploader = sightings.c.last_seen_at, sightings.c.capture_id, sightings.c.uploader
         known = execute(
             update(sightings)
             .where(*at_place)
             .values(
                 last_seen_at=case((last < seen.at, literal(seen.at, last.type)), else_=last),
+                uploader=func.coalesce(literal(seen.uploader or None, uploader.type), uploader),
                 capture_id=func.coalesce(first, literal(capture_id, first.type)),
             )
         )
@@ -499,6 +620,7 @@ class CaptureWriter(Captures):
                 "page_title": seen.page_title,
                 "media_url": seen.media_url,
                 "found_as": seen.found_as,
+                "uploader": seen.uploader or None,
                 "first_seen_at": seen.at,
                 "last_seen_at": seen.at,
             },
@@ -543,6 +665,29 @@ class CaptureWriter(Captures):
         )
 
 
+def _groups(values: Collection[bytes]) -> Iterator[list[bytes]]:
+    every = list(values)
+    for start in range(0, len(every), _AT_ONCE):
+        yield every[start : start + _AT_ONCE]
+
+
+def _part_rows(read: Suspect) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": part.key,
+            "content_sha256": read.sha256,
+            "number": number,
+            "name": part.name,
+            "modality": part.modality,
+            "sha256": part.sha256,
+            "byte_count": part.byte_count,
+            "place": monitor_codec.dump(part.place),
+            "weight": part.weight,
+        }
+        for number, part in enumerate(read.parts)
+    ]
+
+
 def _to_content(row: Row[Any]) -> Content:
     return Content(
         sha256=row.sha256,
@@ -562,6 +707,7 @@ def _to_capture(row: Row[Any]) -> Capture:
         page_title=header["page_title"],
         media_url=header["media_url"],
         found_as=header["found_as"],
+        uploader=header.get("uploader", ""),
         at=row.captured_at,
     )
     new = NewCapture(

@@ -177,6 +177,33 @@ class Cases:
         )
         return [_to_case(row) for row in self._connection.execute(query)]
 
+    def of_uploader(self, uploader: str, site: str) -> list[Case]:
+        """Cases about what somebody put somewhere, as pages claim, newest first; 100 at most.
+
+        Args:
+            uploader: As pages call them.
+            site: Where: the same name means somebody else at another site. An address is the same anywhere.
+        """
+        seen = (
+            select(reports.c.work_id, sightings.c.page_url, sightings.c.media_url)
+            .join(reports, reports.c.content_sha256 == sightings.c.content_sha256)
+            .where(sightings.c.uploader == uploader)
+            .order_by(sightings.c.id.desc())
+            .limit(_FEW)
+        )
+        places = {
+            (work_id, where)
+            for work_id, page_url, media_url in self._connection.execute(seen)
+            if (where := site_of(page_url, media_url)) == site or "://" in uploader
+        }
+        found: list[Case] = []
+        every = sorted(places, key=str)
+        for start in range(0, len(every), _MAX_CASES):
+            some = every[start : start + _MAX_CASES]
+            query = _CASE.select_from(_FROM).where(tuple_(cases.c.work_id, cases.c.site).in_(some))
+            found += [_to_case(row) for row in self._connection.execute(query)]
+        return sorted(found, key=lambda case: case.id, reverse=True)[:_MAX_CASES]
+
     def reports(self, case_id: UUID, *, after: int, limit: int) -> list[CaseReport]:
         """Reports in a case that came in by events above `after`, in their order."""
         query = (

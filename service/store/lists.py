@@ -1,11 +1,25 @@
 """Monitoring lists and their runs in the database."""
 
 import dataclasses
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from uuid_utils.compat import uuid7
 
 from service.errors import LeaseLostError, NotFoundError, StaleError
@@ -25,6 +39,8 @@ from service.store.schema import (
     monitoring_lists,
     runs,
     suspect_fingerprints,
+    suspect_parts,
+    suspect_removals,
     watches,
 )
 
@@ -136,6 +152,11 @@ class Lists:
 class ListWriter(Lists):
     """Changes lists and runs."""
 
+    def __init__(self, connection: Connection, next_sequence: Callable[[], int]) -> None:
+        """Write through `connection`; `next_sequence` gives the number of another change."""
+        super().__init__(connection)
+        self._next_sequence = next_sequence
+
     def create(self, owner: str, settings: ListSettings, now: datetime) -> MonitoringList:
         """Keep a new list."""
         made = MonitoringList(
@@ -204,11 +225,28 @@ class ListWriter(Lists):
             )
             alone = [sha256 for sha256 in some if sha256 not in watched]
             if alone:
-                execute(delete(suspect_fingerprints).where(suspect_fingerprints.c.content_sha256.in_(alone)))
+                mine = suspect_parts.c.content_sha256.in_(alone)
+                self._erase_fingerprints(suspect_fingerprints.c.content_sha256.in_(alone))
+                keys = select(suspect_parts.c.key).where(mine)
+                self._erase_fingerprints(suspect_fingerprints.c.content_sha256.in_(keys))
+                execute(delete(suspect_parts).where(mine))
                 execute(delete(contents).where(contents.c.sha256.in_(alone)))
         execute(delete(deliveries).where(deliveries.c.list_id == list_id))
         execute(delete(runs).where(runs.c.list_id == list_id))
         execute(delete(monitoring_lists).where(monitoring_lists.c.id == list_id))
+
+    def _erase_fingerprints(self, which: ColumnElement[bool]) -> None:
+        """Erase fingerprints of suspects, and note it for the indexes that hold them."""
+        columns = suspect_fingerprints.c
+        gone = select(
+            columns.scheme_id,
+            literal(self._next_sequence(), BigInteger),
+            columns.first_id,
+            columns.descriptor_count,
+        ).where(which, columns.first_id.is_not(None))
+        names = ["scheme_id", "sequence", "first_id", "descriptor_count"]
+        self._connection.execute(insert(suspect_removals).from_select(names, gone))
+        self._connection.execute(delete(suspect_fingerprints).where(which))
 
     def start_run(self, list_id: UUID, now: datetime, *, scheduled: bool) -> tuple[Run, bool]:
         """The list's run that has not ended, or a new one; and whether it is new.

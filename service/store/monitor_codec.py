@@ -9,7 +9,7 @@ from uuid import UUID
 
 from indexers.fingerprint import SpanUnit
 from indexers.modality import AlignedRegion, AlignedSegment, Box
-from service.domain import Match
+from service.domain import Match, PartCount, PartMatch
 from service.monitored import (
     ListSettings,
     NewCapture,
@@ -17,6 +17,7 @@ from service.monitored import (
     PlaceKind,
     Progress,
     Schedule,
+    StoredPart,
     Webhook,
 )
 
@@ -108,6 +109,7 @@ def dump_header(capture: NewCapture) -> str:
             "page_title": seen.page_title,
             "media_url": seen.media_url,
             "found_as": seen.found_as,
+            "uploader": seen.uploader,
             "ranges": capture.ranges,
             "facts": dict(capture.facts),
         }
@@ -126,13 +128,12 @@ def dump_match(match: Match) -> str:
             "probability": match.probability,
             "signals": dict(match.signals),
             "segments": [_segment(segment) for segment in match.segments],
-            "regions": [
-                [_box(region.query), _box(region.work), region.transform, region.matrix]
-                for region in match.regions
-            ],
+            "regions": [_region(region) for region in match.regions],
             "query_coverage": match.query_coverage,
             "work_coverage": match.work_coverage,
             "action": match.action.value,
+            "parts": [_part(part) for part in match.parts],
+            "part_counts": [dataclasses.asdict(one) for one in match.part_counts],
         }
     )
 
@@ -153,6 +154,49 @@ def load_regions(values: list[list[Any]]) -> tuple[AlignedRegion, ...]:
         AlignedRegion(Box(*query), Box(*work), transform, *map(tuple, matrix))
         for query, work, transform, *matrix in values
     )
+
+
+def load_parts(match: Mapping[str, Any]) -> tuple[StoredPart, ...]:
+    """The parts of a stored match, the most telling first; what is no container has none."""
+    return tuple(
+        StoredPart(
+            key=bytes.fromhex(part["key"]),
+            name=part["name"],
+            modality=part["modality"],
+            reference=UUID(part["reference"]),
+            filename=part["filename"],
+            probability=part["probability"],
+            query_coverage=part["query_coverage"],
+            work_coverage=part["work_coverage"],
+            segments=load_segments(part["segments"]),
+            regions=load_regions(part["regions"]),
+        )
+        for part in match.get("parts", ())
+    )
+
+
+def load_part_counts(match: Mapping[str, Any]) -> tuple[PartCount, ...]:
+    """How many parts of a container match, also those that are not listed."""
+    return tuple(PartCount(**one) for one in match.get("part_counts", ()))
+
+
+def _part(part: PartMatch) -> dict[str, Any]:
+    return {
+        "key": part.key.hex(),
+        "name": part.name,
+        "modality": part.modality,
+        "reference": str(part.reference.id),
+        "filename": part.reference.filename,
+        "probability": part.probability,
+        "query_coverage": part.query_coverage,
+        "work_coverage": part.work_coverage,
+        "segments": [_segment(segment) for segment in part.segments],
+        "regions": [_region(region) for region in part.regions],
+    }
+
+
+def _region(region: AlignedRegion) -> list[Any]:
+    return [_box(region.query), _box(region.work), region.transform, region.matrix]
 
 
 def _segment(segment: AlignedSegment) -> list[Any]:

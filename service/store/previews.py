@@ -10,7 +10,14 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from indexers.previews import Facts, Kind
 from service.previewed import Job, NewPreview, PreviewFile, PreviewSet, PreviewState, Source, Subject
-from service.store.schema import contents, erasures, preview_files, preview_sets, work_references
+from service.store.schema import (
+    contents,
+    erasures,
+    preview_files,
+    preview_sets,
+    suspect_parts,
+    work_references,
+)
 
 T = TypeVar("T")
 
@@ -56,8 +63,9 @@ class Previews:
             query = select(work_references.c.id).where(work_references.c.id.in_(some))
             there.update(self._connection.execute(query).scalars())
         for group in _groups(digests):
-            query = select(contents.c.sha256).where(contents.c.sha256.in_(group))
-            there.update(self._connection.execute(query).scalars())
+            for column in (contents.c.sha256, suspect_parts.c.key):
+                query = select(column).where(column.in_(group))
+                there.update(self._connection.execute(query).scalars())
         return there
 
     def pending(self, limit: int) -> list[Job]:
@@ -135,7 +143,13 @@ class PreviewWriter(Previews):
             self._connection.execute(insert(preview_files), files)
 
     def ask(self, sha256: bytes, modality: str, now: datetime) -> None:
-        """Have the preview of a captured content made, unless there is one, or cannot be one."""
+        """Have the preview of a captured content, or of a part of one, made, unless that was asked before.
+
+        Args:
+            sha256: The content's digest, or the part's key.
+            modality: Such as ``image``.
+            now: UTC.
+        """
         known = select(preview_sets.c.subject).where(preview_sets.c.subject == sha256)
         if self._connection.execute(known).first():
             return

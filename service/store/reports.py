@@ -283,6 +283,7 @@ def _to_sighting(row: Row[Any]) -> Sighting:
             page_title=row.page_title,
             media_url=row.media_url,
             found_as=row.found_as,
+            uploader=row.uploader or "",
             at=row.first_seen_at,
         ),
         last_seen_at=row.last_seen_at,

@@ -341,11 +341,49 @@ suspect_fingerprints = Table(
     Column("quality", LargeBinary),
     Column("views", LargeBinary),
     Column("regions", LargeBinary),
+    Column("first_id", BigInteger),
     PrimaryKeyConstraint("scheme_id", "content_sha256"),
     Index("ix_suspect_fingerprints_content_sha256", "content_sha256", "scheme_id"),
+    Index("ix_suspect_fingerprints_first_id", "scheme_id", "first_id"),
     sqlite_with_rowid=False,
 )
-"""As `fingerprints`, of captured contents; NULL `views`: view 0 alone."""
+"""As `fingerprints`, of captured contents and, under their keys, of the parts of captured containers; NULL
+`views`: view 0 alone. `first_id` is the id of the first descriptor: the change that added it, times
+`SUSPECT_IDS`, and its place among the content's descriptors of the scheme."""
+
+SUSPECT_IDS = 2**28
+"""Descriptors that one captured content can have of a scheme."""
+
+suspect_removals = Table(
+    "suspect_removals",
+    metadata,
+    Column("scheme_id", ForeignKey("schemes.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("descriptor_count", Integer, nullable=False),
+    PrimaryKeyConstraint("scheme_id", "sequence", "first_id"),
+    sqlite_with_rowid=False,
+)
+"""Descriptors of suspects that were erased, and that an index may still hold. They are few, and stay."""
+
+suspect_parts = Table(
+    "suspect_parts",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("modality", String(32), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("weight", Double, nullable=False),
+    Index("ix_suspect_parts_content_sha256", "content_sha256", "number"),
+    Index("ix_suspect_parts_sha256", "sha256"),
+    sqlite_with_rowid=False,
+)
+"""The parts of captured containers. `key` is made of the container's digest and the part's place, `place` is
+JSON, `sha256` what the sandbox said of the part's file."""
 
 watches = Table(
     "watches",
@@ -379,8 +417,16 @@ sightings = Table(
     Column("found_as", String(64), nullable=False),
     Column("first_seen_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),
+    Column("uploader", String(255)),
     Index("ux_sightings_place", "content_sha256", "list_id", "place", unique=True),
     Index("ix_sightings_content_sha256", "content_sha256", "id"),
+    Index(
+        "ix_sightings_uploader",
+        "uploader",
+        "id",
+        sqlite_where=text("uploader IS NOT NULL"),
+        postgresql_where=text("uploader IS NOT NULL"),
+    ),
 )
 
 reports = Table(
@@ -677,9 +723,9 @@ preview_sets = Table(
     Index("ix_preview_sets_source_sha256", "source_sha256"),
     sqlite_with_rowid=False,
 )
-"""`subject` is a reference's id (16 bytes) or a content's SHA-256 (32 bytes), `work_id` NULL for contents.
-What a reference's preview is still to be made of is kept as the file `source_sha256`; `source_place` is JSON:
-where in that container it is, and its size."""
+"""`subject` is a reference's id (16 bytes), or a content's SHA-256 or a part's key (32 bytes); `work_id` is
+NULL for these. What a reference's preview is still to be made of is kept as the file `source_sha256`;
+`source_place` is JSON: where in that container it is, and its size."""
 
 preview_files = Table(
     "preview_files",

@@ -78,7 +78,7 @@ class Transaction:
         """The last sequence number before this transaction."""
         self._schemes = writing.scheme_rows(connection)
         self._changes: list[IndexChange] = []
-        self.lists = ListWriter(connection)
+        self.lists = ListWriter(connection, self._next_sequence)
         """Monitoring lists and runs."""
         self.cases = CaseWriter(connection)
         """Cases that reports are in."""

@@ -19,7 +19,7 @@ from service.errors import (
     StaleError,
 )
 from service.language import words
-from service.monitored import Capture, CustodyEvent, StoredReport
+from service.monitored import SHOWN_PARTS, Capture, CustodyEvent, StoredReport
 from service.previewed import Kind, Subject
 from service.review.desk import MAX_BATCH
 from service.reviewed import (
@@ -33,6 +33,7 @@ from service.reviewed import (
     Ruling,
 )
 from service.store import View
+from service.store.cases import site_of
 from service.web import matter
 from service.web.call import Call
 from service.web.filters import Query, overdue, position_text, read_position, read_query
@@ -43,6 +44,9 @@ PAGE_SIZE: Final = 50
 
 _STRIP: Final = 24
 _OTHERS: Final = 8
+_PART_DIGITS: Final = 4
+_UPLOADERS: Final = 3
+"""Of whom other cases are shown."""
 _MOST_CAPTURES: Final = 20
 
 
@@ -252,6 +256,11 @@ async def visible_report(call: Call, report_id: UUID) -> StoredReport:
     return await call.read(read)
 
 
+def part_of(text: str) -> int:
+    """Which part of a container an address asks for, from 0."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _PART_DIGITS else 0
+
+
 async def subject_of(call: Call, case_id: UUID, side: str) -> Subject | None:
     """What stands for a case in lists: the reference, or the content, of its first report."""
 
@@ -259,8 +268,8 @@ async def subject_of(call: Call, case_id: UUID, side: str) -> Subject | None:
         reports = call.parts.desk.reports(view, call.actor, case_id, limit=1)
         if not reports:
             return None
-        report = view.reports.get(reports[0].report_id)
-        return matter.reference_id(report) if side == "work" else report.sha256
+        pair = matter.pair_of(view.reports.get(reports[0].report_id))
+        return pair.work if side == "work" else pair.found
 
     return await call.read(read)
 
@@ -279,6 +288,7 @@ class _Read:
     captures: Sequence[tuple[Capture, Sequence[CustodyEvent]]]
     same_site: Sequence[Case]
     same_content: Sequence[Case]
+    same_uploader: Sequence[tuple[str, Sequence[Case]]]
     lists: dict[UUID, str]
     reviewers: Sequence[ApiKey]
     done: tuple[Case, Decision] | None
@@ -293,7 +303,8 @@ async def _show(
     wanted = _optional_id(params.get("report", "")) or _optional_id(call.field("report"))
     done = params.get("done", "")
     found = await call.read(lambda view: _read_case(call, view, case_id, wanted, done))
-    shown = None if found.chosen is None else await _matter(call, found)
+    part = part_of(params.get("part", ""))
+    shown = None if found.chosen is None else await _matter(call, found, part)
     now = datetime.now(UTC)
     status = 200
     if problem is not None:
@@ -311,6 +322,7 @@ async def _show(
             "typed": {"outcome": "", "reason": "", "note": "", **(typed or {})},
             "undone": params.get("undone", ""),
             "overdue": overdue,
+            "shown_parts": SHOWN_PARTS,
             "reports_path": _case_path(case_id, query, {}),
             "now": now,
         },
@@ -336,11 +348,13 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
     reference = None
     captures: Sequence[tuple[Capture, Sequence[CustodyEvent]]] = ()
     same_content: list[Case] = []
+    same_uploader: list[tuple[str, Sequence[Case]]] = []
     lists: dict[UUID, str] = {}
     if chosen is not None:
         reference = view.get_references([matter.reference_id(chosen)]).get(matter.reference_id(chosen))
         captures = _captures(view, chosen)
         same_content = [one for one in desk.cases_of_report(view, actor, chosen.id) if one.id != case.id]
+        same_uploader = _same_uploader(call, view, case, chosen)
         for seen in chosen.sightings:
             if seen.list_id not in lists:
                 try:
@@ -362,6 +376,7 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
         captures=captures,
         same_site=same_site,
         same_content=same_content[:_OTHERS],
+        same_uploader=same_uploader,
         lists=lists,
         reviewers=[one for one in desk.reviewers(view, actor) if _may_take(one, case)],
         done=_read_done(call, view, case_id, done),
@@ -371,6 +386,23 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
 def _may_take(key: ApiKey, case: Case) -> bool:
     """Whether a case can be assigned to a key."""
     return key.id == case.assignee or (key.revoked_at is None and key.owner in (None, case.owner))
+
+
+def _same_uploader(
+    call: Call, view: View, case: Case, report: StoredReport
+) -> list[tuple[str, Sequence[Case]]]:
+    """Other cases of those who put it there, as this site's pages claim."""
+    named = dict.fromkeys(
+        seen.seen.uploader
+        for seen in report.sightings
+        if seen.seen.uploader and site_of(seen.seen.page_url, seen.seen.media_url) == case.site
+    )
+    found = []
+    for uploader in list(named)[:_UPLOADERS]:
+        cases = call.parts.desk.cases_of_uploader(view, call.actor, uploader, case.site)
+        if others := [one for one in cases if one.id != case.id][:_OTHERS]:
+            found.append((uploader, others))
+    return found
 
 
 def _captures(view: View, report: StoredReport) -> Sequence[tuple[Capture, Sequence[CustodyEvent]]]:
@@ -399,7 +431,7 @@ def _read_done(call: Call, view: View, here: UUID | None, done: str) -> tuple[Ca
     return None if stands is None else (decided, stands)
 
 
-async def _matter(call: Call, found: _Read) -> matter.Matter | None:
+async def _matter(call: Call, found: _Read, part: int) -> matter.Matter | None:
     report = found.chosen
     if report is None:
         return None
@@ -407,12 +439,10 @@ async def _matter(call: Call, found: _Read) -> matter.Matter | None:
 
     def look() -> matter.Matter:
         previews = call.parts.previews
-        subjects: dict[str, Subject] = {"work": matter.reference_id(report), "found": report.sha256}
+        pair = matter.pair_of(report, found.reference, part)
+        subjects: dict[str, Subject] = {"work": pair.work, "found": pair.found}
         known = previews.find_all(list(subjects.values()))
-        sides = (
-            matter.work_side(report, found.reference, known[subjects["work"]]),
-            matter.found_side(report, known[subjects["found"]]),
-        )
+        sides = matter.sides_of(report, pair, known)
         passages: tuple[matter.Passage, ...] = ()
         if matter.viewer_of(*sides) == "text":
 
@@ -421,8 +451,8 @@ async def _matter(call: Call, found: _Read) -> matter.Matter | None:
                     return ""
                 return previews.text(subjects[side], start, end)
 
-            passages = matter.passages(report, read)
-        return matter.matter(spoken, report, sides, passages, found.work)
+            passages = matter.passages(pair, read)
+        return matter.matter(spoken, report, pair, sides, passages, work=found.work)
 
     return await asyncio.to_thread(look)
 

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from indexers.modality import AlignedSegment, Box
-from service.domain import Reference, Work
+from indexers.modality import AlignedRegion, AlignedSegment, Box
+from service.domain import PartCount, Reference, Work
+from service.errors import NotFoundError
 from service.language import (
     Explanation,
     Words,
     explain_coverage,
+    explain_parts,
     explain_probability,
     explain_segment,
     explain_signals,
     explain_transform,
 )
-from service.monitored import StoredReport
-from service.previewed import Kind, PreviewFile, PreviewSet, PreviewState
-from service.store.monitor_codec import load_regions, load_segments
+from service.monitored import SHOWN_PARTS, StoredPart, StoredReport
+from service.previewed import Kind, PreviewFile, PreviewSet, PreviewState, Subject
+from service.store.monitor_codec import load_part_counts, load_parts, load_regions, load_segments
 
 SENSITIVE_LABEL: Final = "sensitive"
 """Label of works whose media are blurred until somebody asks for them, unless its value is ``no``."""
@@ -40,6 +42,7 @@ class Side:
         name: Its file's name, or address.
         base: Where its media are, without a slash at the end.
         files: By kind.
+        part: Of a container: which of the parts that are shown it is, from 0; None: it is none.
     """
 
     state: PreviewState
@@ -47,6 +50,7 @@ class Side:
     name: str
     base: str
     files: Mapping[Kind, PreviewFile]
+    part: int | None = None
 
     def has(self, kind: str) -> bool:
         """Whether there is a file of a kind."""
@@ -55,7 +59,8 @@ class Side:
     def address(self, kind: str) -> str:
         """Where a file is; its digest makes the address change with the file."""
         file = self.files[Kind(kind)]
-        return f"{self.base}/{kind}?v={file.sha256.hex()[:16]}"
+        which = "" if self.part is None else f"part={self.part}&"
+        return f"{self.base}/{kind}?{which}v={file.sha256.hex()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class Matter:
         signals: In words.
         probability: In words, a sentence each.
         sensitive: Whether the work is marked as sensitive.
+        parts: Of a container: those that are copies.
+        part_counts: How many there are.
     """
 
     report: StoredReport
@@ -93,20 +100,72 @@ class Matter:
     passages: tuple[Passage, ...]
     signals: tuple[Explanation, ...]
     probability: tuple[str, ...]
-    coverage: str
+    coverage: tuple[str, ...]
     sensitive: bool
+    parts: tuple[StoredPart, ...] = ()
+    part_counts: tuple[PartCount, ...] = ()
 
 
-def work_side(report: StoredReport, reference: Reference | None, preview: PreviewSet) -> Side:
-    """The registered side of a report."""
-    name = "" if reference is None else reference.filename
-    return Side(preview.state, preview.reason, name, f"/reports/{report.id}/work", preview.files)
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is shown of a report side by side: the two media, or one part of a container and what it matches.
+
+    Attributes:
+        work: The registered side.
+        found: The other one.
+        work_name: What the file is called; empty: unknown.
+        found_name: Its address, or the part's name.
+        segments: Where they correspond.
+        regions: Where they correspond.
+        part: Which of the container's parts, from 0; None: the report is about no container.
+    """
+
+    work: UUID
+    found: bytes
+    work_name: str
+    found_name: str
+    segments: tuple[AlignedSegment, ...]
+    regions: tuple[AlignedRegion, ...]
+    part: int | None
 
 
-def found_side(report: StoredReport, preview: PreviewSet) -> Side:
-    """The side that was found."""
+def pair_of(report: StoredReport, reference: Reference | None = None, part: int = 0) -> Pair:
+    """What is shown of a report side by side.
+
+    Args:
+        report: Which.
+        reference: What it names, where that is known.
+        part: Of a container: which of its parts.
+
+    Raises:
+        NotFoundError: If a container has no such part, or it is none that is shown.
+    """
+    parts = load_parts(report.match)[:SHOWN_PARTS]
+    if parts:
+        if not 0 <= part < len(parts):
+            raise NotFoundError("there is no such part, or it is none that is shown")
+        one = parts[part]
+        return Pair(one.reference, one.key, one.filename, one.name, one.segments, one.regions, part)
     seen = report.sightings[0].seen.media_url if report.sightings else report.sha256.hex()
-    return Side(preview.state, preview.reason, seen, f"/reports/{report.id}/found", preview.files)
+    return Pair(
+        work=UUID(report.match["reference"]),
+        found=report.sha256,
+        work_name="" if reference is None else reference.filename,
+        found_name=seen,
+        segments=load_segments(report.match["segments"]),
+        regions=load_regions(report.match["regions"]),
+        part=None,
+    )
+
+
+def sides_of(report: StoredReport, pair: Pair, previews: Mapping[Subject, PreviewSet]) -> tuple[Side, Side]:
+    """The registered side of a pair, and the one that was found, with what there is to show of them."""
+    work, found = previews[pair.work], previews[pair.found]
+    base = f"/reports/{report.id}"
+    return (
+        Side(work.state, work.reason, pair.work_name, f"{base}/work", work.files, pair.part),
+        Side(found.state, found.reason, pair.found_name, f"{base}/found", found.files, pair.part),
+    )
 
 
 def reference_id(report: StoredReport) -> UUID:
@@ -132,8 +191,10 @@ def viewer_of(work: Side, found: Side) -> str:
 def matter(
     words: Words,
     report: StoredReport,
+    pair: Pair,
     sides: tuple[Side, Side],
     passages: tuple[Passage, ...],
+    *,
     work: Work | None,
 ) -> Matter:
     """Put together what is shown of a report.
@@ -141,13 +202,14 @@ def matter(
     Args:
         words: Of domain ``report``.
         report: Which.
+        pair: What of it is shown.
         sides: The work, and what was found.
         passages: Of texts; empty otherwise.
         work: Without references; None: it was deleted.
     """
     match = report.match
-    segments = load_segments(match["segments"])
-    regions = load_regions(match["regions"])
+    segments, regions = pair.segments, pair.regions
+    counts = load_part_counts(match)
     told = dict.fromkeys(
         [explain_transform(words, one.transform) for one in regions if one.transform != "identity"]
         + [phrase for one in segments for phrase in explain_segment(words, one)]
@@ -168,20 +230,25 @@ def matter(
         passages=passages,
         signals=tuple(explain_signals(words, match["signals"])),
         probability=tuple(explain_probability(words, match["probability"], match["signals"])),
-        coverage=explain_coverage(words, match["query_coverage"], match["work_coverage"]),
+        coverage=(
+            explain_coverage(words, match["query_coverage"], match["work_coverage"]),
+            *explain_parts(words, sum(one.query_found for one in counts)),
+        ),
         sensitive=is_sensitive(work),
+        parts=load_parts(match),
+        part_counts=counts,
     )
 
 
-def passages(report: StoredReport, texts: Any) -> tuple[Passage, ...]:
-    """Read the passages of a text's report; blocks.
+def passages(pair: Pair, texts: Any) -> tuple[Passage, ...]:
+    """Read the passages of two texts; blocks.
 
     Args:
-        report: Which.
+        pair: Which.
         texts: A function of side (``work``, ``found``), start and end that gives characters of a side's text.
     """
     made = []
-    for one in load_segments(report.match["segments"])[:_MOST_PASSAGES]:
+    for one in pair.segments[:_MOST_PASSAGES]:
         work, found = (_whole(one.work), _whole(one.query))
         made.append(Passage(_cut(texts, "work", *work), _cut(texts, "found", *found), work, found))
     return tuple(made)

@@ -14,7 +14,7 @@ from service.previewed import Kind, Subject
 from service.previews import OpenPreview
 from service.web import matter
 from service.web.call import Call
-from service.web.cases import subject_of, visible_report
+from service.web.cases import part_of, subject_of, visible_report
 from service.web.guard import MEDIA_POLICY
 from service.web.places import visible_reference
 
@@ -26,7 +26,8 @@ _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 async def preview(call: Call) -> Response:
     """A file of a report's work, or of what was found."""
     report = await visible_report(call, call.path_id("report", "report"))
-    subject: Subject = matter.reference_id(report) if _side(call) == "work" else report.sha256
+    pair = matter.pair_of(report, part=part_of(call.request.query_params.get("part", "")))
+    subject: Subject = pair.work if _side(call) == "work" else pair.found
     return await _open(call, subject, _kind(call))
 
 

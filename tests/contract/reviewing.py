@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from service.domain import KeyRole, Match, Work
-from service.monitored import Finding, ListSettings, MonitoringList, NewCapture, Run, Seen, Watch
+from service.monitored import Finding, ListSettings, MonitoringList, NewCapture, Run, Seen, Suspect, Watch
 from service.reviewed import Actor, Case, CaseFilter, CaseOrder
 from service.store import Store, Transaction
 from tests.contract.store_values import BITS, fingerprint, new_reference, new_work
@@ -65,7 +65,9 @@ class Scene:
     def _add(transaction: Transaction, run: Run, content: int, seen: Seen) -> None:
         if transaction.captures.content(seen.sha256) is None:
             transaction.captures.add(_capture(run, seen), "key", 25, NOW)
-            transaction.captures.set_read(seen.sha256, "image", (fingerprint(BITS, content),), NOW)
+            transaction.captures.set_read(
+                Suspect(seen.sha256, "image", (fingerprint(BITS, content),)), (), NOW
+            )
         else:
             transaction.captures.see_again(run.list_id, run.id, seen)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from sqlalchemy import event
 
 from indexers.fingerprint import Fingerprint, SpanUnit
-from indexers.modality import WHOLE, AlignedRegion, AlignedSegment, Box
+from indexers.modality import WHOLE, AlignedRegion, AlignedSegment, Box, Channel, Search
+from service.catalogue import Folding
 from service.domain import Match, Work
 from service.errors import AlreadyExistsError, LeaseLostError, NotFoundError, StaleError
 from service.monitored import (
@@ -28,11 +30,16 @@ from service.monitored import (
     RunState,
     Schedule,
     Seen,
+    Suspect,
+    SuspectPart,
     Told,
     Watch,
     Webhook,
     digest_of_event,
+    key_of_part,
 )
+from service.monitoring import SuspectIndexes
+from service.previewed import PreviewState
 from service.store import Store, View
 from service.store.captures import FIRST_DIGEST
 from service.store.monitor_codec import load_regions
@@ -102,7 +109,7 @@ def suspect_fingerprints() -> tuple[Fingerprint, ...]:
 
 def read(store: Store, sha256: bytes = CONTENT) -> None:
     with store.transaction() as transaction:
-        transaction.captures.set_read(sha256, "image", suspect_fingerprints(), NOW)
+        transaction.captures.set_read(Suspect(sha256, "image", suspect_fingerprints()), (), NOW)
 
 
 def registered(store: Store, seed: int = 1) -> Work:
@@ -218,15 +225,75 @@ def test_suspects_keep_their_fingerprints_until_no_list_has_seen_them(store: Sto
             for name in ("descriptors", "spans", "quality", "views"):
                 np.testing.assert_array_equal(getattr(found, name), getattr(given, name))
         np.testing.assert_array_equal(suspect.fingerprints[0].regions, suspect_fingerprints()[0].regions)
-        ((sha256, bits),) = view.captures.suspects_of_scheme(BITS.id, after=b"", limit=9)
-        assert (sha256, len(bits)) == (CONTENT, 3)
-        assert view.captures.suspects_of_scheme(BITS.id, after=CONTENT, limit=9) == []
+        last = store.sequence()
+        ((first_id, sha256, bits),) = view.captures.suspect_additions(BITS.id, 0, last, limit=9)
+        assert (sha256, bits.shape) == (CONTENT, (3, 8))
+        assert view.captures.suspect_ids(BITS.id, last) == [(first_id, CONTENT)]
+        assert view.captures.suspect_additions(BITS.id, last, last + 9, limit=9) == []
         assert {watch.list_id for watch in view.captures.ready_watches(9)} == {first.id, second.id}
     for made, left in ((first, True), (second, False)):
         with store.transaction() as transaction:
             transaction.lists.delete(made.id, revision=None)
         with store.view() as view:
             assert (view.captures.suspect(CONTENT) is not None) is left
+            removed = view.captures.suspect_removals(BITS.id, last, store.sequence())
+            assert [one[1:] for one in removed] == ([] if left else [(first_id, 3)])
+
+
+def test_parts_of_a_captured_container_are_kept_under_keys_of_their_own(store: Store) -> None:
+    run = leased(store, create(store).id)
+    captured(store, run)
+    parts = tuple(
+        SuspectPart(
+            key=key_of_part(CONTENT, (number,)),
+            name=f"{number}.jpg",
+            modality="image",
+            sha256=bytes([number]) * 32,
+            byte_count=7,
+            place=(number,),
+            weight=0.5,
+            fingerprints=suspect_fingerprints(),
+        )
+        for number in (1, 2)
+    )
+    with store.transaction() as transaction:
+        transaction.captures.set_read(Suspect(CONTENT, "container", (), parts), ("PARTS: 1",), NOW)
+    keys = [part.key for part in parts]
+    with store.view() as view:
+        suspect = view.captures.suspect(CONTENT)
+        assert suspect is not None
+        assert suspect.parts == tuple(replace(part, fingerprints=()) for part in parts)
+        assert view.captures.suspect_fingerprints(keys).keys() == set(keys)
+        assert view.captures.containers_of([*keys, CONTENT]) == dict.fromkeys(keys, CONTENT)
+        assert view.captures.contents_with([parts[1].sha256]) == {CONTENT}
+        assert view.captures.part(keys[0]) == (CONTENT, suspect.parts[0])
+        added = view.captures.suspect_additions(BITS.id, 0, store.sequence(), limit=1)
+        assert [key for _, key, _ in added] == keys  # of one change, so they come together
+        assert added[1][0] - added[0][0] == 3
+        assert view.previews.find(keys)[keys[0]].state is PreviewState.ABSENT
+
+
+def test_indexes_of_suspects_follow_and_forget(store: Store, tmp_path: Path) -> None:
+    made = create(store)
+    captured(store, leased(store, made.id))
+    read(store)
+    channel = Channel(BITS, Search(radius=8, narrow_radius=8, min_quality=0.0))
+    rows = suspect_fingerprints()[0].descriptors[1:2]
+    folding = Folding(1, 60.0, 4_000_000, 50_000, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.monitoring.near.registry.searched", lambda: {BITS.id: BITS})
+        indexes = SuspectIndexes(store, tmp_path / "suspects", folding)
+        indexes.refresh(store.sequence())
+        assert indexes.near(channel, {1: rows}) == {CONTENT}
+        assert indexes.near(channel, {1: ~rows}) == set()
+        opened = SuspectIndexes(store, tmp_path / "suspects", folding)  # from the snapshot
+        opened.refresh(store.sequence())
+        assert opened.near(channel, {1: rows}) == {CONTENT}
+        with store.transaction() as transaction:
+            transaction.lists.delete(made.id, revision=None)
+        for each in (indexes, opened):
+            each.refresh(store.sequence())
+            assert each.near(channel, {1: rows}) == set()
 
 
 def test_what_cannot_be_read_is_kept_with_its_reason(store: Store) -> None:
@@ -371,7 +438,13 @@ def test_frequent_statements_of_monitoring_use_an_index(store: Store) -> None:
         lambda view: view.captures.oldest_match(),
         lambda view: view.captures.new_references(0, 9, 9),
         lambda view: view.captures.descriptors_between(BITS.id, 0, 9),
-        lambda view: view.captures.suspects_of_scheme(BITS.id, after=b"", limit=9),
+        lambda view: view.captures.suspect_additions(BITS.id, 0, 9, limit=9),
+        lambda view: view.captures.suspect_ids(BITS.id, 9),
+        lambda view: view.captures.suspect_removals(BITS.id, 0, 9),
+        lambda view: view.captures.suspect_fingerprints([CONTENT]),
+        lambda view: view.captures.containers_of([CONTENT]),
+        lambda view: view.captures.contents_with([CONTENT]),
+        lambda view: view.cases.of_uploader("Ann", "x.example"),
         lambda view: view.reports.page(ReportFilter(owner="studio"), after=None, limit=9),
         lambda view: view.reports.page(ReportFilter(work_id=work.id), after=None, limit=9),
         lambda view: view.reports.changed(ReportFilter(), after=0, until=9, limit=9),

@@ -1,6 +1,7 @@
 """The pages, asked without a browser: who may see what, forged forms, hostile texts, ranges of media."""
 
 import html
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -251,6 +252,35 @@ async def test_an_owner_sees_nothing_of_another(pages: Pages) -> None:
             assert str(work.id) not in shown
     async with visitor(pages, "investigator") as browser:
         assert (await browser.get(f"/reports/{report}/work/picture")).status_code == 200
+
+
+async def test_other_cases_of_the_same_uploader(pages: Pages) -> None:
+    first, second, third, foreign = (
+        pages.add_work(title, owner=owner)
+        for title, owner in (("One", "studio"), ("Two", "studio"), ("Three", "studio"), ("Four", "mint"))
+    )
+    for work, site, uploader in (
+        (first, "tube.example", "Ann <b>"),
+        (second, "tube.example", "Ann <b>"),
+        (foreign, "tube.example", "Ann <b>"),
+        (third, "other.example", "Ann <b>"),
+    ):
+        pages.add_report(work, site, uploader=uploader)
+    case = pages.case_of(first, "tube.example")
+    heading = "Other cases of the uploader “Ann &lt;b&gt;”"
+    async with visitor(pages, "studio") as browser:
+        shown = (await browser.get(f"/cases/{case.id}")).text
+        assert "Put there, as the page says, by Ann &lt;b&gt;." in shown
+        listed = shown.partition(heading)[2].partition("</ul>")[0]
+        assert re.findall(r'<a href="/cases/[^"]+">([^<]+)</a>', listed) == ["Two"]
+        document = json.loads((await browser.get(f"/reports/{pages.report_of(case)}/json")).text)
+        assert [one["uploader"] for one in document["sightings"]] == ["Ann <b>"]
+        alone = pages.case_of(third, "other.example")
+        assert heading not in (await browser.get(f"/cases/{alone.id}")).text
+    async with visitor(pages, "investigator") as browser:
+        shown = (await browser.get(f"/cases/{case.id}")).text
+        listed = shown.partition(heading)[2].partition("</ul>")[0]
+        assert sorted(re.findall(r'<a href="/cases/[^"]+">([^<]+)</a>', listed)) == ["Four", "Two"]
 
 
 # Hostile texts

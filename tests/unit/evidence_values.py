@@ -48,6 +48,30 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
         "detail": '{"sha256":"' + "ab" * 32 + '"}',
         "sha256": "cd" * 32,
     }
+    located = {
+        "segments": [
+            {
+                "query": list(one.query),
+                "work": list(one.work),
+                "unit": "second",
+                "speed": one.speed,
+                "pitch_cents": one.pitch_cents,
+                "region": None,
+                "content": one.content,
+                "said": explain_segment(words, one),
+            }
+            for one in segments
+        ],
+        "regions": [
+            {
+                "query": [0.1, 0.2, 0.9, 0.8],
+                "work": [0.0, 0.0, 1.0, 1.0],
+                "transform": "affine",
+                "matrix": [0.7, -0.2, 0.25, 0.1, 0.6, 0.15, 0.0, 0.0, 1.0],
+                "said": explain_transform(words, "affine"),
+            }
+        ],
+    }
     return {
         "format": "copyhound.report.v1",
         "language": words.language,
@@ -91,26 +115,27 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
                 }
                 for one in explain_signals(words, SIGNALS)
             ],
-            "segments": [
+            **located,
+            "part_counts": [
                 {
-                    "query": list(one.query),
-                    "work": list(one.work),
-                    "unit": "second",
-                    "speed": one.speed,
-                    "pitch_cents": one.pitch_cents,
-                    "region": None,
-                    "content": one.content,
-                    "said": explain_segment(words, one),
+                    "modality": "video",
+                    "query_found": 1,
+                    "query_count": 2,
+                    "work_found": 1,
+                    "work_count": 1,
                 }
-                for one in segments
             ],
-            "regions": [
+            "parts": [
                 {
-                    "query": [0.1, 0.2, 0.9, 0.8],
-                    "work": [0.0, 0.0, 1.0, 1.0],
-                    "transform": "affine",
-                    "matrix": [0.7, -0.2, 0.25, 0.1, 0.6, 0.15, 0.0, 0.0, 1.0],
-                    "said": explain_transform(words, "affine"),
+                    "name": "films/1.mp4",
+                    "modality": "video",
+                    "reference": "works/01a20655-0000-7000-8000-000000000001/references/"
+                    "01a20655-0000-7000-8000-000000000002",
+                    "filename": "film.mp4",
+                    "probability": probability,
+                    "query_coverage": coverage[0],
+                    "work_coverage": coverage[1],
+                    **located,
                 }
             ],
         },
@@ -129,6 +154,7 @@ def document(words: Words, *, title: str = "Nosferatu", sightings: int = 2) -> d
                 "page_title": title,
                 "media_url": f"https://pirate.example/{number}.mp4",
                 "found_as": "video",
+                "uploader": "someone <b>else</b>",
                 "first_seen_at": "2026-11-20T10:00:00.000000+00:00",
                 "last_seen_at": "2026-11-21T10:00:00.000000+00:00",
             }

@@ -115,6 +115,26 @@ def test_jsonld_names_media_and_players() -> None:
     assert links(html) == [("https://p.example/e/1", Kind.FRAME, False)]
 
 
+@pytest.mark.parametrize(
+    ("html", "uploader"),
+    [
+        ('<script type="application/ld+json">{"@type":"VideoObject","author":{"name":" Ann\\n B "}}</script>', "Ann B"),
+        ('<script type="application/ld+json">[{"uploader":[{"url":"https://v.example/@ann"}]}]</script>',
+         "https://v.example/@ann"),
+        ('<meta name="author" content="Editor"><a rel="author" href="/u/7">Ann</a>', "Ann"),
+        ('<a rel="nofollow author" href="/u/7"></a>', "https://site.example/u/7"),
+        ('<meta property="article:author" content="https://s.example/bob"><meta name="author" content="Ed">',
+         "https://s.example/bob"),
+        ('<link rel="author" href="/humans.txt">', "https://site.example/humans.txt"),
+        ('<meta name="author" content="  ">', ""),
+        ('<script type="application/ld+json">{"author": 7, "image": {"creator": {"name": "Cy"}}}</script>', "Cy"),
+    ],
+)  # fmt: skip
+def test_who_put_it_there_as_the_page_says(html: str, uploader: str) -> None:
+    assert page(html).uploader == uploader
+    assert page('<meta name="author" content="' + "x" * 999 + '">').uploader == "x" * 200
+
+
 def test_broken_jsonld_names_nothing() -> None:
     assert json_ld_references('{"contentUrl": ') == []
     assert json_ld_references("[" * 5000) == []

@@ -61,6 +61,18 @@ def test_rss_with_enclosures_and_quoted_pages() -> None:
     ]
 
 
+def test_who_put_entries_there() -> None:
+    rss = """<rss xmlns:dc="d" xmlns:itunes="i"><channel>
+        <item><dc:creator> Ann  B </dc:creator><enclosure url="https://c.example/1.mp3"/></item>
+        <item><itunes:author>Bob</itunes:author><enclosure url="https://c.example/2.mp3"/></item>
+        <item><enclosure url="https://c.example/3.mp3"/></item></channel></rss>"""
+    atom = """<feed xmlns="a"><author><name>Site</name></author>
+        <entry><author><uri>https://s.example/cy</uri></author><link rel="enclosure" href="https://c.example/4.mp3"/>
+        </entry><entry><link rel="enclosure" href="https://c.example/5.mp3"/></entry></feed>"""
+    assert [m.uploader for m in read_feed(rss.encode(), URL).media] == ["Ann B", "Bob", ""]
+    assert [m.uploader for m in read_feed(atom.encode(), URL).media] == ["https://s.example/cy", "Site"]
+
+
 def test_atom_with_its_next_page() -> None:
     feed = read_feed(
         b"""<feed xmlns="http://www.w3.org/2005/Atom"><link rel="next" href="?page=2"/><entry><title>T</title>

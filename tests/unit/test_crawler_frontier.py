@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +27,17 @@ from copyhound.monitor_types import (
 )
 from crawler.delivery import Delivery
 from crawler.extract import Kind, Link
-from crawler.frontier import Found, Frontier, HostBudget, Outcome, RunFrontier, State, Task
+from crawler.frontier import (
+    _SCHEMA,
+    _SINCE_VERSION_2,
+    Found,
+    Frontier,
+    HostBudget,
+    Outcome,
+    RunFrontier,
+    State,
+    Task,
+)
 from crawler.handover import folder_assignment
 from crawler.run import CrawlerProcess, CrawlError
 from crawler.scope import Scope
@@ -222,6 +234,7 @@ def task_of_none() -> Task:
         "",
         "",
         "",
+        "",
         0,
         "",
         "",
@@ -233,12 +246,24 @@ def test_other_pages_that_show_a_captured_picture_are_told_of(frontier: Frontier
     run = opened(frontier, *(page(f"https://a.example/{n}") for n in range(3)))
     shown = [picture("https://a.example/x.png")]
     pages = [task_of(run) for _ in range(3)]
-    run.finish(pages[0], Outcome(page=True, found=shown, title="0"))
+    run.finish(pages[0], Outcome(page=True, found=shown, title="0", uploader="Ann"))
     run.finish(pages[1], Outcome(page=True, found=shown, title="1"))
-    run.finish(task_of(run), captured(task_of_none()))
-    run.finish(pages[2], Outcome(page=True, found=shown, title="2"))
-    seen = [sighting.page_url for _, _, sighting in frontier.waiting_sightings(10)]
-    assert seen == ["https://a.example/1", "https://a.example/2"]
+    media = task_of(run)
+    run.finish(media, captured(task_of_none()))
+    run.finish(pages[2], Outcome(page=True, found=shown, title="2", uploader="Bob"))
+    seen = [(sighting.page_url, sighting.uploader) for _, _, sighting in frontier.waiting_sightings(10)]
+    assert seen == [("https://a.example/1", ""), ("https://a.example/2", "Bob")]
+    assert media.uploader == "Ann"
+
+
+def test_a_database_of_an_earlier_version_gains_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "crawl.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(f"{_SCHEMA}{_SINCE_VERSION_2} PRAGMA user_version=2;")
+    opened_again = Frontier(path)
+    run = opened(opened_again, page("https://a.example/"))
+    assert task_of(run).uploader == ""
+    opened_again.close()
 
 
 def assignment(*places: Place, leave_alone: tuple[str, ...] = (), depth: int = 2) -> Assignment:

@@ -313,7 +313,10 @@ def test_a_database_of_the_version_before_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "crawl.db"
     Frontier(path).close()
     with sqlite3.connect(path) as db:
-        db.executescript("DROP TABLE rendering; DROP INDEX waiting_of; PRAGMA user_version=1")
+        db.executescript(
+            "DROP TABLE rendering; DROP INDEX waiting_of; ALTER TABLE url DROP COLUMN uploader;"
+            " PRAGMA user_version=1"
+        )
     db.close()
     opened = Frontier(path)
     assert opened.open_run("lists/a/runs/b", "lists/a", 10).rendering(1) is None
