@@ -20,6 +20,7 @@ from benchmarks.quality import text_media
 from copyhound.where import describe_place
 from service.app import Running, running
 from service.domain import KeyRole
+from service.evidence import Scope, Wish
 from service.monitored import key_of_part
 from service.previewed import Kind, PreviewState
 from service.review import Desk
@@ -139,7 +140,7 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
 async def check_documents(service: Running, report: copyhound.MatchReport) -> None:
     """The JSON, the page and the PDF name the parts and how many they are; two are shown."""
     actor, report_id = Actor("tests", KeyRole.ADMIN, None), UUID(report.name.removeprefix("reports/"))
-    document = await asyncio.to_thread(service.bundler.document, actor, report_id, "en")
+    document = await asyncio.to_thread(service.bundler.document, actor, Wish(Scope.REPORT, report_id))
     assert document["content"]["modality"] == "container"
     assert [one["name"] for one in document["match"]["parts"]] == [
         part.query_part for part in report.match.parts
@@ -152,11 +153,13 @@ async def check_documents(service: Running, report: copyhound.MatchReport) -> No
         "work_count": 4,
     }
     assert any("3 of the media items in it are copies" in one for one in document["explanation"])
-    page = await asyncio.to_thread(service.bundler.page, actor, report_id, "zh", with_reference=True)
+    page = await asyncio.to_thread(
+        service.bundler.page, actor, Wish(Scope.REPORT, report_id, "zh", with_reference=True)
+    )
     assert "game.apk!assets/rocket.jpg" in page
     assert "4 个中的 2 个" in page
     assert page.count("<polygon") >= 4  # two parts are pictures, and each has both sides
-    pdf = await asyncio.to_thread(service.bundler.pdf, actor, report_id, "en")
+    pdf = await asyncio.to_thread(service.bundler.pdf, actor, Wish(Scope.REPORT, report_id))
     text = "".join(one.extract_text() for one in PdfReader(io.BytesIO(pdf)).pages)
     assert "2 of 4" in text
     assert "x/3.bin" in text
