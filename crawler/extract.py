@@ -38,13 +38,13 @@ TEXTS: Final = frozenset((
     "pdf", "epub", "docx", "txt",
 ))  # fmt: skip
 CONTAINERS: Final = frozenset((
-    "zip", "cbz", "tar", "tgz", "apk", "xapk", "apks", "aab", "obb", "jar", "ipa",
+    "zip", "cbz", "7z", "tar", "tgz", "apk", "xapk", "apks", "aab", "obb", "jar", "ipa",
 ))  # fmt: skip
 PLAYLISTS: Final = frozenset(("m3u8", "mpd"))
 """Extensions of files, without the dot, that are media whatever links to them."""
 _MEDIA: Final = IMAGES | SOUNDS | FILMS | TEXTS | CONTAINERS | PLAYLISTS
 _NOT_PAGES: Final = frozenset((
-    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "rar", "7z",
+    "css", "js", "mjs", "json", "map", "ico", "svg", "woff", "woff2", "ttf", "otf", "eot", "rar",
     "gz", "bz2", "xz", "exe", "msi", "dmg", "iso", "swf", "wasm", "doc", "xls", "xlsx", "ppt", "pptx",
 ))  # fmt: skip
 """Extensions that are neither pages nor media that the service reads."""
@@ -55,6 +55,7 @@ _MEDIA_TYPES: Final = frozenset((
     "application/zip",
     "application/x-zip-compressed",
     "application/x-tar",
+    "application/x-7z-compressed",
     "application/vnd.comicbook+zip",
     "application/x-cbz",
     "application/vnd.android.package-archive",

@@ -285,7 +285,7 @@ class CrawlerProcess:
 
 def _delays(runner: AsyncCrawlerRunner) -> list[tuple[str, float]]:
     """The pauses of the hosts that are asked now, in seconds."""
-    engines = [crawler.engine for crawler in list(runner.crawlers)]
+    engines: list[Any] = [crawler.engine for crawler in list(runner.crawlers)]
     return [
         (name, slot.delay)
         for engine in engines

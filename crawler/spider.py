@@ -67,6 +67,7 @@ _MEDIA_STARTS: Final = (
     b"GIF8",
     b"%PDF-",
     b"PK\x03\x04",
+    b"7z\xbc\xaf\x27\x1c",
     b"ID3",
     b"OggS",
     b"fLaC",

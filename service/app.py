@@ -460,7 +460,7 @@ async def _monitoring(
         matcher=matcher,
         blobs=blobs,
         scratch=scratch,
-        near=SuspectIndexes(catalogue.store, settings.data / "suspects", _folding(settings)),
+        near=SuspectIndexes(catalogue.store, settings.data / "index" / "suspects", _folding(settings)),
         parallel=_parallel(settings),
         metrics=metrics,
     )

@@ -22,6 +22,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.quality import text_media
+from indexers.audio.decode import Sound
+from indexers.image.decode import Picture
 from tests import films, sounds
 from tests.documents import docx, epub, page, paragraph, zipped
 from tests.e2e.pictures import encoded, photograph
@@ -155,7 +157,7 @@ def _photographs(rng: random.Random, variants: int) -> Iterator[File]:
             )
 
 
-def _tunes(rng: random.Random, tunes: Mapping[str, sounds.Sound], copies: int) -> Iterator[File]:
+def _tunes(rng: random.Random, tunes: Mapping[str, Sound], copies: int) -> Iterator[File]:
     forms = (("mp3", "libmp3lame", 22_050), ("ogg", "libopus", 48_000), ("flac", "flac", 22_050))
     for name, tune in tunes.items():
         for number in range(copies):
@@ -166,7 +168,7 @@ def _tunes(rng: random.Random, tunes: Mapping[str, sounds.Sound], copies: int) -
 
 
 def _films(copies: int) -> Iterator[File]:
-    changes: tuple[Callable[[films.Picture], films.Picture], ...] = (
+    changes: tuple[Callable[[Picture], Picture], ...] = (
         lambda picture: picture,
         lambda picture: np.asarray(cv2.resize(picture, (192, 108))),
         lambda picture: np.asarray(np.clip(picture.astype(np.int16) + 25, 0, 255), np.uint8),

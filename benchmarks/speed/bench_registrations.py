@@ -85,8 +85,8 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     for number in range(_ASKED):
         found: set[bytes] = set()
         for scheme in _ROWS:
-            row = _picture(rng, registry.searched()[scheme], 1, kinds[number])
-            found |= suspects.near(registry.channel(scheme), {number: row})
+            asked_for = _picture(rng, registry.searched()[scheme], 1, kinds[number])
+            found |= suspects.near(registry.channel(scheme), {number: asked_for})
         near += len(found)
     asked = time.process_time() - begin
     begin = time.process_time()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import numpy as np
@@ -65,6 +66,22 @@ class SuspectIndexes:
         self._folder = folder
         self._folding = folding
         self._held: dict[str, _Held] = {}
+        self._tend_at = 0.0
+
+    def tend(self) -> None:
+        """From time to time: follow the database, and write snapshots without what was erased.
+
+        Raises:
+            OSError: If the folder cannot be used.
+        """
+        if monotonic() < self._tend_at:
+            return
+        self._tend_at = monotonic() + self._folding.after_seconds
+        self.refresh(self._store.sequence())
+        for held in self._held.values():
+            stats = held.index.stats()
+            if stats.tombstones or stats.delta >= self._folding.after_changes:
+                held.index.fold()
 
     def refresh(self, until: int) -> None:
         """Follow the database up to a change; the first time, load the snapshots.

@@ -119,6 +119,10 @@ class Registrations:
         until = found[-1][1]
         return Block(after, until, max(target, until), frozenset(one for one, _ in found))
 
+    def tend(self) -> None:
+        """Bring the index of suspects up to date from time to time. Blocking."""
+        self._suspects.tend()
+
     async def ask(self, block: Block) -> AsyncIterator[tuple[Suspect, Watch, Finding]]:
         """Yield which suspects hold the works of a block, for each list that saw them."""
         catalogue = await asyncio.to_thread(NewReferences, self._catalogue, block)

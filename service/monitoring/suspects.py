@@ -90,6 +90,7 @@ class Suspects:
             await self._each(self._read, contents)
             await self._each(self._match, watches)
         await self._ask_registered()
+        await asyncio.to_thread(self._registrations.tend)
 
     def _look(self) -> tuple[list[Content], list[Watch]]:
         with self._catalogue.store.view() as view:

@@ -397,7 +397,7 @@ def _same_uploader(
         for seen in report.sightings
         if seen.seen.uploader and site_of(seen.seen.page_url, seen.seen.media_url) == case.site
     )
-    found = []
+    found: list[tuple[str, Sequence[Case]]] = []
     for uploader in list(named)[:_UPLOADERS]:
         cases = call.parts.desk.cases_of_uploader(view, call.actor, uploader, case.site)
         if others := [one for one in cases if one.id != case.id][:_OTHERS]:

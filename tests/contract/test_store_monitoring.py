@@ -289,11 +289,16 @@ def test_indexes_of_suspects_follow_and_forget(store: Store, tmp_path: Path) -> 
         opened = SuspectIndexes(store, tmp_path / "suspects", folding)  # from the snapshot
         opened.refresh(store.sequence())
         assert opened.near(channel, {1: rows}) == {CONTENT}
+        files = [file for file in (tmp_path / "suspects").rglob("*") if file.is_file()]
+        assert [file for file in files if rows.tobytes() in file.read_bytes()]
         with store.transaction() as transaction:
             transaction.lists.delete(made.id, revision=None)
         for each in (indexes, opened):
             each.refresh(store.sequence())
             assert each.near(channel, {1: rows}) == set()
+        opened.tend()
+        files = [file for file in (tmp_path / "suspects").rglob("*") if file.is_file()]
+        assert not [file for file in files if rows.tobytes() in file.read_bytes()]
 
 
 def test_what_cannot_be_read_is_kept_with_its_reason(store: Store) -> None:
