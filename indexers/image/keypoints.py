@@ -7,6 +7,7 @@ strongest of each part of the picture and of each octave are kept.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -229,18 +230,25 @@ def sample(levels: Floats, keypoints: Keypoints, angles: Floats, side: int, step
         (n, side, side).
     """
     depth, height, width = levels.shape
-    level = np.clip(np.rint(keypoints.level), 0, depth - 1)
-    cosine, sine = np.cos(angles) * keypoints.sigma * step, np.sin(angles) * keypoints.sigma * step
-    offsets = np.arange(side, dtype=np.float32) - (side - 1) / 2
-    right, down = (grid.ravel() for grid in np.meshgrid(offsets, offsets))
-    x = keypoints.x[:, np.newaxis] + np.outer(cosine, right) - np.outer(sine, down)
-    y = keypoints.y[:, np.newaxis] + np.outer(sine, right) + np.outer(cosine, down)
+    level = np.clip(np.rint(keypoints.level), 0, depth - 1).astype(np.float32)
+    reach = keypoints.sigma * np.float32(step)
+    cosine, sine = np.cos(angles) * reach, np.sin(angles) * reach
+    grid = _grid(side)
+    x = np.stack([cosine, -sine, keypoints.x], axis=1) @ grid
+    y = np.stack([sine, cosine, keypoints.y], axis=1) @ grid
     np.clip(x, 0, width - 1, out=x)
     np.clip(y, 0, height - 1, out=y)
-    y += (level * height)[:, np.newaxis]
-    tall = levels.reshape(-1, width)
-    patches = cv2.remap(tall, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    y += (level * np.float32(height))[:, np.newaxis]
+    patches = cv2.remap(levels.reshape(-1, width), x, y, cv2.INTER_LINEAR)
     return np.asarray(patches, np.float32).reshape(-1, side, side)
+
+
+@cache
+def _grid(side: int) -> Floats:
+    """Samples of a square around 0, a step apart: to the right, down, and one; (3, side * side)."""
+    offsets = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    right, down = (grid.ravel() for grid in np.meshgrid(offsets, offsets))
+    return np.stack([right, down, np.ones_like(right)])
 
 
 def gradients(patches: Floats) -> tuple[Floats, Floats]:
