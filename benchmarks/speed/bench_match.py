@@ -172,8 +172,9 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = harness.options_parser(__doc__)
     parser.add_argument("--media", type=Path, metavar="FOLDER", help="pictures; none: shipped photographs")
+    parser.add_argument("--rounds", type=int, default=15, help="in which the two sides take turns")
     options = parser.parse_args()
-    number, rounds, repeats = (3, 2, 1) if options.smoke else (16, 15, 3)
+    number, rounds, repeats = (3, 2, 1) if options.smoke else (16, options.rounds, 3)
     pictures = megapixel_jpegs(options.media, number)
     harness.keep_memory()
     with (
