@@ -315,27 +315,27 @@ def _similarities(pairs: _Pairs, couples: _Couples, *, mirrored: bool) -> Floats
         grown = np.log(turned / extent) / 2
     close = np.abs(grown - couples.growth) < _SIZE_FACTOR
     kept = np.flatnonzero((extent > _APART**2) & (turned > 0) & close)[:_HYPOTHESES]
-    first, across, down, right, below, _ = (part[kept] for part in couples)
-    below, extent = below * hand, extent[kept]
+    across, down, right = couples.across[kept], couples.down[kept], couples.right[kept]
+    below, extent = couples.below[kept] * hand, extent[kept]
     cosine, sine = (across * right + down * below) / extent, (down * right - across * below) / extent
     linear = np.array([(cosine, -hand * sine), (sine, hand * cosine)]).transpose(2, 0, 1)
-    return _through(pairs, linear, first)
+    return _through(pairs, linear, couples.first[kept])
 
 
 def _stretches(pairs: _Pairs, couples: _Couples, *, mirrored: bool) -> Floats:
     """Scale each axis by itself and move, by two matches: (h, 2, 3)."""
     usable = np.flatnonzero((np.abs(couples.right) > _APART) & (np.abs(couples.below) > _APART))
-    first, across, down, right, below, growth = (part[usable] for part in couples)
-    wider, taller = across / right, down / below
+    wider = couples.across[usable] / couples.right[usable]
+    taller = couples.down[usable] / couples.below[usable]
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = np.log(np.abs(wider)), np.log(np.abs(taller))
-        close = np.abs((x + y) / 2 - growth) < _SIZE_FACTOR
+        close = np.abs((x + y) / 2 - couples.growth[usable]) < _SIZE_FACTOR
         kept = np.flatnonzero(
             (np.abs(x - y) < np.log(MAX_STRETCH)) & close & ((wider * taller < 0) == mirrored)
         )[:_HYPOTHESES]
     linear = np.zeros((len(kept), 2, 2))
     linear[:, 0, 0], linear[:, 1, 1] = wider[kept], taller[kept]
-    return _through(pairs, linear, first[kept])
+    return _through(pairs, linear, couples.first[usable[kept]])
 
 
 def _through(pairs: _Pairs, linear: Floats, rows: npt.NDArray[np.intp]) -> Floats:

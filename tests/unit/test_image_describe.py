@@ -13,7 +13,9 @@ from indexers.image.decode import Picture
 from indexers.image.windows import TILES
 from indexers.modality import Role, Segment, described
 
-_TILES = {tuple(np.float32([one.left, one.top, one.right, one.bottom]).tolist()) for one in TILES}
+_TILES = {
+    tuple(map(float, np.array([one.left, one.top, one.right, one.bottom], np.float32))) for one in TILES
+}
 
 
 @pytest.fixture(scope="module")
