@@ -120,7 +120,7 @@ def write_picture(files: Files, kind: Kind, image: Image.Image, *, side: int, fa
     scale = min(1.0, side / max(image.size))
     if scale < 1:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
     content = io.BytesIO()
     image.save(content, "JPEG", quality=_QUALITY)
     files.begin(kind).write(content.getbuffer())

@@ -88,10 +88,10 @@ class FolderBlobs:
             Path(name).rename(target)
             name = None
             _sync(target.parent)
-            if target.parent not in self._lasting:
-                for folder in (target.parent.parent, self._folder):
-                    _sync(folder)
-                self._lasting.add(target.parent)
+            for folder in (target.parent, target.parent.parent):
+                if folder not in self._lasting:
+                    _sync(folder.parent)
+                    self._lasting.add(folder)
         except OSError as error:
             if error.errno in _FULL:
                 raise StorageFullError(

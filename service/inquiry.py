@@ -135,6 +135,7 @@ class Inquiry:
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
+        self._registered: dict[str, int] = {}
         self._left_out: dict[str, None] = {}
         self._cancelled = False
         self.answer: MatchReport | None = None
@@ -346,8 +347,9 @@ class Inquiry:
             return of("", signals, 1)
         if alone:
             signals = {name: one for name, one in signals.items() if name not in modality.accompanying}
-        registered = self._searched_in.largest_index(modality.name)
-        return of(modality.name, signals, registered)
+        if modality.name not in self._registered:
+            self._registered[modality.name] = self._searched_in.largest_index(modality.name)
+        return of(modality.name, signals, self._registered[modality.name])
 
     def _leave_out(self, what: str) -> None:
         self._left_out[what] = None
@@ -380,13 +382,18 @@ class Inquiry:
     def _match_of(self, work: Work, reference: Reference, *, suppressed: bool) -> Match:
         alignment = self._alignments[reference.id]
         probability = self._probability(reference.id)
-        alone = self._probability(reference.id, alone=True)
+        modality = self._modalities.get(reference.id)
+        accompanied = modality is not None and not modality.accompanying.isdisjoint(alignment.signals)
+        alone = self._probability(reference.id, alone=True) if accompanied else probability
+        scene = alone
+        if modality is not None and self._with.scorer.asks_for_moments(modality.name):
+            scene = self._probability(reference.id, alone=True, scene=True)
         return Match(
             work=work,
             reference=reference,
             probability=probability,
             alone=alone,
-            scene=self._probability(reference.id, alone=True, scene=True),
+            scene=scene,
             accompanying=probability >= self._with.thresholds.review > alone,
             signals=alignment.signals,
             segments=alignment.segments,

@@ -8,6 +8,9 @@ is the same decoder and the same stages of describing in this process, on one th
 of the pictures are registered; asked is about these very files (copies), about the others (strangers), and
 about crops of the registered ones and other pictures that hold them (hard copies).
 
+What the service spends while nobody asks (looking for jobs) is measured before, and taken off by the time
+that passes: on a busy machine calls take long.
+
 What a call costs is also given in PDQ hashes: pdqhash's, of the same pictures at 640 pixels, in the same run.
 """
 
@@ -17,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import cycle, islice
@@ -24,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 import copyhound
@@ -38,6 +43,7 @@ from indexers.modality import MediaLimits, Role
 IMAGE = registry.by_name("image")
 HARD: Final = ("crop_25", "inside_35")
 """Attacks that hashes of the whole do not see through."""
+_IDLE_SECONDS: Final = 20.0
 
 
 def bare(pictures: Sequence[bytes], stages: int) -> float:
@@ -50,23 +56,25 @@ def bare(pictures: Sequence[bytes], stages: int) -> float:
     return time.thread_time() - start
 
 
-def pdq_seconds(pictures: Sequence[bytes]) -> float | None:
-    """CPU seconds of one PDQ hash by Meta's own program; None where pdqhash is not installed."""
+def pdq_arrays(pictures: Sequence[bytes]) -> list[npt.NDArray[np.uint8]]:
+    """The pictures as Meta's own program hashes them; none where pdqhash is not installed."""
     if find_spec("pdqhash") is None:
-        return None
-    compute = import_module("pdqhash").compute
+        return []
     arrays = []
     for content in pictures:
         with Image.open(io.BytesIO(content)) as image:
             image.thumbnail((640, 640))
             arrays.append(np.asarray(image.convert("RGB")))
-    times = []
-    for _ in range(5):
-        start = time.thread_time()
-        for array in arrays:
-            compute(array)
-        times.append((time.thread_time() - start) / len(arrays))
-    return statistics.median(times)
+    return arrays
+
+
+def pdq_seconds(arrays: Sequence[npt.NDArray[np.uint8]]) -> float:
+    """CPU seconds of one PDQ hash by Meta's own program."""
+    compute = import_module("pdqhash").compute
+    start = time.thread_time()
+    for array in arrays:
+        compute(array)
+    return (time.thread_time() - start) / len(arrays)
 
 
 def hard_copies(pictures: Sequence[bytes], backdrops: Sequence[bytes]) -> list[bytes]:
@@ -79,18 +87,37 @@ def hard_copies(pictures: Sequence[bytes], backdrops: Sequence[bytes]) -> list[b
     ]
 
 
-def served(service: Service, client: copyhound.Client, pictures: Sequence[bytes], *, fast: bool) -> Cpu:
-    """CPU seconds of the service while it answers for the pictures."""
-    start = service.cpu()
-    for content in pictures:
-        client.match(content, fast=fast)
-    return service.cpu() - start
+def idle(service: Service, seconds: float) -> float:
+    """CPU seconds that the service spends in each second while nobody asks it anything."""
+    start, before = time.monotonic(), service.cpu()
+    time.sleep(seconds)
+    return (service.cpu() - before).total / (time.monotonic() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A service that is asked.
+
+    Attributes:
+        idle: CPU seconds that it spends in each second anyway.
+    """
+
+    service: Service
+    client: copyhound.Client
+    idle: float
+
+    def about(self, pictures: Sequence[bytes], *, fast: bool) -> Cpu:
+        """CPU seconds that it takes to answer for the pictures."""
+        start, before = time.monotonic(), self.service.cpu()
+        for content in pictures:
+            self.client.match(content, fast=fast)
+        return self.service.cpu() - before - Cpu(self.idle * (time.monotonic() - start), 0.0)
 
 
 def compare(
-    service: Service,
-    client: copyhound.Client,
+    asked: Asked,
     pictures: Sequence[bytes],
+    hashed: Sequence[npt.NDArray[np.uint8]],
     rounds: int,
     *,
     stages: int,
@@ -98,28 +125,32 @@ def compare(
 ) -> dict[str, Any]:
     """Milliseconds a picture on both sides: medians over rounds in which the two take turns to go first.
 
+    PDQ hashes are made in every round too, since how fast either is changes with what else the machine does.
+
     Args:
-        service: Asked.
-        client: Asks.
+        asked: Is asked.
         pictures: About these.
+        hashed: What PDQ hashes are made of; none: they are not.
         rounds: How often.
         stages: In how many stages the other side describes them.
         fast: Whether to ask for a fast answer.
     """
-    served(service, client, pictures, fast=fast)  # warm up
+    asked.about(pictures, fast=fast)  # warm up
     bare(pictures, stages)
-    before = service.stage_seconds()
-    ours, theirs = [], []
+    before = asked.service.stage_seconds()
+    ours, theirs, hashes = [], [], []
     for number in range(rounds):
+        if hashed:
+            hashes.append(pdq_seconds(hashed))
         if number % 2:
             theirs.append(bare(pictures, stages))
-            ours.append(served(service, client, pictures, fast=fast))
+            ours.append(asked.about(pictures, fast=fast))
         else:
-            ours.append(served(service, client, pictures, fast=fast))
+            ours.append(asked.about(pictures, fast=fast))
             theirs.append(bare(pictures, stages))
-    after = service.stage_seconds()
+    after = asked.service.stage_seconds()
     per_call = 1000 / len(pictures)
-    return {
+    figures = {
         "ratio": statistics.median(one.total / other for one, other in zip(ours, theirs, strict=True)),
         "bare_ms": statistics.median(theirs) * per_call,
         "service_ms": statistics.median(one.total for one in ours) * per_call,
@@ -130,14 +161,20 @@ def compare(
             for name in ("read", "decode", "fingerprint", "retrieve", "verify", "decide")
         },
     }
+    if hashes:
+        each = [one.total / len(pictures) / pdq for one, pdq in zip(ours, hashes, strict=True)]
+        figures["in_pdq_hashes"] = statistics.median(each)
+        figures["pdq_ms"] = statistics.median(hashes) * 1000
+    return figures
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = harness.options_parser(__doc__)
     parser.add_argument("--media", type=Path, metavar="FOLDER", help="pictures; none: shipped photographs")
+    parser.add_argument("--rounds", type=int, default=15, help="in which the two sides take turns")
     options = parser.parse_args()
-    number, rounds, repeats = (3, 2, 1) if options.smoke else (16, 15, 3)
+    number, rounds, repeats = (3, 2, 1) if options.smoke else (16, options.rounds, 3)
     pictures = megapixel_jpegs(options.media, number)
     harness.keep_memory()
     with (
@@ -149,12 +186,15 @@ def main() -> int:
             client.register(content, owner="benchmark")
         registered, others = pictures[::2], pictures[1::2]
         hard = hard_copies(registered, others)
+        asked = Asked(service, client, idle(service, 1.0 if options.smoke else _IDLE_SECONDS))
         every, fast = len(IMAGE.stages), IMAGE.fast_stages - 1  # its last stage is for likely copies
+        hashed = pdq_arrays(pictures)
         figures: dict[str, dict[str, Any]] = {
-            "strangers": compare(service, client, others * repeats, rounds, stages=every),
-            "strangers_fast": compare(service, client, others * repeats, rounds, stages=fast, fast=True),
-            "copies": compare(service, client, registered * repeats, rounds, stages=1),
-            "hard_copies": compare(service, client, hard * repeats, rounds, stages=every),
+            "idle": {"ms_a_second": asked.idle * 1000},
+            "strangers": compare(asked, others * repeats, hashed, rounds, stages=every),
+            "strangers_fast": compare(asked, others * repeats, hashed, rounds, stages=fast, fast=True),
+            "copies": compare(asked, registered * repeats, hashed, rounds, stages=1),
+            "hard_copies": compare(asked, hard * repeats, hashed, rounds, stages=every),
         }
     bounds = [
         Bound.at_most(
@@ -162,10 +202,7 @@ def main() -> int:
         )
         for name in ("strangers", "copies")
     ]
-    pdq = pdq_seconds(pictures)
-    if pdq is not None:
-        for part in figures.values():
-            part["in_pdq_hashes"] = part["service_ms"] / 1000 / pdq
+    if hashed:
         bounds += [
             Bound.at_most(most, f"CPU of a call about {name}, in PDQ hashes", figures[name]["in_pdq_hashes"])
             for name, most in (("strangers", 25), ("strangers_fast", 8), ("hard_copies", 70))

@@ -10,9 +10,10 @@ still embed.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
@@ -131,6 +132,16 @@ class OnnxEmbedder:
     def scheme(self) -> Scheme:
         """The scheme of the descriptors."""
         return self._spec.scheme
+
+    def at(self, pixels: int) -> Self:
+        """The same network, loaded once, for pictures brought to squares of another side.
+
+        Args:
+            pixels: The side, ≥ 1; one that the network takes.
+        """
+        other = copy(self)
+        other._spec = replace(self._spec, pixels=pixels)  # noqa: SLF001 - its own copy
+        return other
 
     def embed(self, pictures: Sequence[Picture]) -> Descriptors:
         """Describe pictures of any sizes.

@@ -7,6 +7,7 @@ strongest of each part of the picture and of each octave are kept.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -175,28 +176,24 @@ def _detect(octave: int, differences: Floats) -> Keypoints:
 def _extrema(differences: Floats) -> Integers:
     """Return level, row and column (3, n) of what is above, or below, all 26 neighbours."""
     kernel = np.ones((3, 3), np.uint8)
+    count, height, width = differences.shape
+    inner = (count - 2) * height
+    # The levels lie below each other: what they mix at their borders is left out there.
+    tall = differences.reshape(-1, width)
+    before, at, after = (tall[start : start + inner] for start in (0, height, 2 * height))
+    highest = cv2.dilate(cv2.max(cv2.max(before, at), after), kernel)
+    lowest = cv2.erode(cv2.min(cv2.min(before, at), after), kernel)
     least = 0.7 * MIN_CONTRAST
-    highest = [cv2.dilate(level, kernel) for level in differences]
-    lowest = [cv2.erode(level, kernel) for level in differences]
     found = []
-    for number in range(1, len(differences) - 1):
-        before, after = number - 1, number + 1
-        above = cv2.max(cv2.max(highest[before], highest[number]), cv2.max(highest[after], least))  # type: ignore[call-overload]
-        below = cv2.min(cv2.min(lowest[before], lowest[number]), cv2.min(lowest[after], -least))  # type: ignore[call-overload]
-        for bound, way in ((above, cv2.CMP_GE), (below, cv2.CMP_LE)):
-            marks = np.asarray(cv2.compare(differences[number], bound, way), np.uint8)
-            found.append(_places(marks, number))
-    return np.concatenate(found, axis=1)
-
-
-def _places(marks: Luma, number: int) -> Integers:
-    """Return a level's number, row and column (3, n) of what is marked and not at the border."""
-    height, width = marks.shape
-    # Flags are ten times as fast to look through as bytes or as a part of an array.
-    y, x = np.divmod(np.flatnonzero((marks & 1).view(np.bool_)), width)
+    for bound, way, sign in ((highest, cv2.CMP_GE, 1.0), (lowest, cv2.CMP_LE, -1.0)):
+        marks = np.asarray(cv2.compare(at, bound, way), np.uint8)
+        # Flags are ten times as fast to look through as bytes or as a part of an array.
+        places = np.flatnonzero((marks & 1).view(np.bool_))
+        found.append(places[sign * at.reshape(-1)[places] >= least])
+    row, x = np.divmod(np.concatenate(found), width)
+    level, y = np.divmod(row, height)
     inside = (np.minimum(y, x) >= _MARGIN) & (y < height - _MARGIN) & (x < width - _MARGIN)
-    y, x = y[inside], x[inside]
-    return np.stack([np.full(len(y), number), y, x])
+    return np.stack([level[inside] + 1, y[inside], x[inside]])
 
 
 def spread(keypoints: Keypoints, shape: tuple[int, int], count: int) -> Keypoints:
@@ -233,18 +230,25 @@ def sample(levels: Floats, keypoints: Keypoints, angles: Floats, side: int, step
         (n, side, side).
     """
     depth, height, width = levels.shape
-    level = np.clip(np.rint(keypoints.level), 0, depth - 1)
-    cosine, sine = np.cos(angles) * keypoints.sigma * step, np.sin(angles) * keypoints.sigma * step
-    offsets = np.arange(side, dtype=np.float32) - (side - 1) / 2
-    right, down = (grid.ravel() for grid in np.meshgrid(offsets, offsets))
-    x = keypoints.x[:, np.newaxis] + np.outer(cosine, right) - np.outer(sine, down)
-    y = keypoints.y[:, np.newaxis] + np.outer(sine, right) + np.outer(cosine, down)
+    level = np.clip(np.rint(keypoints.level), 0, depth - 1).astype(np.float32)
+    reach = keypoints.sigma * np.float32(step)
+    cosine, sine = np.cos(angles) * reach, np.sin(angles) * reach
+    grid = _grid(side)
+    x = np.stack([cosine, -sine, keypoints.x], axis=1) @ grid
+    y = np.stack([sine, cosine, keypoints.y], axis=1) @ grid
     np.clip(x, 0, width - 1, out=x)
     np.clip(y, 0, height - 1, out=y)
-    y += (level * height)[:, np.newaxis]
-    tall = levels.reshape(-1, width)
-    patches = cv2.remap(tall, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    y += (level * np.float32(height))[:, np.newaxis]
+    patches = cv2.remap(levels.reshape(-1, width), x, y, cv2.INTER_LINEAR)
     return np.asarray(patches, np.float32).reshape(-1, side, side)
+
+
+@cache
+def _grid(side: int) -> Floats:
+    """Samples of a square around 0, a step apart: to the right, down, and one; (3, side * side)."""
+    offsets = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    right, down = (grid.ravel() for grid in np.meshgrid(offsets, offsets))
+    return np.stack([right, down, np.ones_like(right)])
 
 
 def gradients(patches: Floats) -> tuple[Floats, Floats]:

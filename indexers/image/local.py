@@ -29,8 +29,9 @@ from indexers.modality import Role, Segment
 LOCAL = Scheme("image.local", 1, 256, Metric.HAMMING, SpanUnit.FRAME)
 """A row for each keypoint. Its region is the square around it with a side of four times its scale."""
 
-KEYPOINTS: Final = {Role.REFERENCE: 300, Role.QUERY: 800}
-"""Most keypoints of a picture. A query's with two directions count once and come twice."""
+KEYPOINTS: Final = {Role.REFERENCE: 450, Role.QUERY: 800}
+"""Most keypoints of a picture. A query's with two directions count once and come twice. A crop to a twentieth
+of a reference shows a twentieth of its keypoints, and ten are asked for at least."""
 
 PIXELS: Final = 480 * 360
 """Pictures are brought to about this many pixels, ..."""

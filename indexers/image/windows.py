@@ -16,7 +16,7 @@ from indexers.image.rectangles import apart, enclosed
 from indexers.image.trim import trim
 from indexers.modality import Box
 
-_TILES: Final = (
+TILES: Final = (
     Box(0.15, 0.15, 0.85, 0.85),
     Box(0.0, 0.0, 0.55, 1.0),
     Box(0.45, 0.0, 1.0, 1.0),
@@ -70,4 +70,4 @@ class Windows:
 
 def tiles(picture: Picture) -> list[Box]:
     """Return the parts to describe where nothing else is known: the centre, and halves that overlap."""
-    return list(_TILES) if min(picture.shape[:2]) >= MIN_SIDE else []
+    return list(TILES) if min(picture.shape[:2]) >= MIN_SIDE else []

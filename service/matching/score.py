@@ -17,7 +17,7 @@ for; for another one the odds move by the ratio of the sizes.
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Self
 
@@ -58,11 +58,18 @@ class LogisticModel:
         intercept: Log odds where nothing speaks for a copy.
         terms: All of their signals must be at hand.
         place: Whether it is the same moment of a scene, if it is the same scene; None: that is no question.
+        signals: What must be at hand.
     """
 
     intercept: float
     terms: tuple[Term, ...]
     place: "LogisticModel | None" = None
+    signals: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """List the signals once: each probability asks for them."""
+        own = frozenset(term.signal for term in self.terms)
+        object.__setattr__(self, "signals", own if self.place is None else own | self.place.signals)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:
@@ -73,12 +80,6 @@ class LogisticModel:
             tuple(Term(**term) for term in data["terms"]),
             None if place is None else cls.read(place),
         )
-
-    @property
-    def signals(self) -> frozenset[str]:
-        """What must be at hand."""
-        own = frozenset(term.signal for term in self.terms)
-        return own if self.place is None else own | self.place.signals
 
     def probability(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
         """Probability, 0..1, from signals that hold at least the model's own.
@@ -149,6 +150,10 @@ class Scorer:
         probability counts. Where there is no model, nothing speaks for a copy.
         """
         return self._largest(modality, signals, registered, LogisticModel.probability)
+
+    def asks_for_moments(self, modality: str) -> bool:
+        """Whether `scene` can be more than `probability`."""
+        return any(model.place is not None for model in self.models.get(modality, ()))
 
     def scene(self, modality: str, signals: Mapping[str, float], registered: int) -> float:
         """How sure it is that the query shows the same scene, be it the same moment of it or another one."""

@@ -44,6 +44,9 @@ _PIECE_BYTES = 256 * 1024
 _PATIENT = 10
 """Of the 19 steps by which a process can stand back."""
 
+_IN_MEMORY_BYTES = 4 * 1024 * 1024
+"""Files up to this size are read at once: decoders ask for many small pieces, the digest for all of them."""
+
 _cpu_seconds = time.thread_time
 """Of the one thread that reads. Once a process has a limit on its CPU time, as `confine` sets, Linux counts
 what all of its threads took in whole ticks of some milliseconds."""
@@ -256,8 +259,11 @@ def _send(channel: socket.socket, message: bytes) -> None:
 
 def _stages(media: BinaryIO, request: wire.Request) -> Iterator[wire.ReadMedia]:
     started = _cpu_seconds()
+    byte_count = media.seek(0, os.SEEK_END)
+    media.seek(0)
+    if byte_count <= _IN_MEMORY_BYTES:
+        media = io.BytesIO(media.read())
     sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
-    byte_count = media.tell()
     head = demux.head(media)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
     decoding = _cpu_seconds() - started

@@ -73,6 +73,8 @@ _EXAMPLES_OF = select(examples).where(
 _SETTLED_BY = select(case_reports.c.case_id, case_reports.c.report_id).where(
     case_reports.c.settled_case_id == bindparam("case_id")
 )
+_ANY_SUPPRESSION = select(suppressions.c.subject_id).limit(1)
+"""Asked by every query that finds something: made once, since that takes as long as to run it."""
 _SET = update(cases).where(cases.c.id == bindparam("of_id"))
 
 
@@ -173,7 +175,7 @@ class Reviews:
         """Which of these references and works are suppressed themselves."""
         wanted: list[UUID] = list(ids)
         found: set[UUID] = set()
-        if not self._connection.execute(select(suppressions.c.subject_id).limit(1)).first():
+        if not self._connection.execute(_ANY_SUPPRESSION).first():
             return found
         for start in range(0, len(wanted), _AT_ONCE):
             query = select(suppressions.c.subject_id).where(

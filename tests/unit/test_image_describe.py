@@ -1,15 +1,21 @@
 """Which pictures may be references: those whose copies could be told from other pictures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from indexers.errors import FeaturelessMediaError
-from indexers.image import ImageModality
+from indexers.image import ImageModality, describe
 from indexers.image.decode import Picture
+from indexers.image.windows import TILES
 from indexers.modality import Role, Segment, described
+
+_TILES = {
+    tuple(map(float, np.array([one.left, one.top, one.right, one.bottom], np.float32))) for one in TILES
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +66,29 @@ def test_a_plain_picture_is_a_reference(modality: ImageModality, make: Callable[
 
 def test_of_an_animation_one_frame_that_shows_something_is_enough(modality: ImageModality) -> None:
     assert described(modality, frames(flat(), flag(), flat()), Role.REFERENCE)
+
+
+def framed() -> Picture:
+    picture = np.full((300, 400, 3), 120, np.uint8)
+    picture[60:180, 100:260] = noise()[:120, :160]
+    return picture
+
+
+def noise() -> Picture:
+    return np.random.default_rng(0).integers(0, 255, (300, 400, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("make", "all_tiles"), [(noise, True), (framed, False)])
+def test_tiles_alone_are_described_at_fewer_pixels(make: Callable[[], Picture], all_tiles: bool) -> None:
+    network = describe.loaded(describe.BuiltIn())
+    query = frames(make())
+    rough, fine = (
+        list(describe.describe(query, Role.QUERY, one))[-1][0]
+        for one in (network, replace(network, rough=None))
+    )
+    assert rough.regions is not None
+    tiles = np.array([tuple(map(float, row)) in _TILES for row in rough.regions])
+    assert tiles.all() == all_tiles
+    alike = (rough.descriptors * fine.descriptors).sum(axis=1)
+    assert ((alike < 1 - 1e-4) == tiles).all()
+    assert (alike > 0.6).all()
