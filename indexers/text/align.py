@@ -77,8 +77,9 @@ class _Pairs:
     def _separate(self, starts: npt.NDArray[np.int64], weight: npt.NDArray[np.float64]) -> float:
         """The best weight of each stretch; `starts` never fall."""
         stretches = starts // (STRETCH * self.width)
-        begins = np.concatenate([[0], np.flatnonzero(stretches[1:] != stretches[:-1]) + 1])
-        return float(np.maximum.reduceat(weight, begins).sum())
+        begins = np.ones(len(starts), np.bool_)
+        np.not_equal(stretches[1:], stretches[:-1], out=begins[1:])
+        return float(np.maximum.reduceat(weight, begins.nonzero()[0]).sum())
 
 
 @dataclass(frozen=True, slots=True)

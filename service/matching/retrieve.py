@@ -330,8 +330,9 @@ class _Votes:
         row, places, worth = row[order], places[order], worth[order]
         first = np.ones(len(row), np.bool_)
         first[1:] = (row[1:] != row[:-1]) | (places[1:] != places[:-1])
-        before = np.pad(self._votes, (0, len(self._owned.owners) - len(self._votes)))
-        self._votes = before + np.bincount(places[first], weights=worth[first], minlength=len(before))
+        votes = np.bincount(places[first], weights=worth[first], minlength=len(self._owned.owners))
+        votes[: len(self._votes)] += self._votes
+        self._votes = votes
 
     def _telling(
         self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], rows: int
@@ -342,7 +343,8 @@ class _Votes:
         work_of = np.array(
             [numbers.setdefault(one.work_id, len(numbers)) for one in self._owned.owners], np.int64
         )
-        pairs = np.unique(row * max(1, len(numbers)) + work_of[places]) if len(row) else row
+        pairs = np.sort(row * max(1, len(numbers)) + work_of[places]) if len(row) else row
+        pairs = pairs[_first_of_each(pairs)]
         holders = np.bincount(pairs // max(1, len(numbers)), minlength=rows)
         telling: npt.NDArray[np.float64] = (many / 4 / np.maximum(holders, many / 4)) ** 2
         telling[holders >= many] = 0.0
