@@ -139,7 +139,10 @@ class Containers:
         """
         if modality not in (None, CONTAINER):
             return None
-        if containers.kind_of(os.pread(media.fileno(), containers.HEAD_BYTES, 0)) is None:
+        head = os.pread(media.fileno(), containers.HEAD_BYTES, 0)
+        if (closed := containers.closed(head)) is not None:
+            raise UnreadableMediaError("MEDIA_UNSUPPORTED", containers.refusal(closed))
+        if containers.kind_of(head) is None:
             if modality is None:
                 return None
             formats = ", ".join(containers.FORMATS)
@@ -393,7 +396,7 @@ def _order(listing: Listing) -> list[int]:
     to unpack again and again.
     """
     places = range(len(listing.parts))
-    if listing.kind == "tar.gz" or any(len(part.place) > 1 for part in listing.parts):
+    if listing.kind in containers.IN_ORDER or any(len(part.place) > 1 for part in listing.parts):
         return list(places)
     return sorted(places, key=lambda place: (-listing.parts[place].byte_count, place))
 

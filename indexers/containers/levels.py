@@ -20,7 +20,8 @@ from indexers.modality import MediaLimits
 MAX_ENTRY_BYTES: Final = 256 * 1024 * 1024
 """Largest entry: it is unpacked in memory."""
 
-_TOO_MUCH = "than what it holds should need: send what is in it by itself"
+TOO_MUCH: Final = "than what it holds should need: send what is in it by itself"
+"""How an error goes on that says that a container unpacks to far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class ZipLevel:
             MediaLimitError: If it lists too much.
         """
         most = limits.max_unpacked_bytes
-        self._archive = Archive(source, kind=kind, max_bytes=2 * most, too_much=_TOO_MUCH)
+        self._archive = Archive(source, kind=kind, max_bytes=2 * most, too_much=TOO_MUCH)
         self._infos = [info for info in self._archive.entries if not info.is_dir()]
         self.entries: Sequence[Entry] = [
             Entry(info.filename, info.file_size, _zip_refusal(info)) for info in self._infos
@@ -183,12 +184,12 @@ class _Bounded(io.RawIOBase, BinaryIO):
 
     def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
         if whence != io.SEEK_SET or place > self._most:
-            raise MediaLimitError(f"the tar.gz unpacks to far more {_TOO_MUCH}")
+            raise MediaLimitError(f"the tar.gz unpacks to far more {TOO_MUCH}")
         return self._stream.seek(place)
 
     def read(self, size: int = -1) -> bytes:
         if self._stream.tell() + max(size, 0) > self._most:
-            raise MediaLimitError(f"the tar.gz unpacks to far more {_TOO_MUCH}")
+            raise MediaLimitError(f"the tar.gz unpacks to far more {TOO_MUCH}")
         return self._stream.read(size)
 
 

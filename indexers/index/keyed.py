@@ -99,13 +99,13 @@ class KeyedRows:
         for bound, over in ((first, np.less), (last, np.less_equal)):
             passed = np.zeros(len(looked) + 1, np.int64)
             np.cumsum(over(looked, wanted), out=passed[1:])
-            bound += passed[ends] - passed[begins]
+            np.add(bound, passed[ends] - passed[begins], out=bound)
         return first, last
 
     def _passed(
         self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """Place of the first row of each range, none of them empty, that is not below `wanted`; else `end`."""
+        """Place of the first row of each range that is not below `wanted`; else `end`. None is empty."""
         step = 1 << int((end - start).max()).bit_length()
         while step := step >> 1:
             # Beyond the end stands its last row: if that is below, so are all, and the end is the place.

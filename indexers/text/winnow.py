@@ -161,7 +161,7 @@ def _telling(
         if not len(some):
             continue
         runs = np.sort(codes[starts[some, None] + np.arange(length)], axis=1)
-        told[some] = (runs[:, 1:] != runs[:, :-1]).sum(axis=1) >= 2  # noqa: PLR2004 - of three
+        told[some] = (runs[:, 1:] != runs[:, :-1]).sum(axis=1) >= 2
     digits = (symbols & np.uint32(DIGIT)) != 0
     if digits.any():
         passed = np.concatenate([[0], np.cumsum(digits)])
