@@ -171,9 +171,9 @@ class Container:
                 f"in the {root.kind}, containers lie in each other more than {MAX_DEPTH} deep: unpack the "
                 "outer ones, and send what is in them"
             )
-        content = self._level.content(number)
-        root.count(len(content))
-        return Container(io.BytesIO(content), self._limits)
+        content = self._level.open(number)
+        root.count(self._level.entries[number].byte_count)
+        return Container(content, self._limits)
 
     def count(self, byte_count: int) -> None:
         """Count what is unpacked, or will be.
@@ -202,10 +202,10 @@ class Container:
         if not 0 <= number < len(self._level.entries):
             raise DamagedMediaError(f"the {self.kind} has no entry {number}: send the whole file")
         if not rest:
-            return io.BytesIO(self._level.content(number))
+            return self._level.open(number)
         if self._inner is None or self._inner[0] != (number,):
             self._inner = None  # one at a time in memory
-            self._inner = (number,), Container(io.BytesIO(self._level.content(number)), self._limits)
+            self._inner = (number,), Container(self._level.open(number), self._limits)
         return self._inner[1].content(tuple(rest))
 
 

@@ -4,6 +4,7 @@ PPMd, Deflate64 and the filters for programs in front of LZMA are not: files tha
 """
 
 import bz2
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,10 @@ class SevenZipLevel:
         if item.crc is not None and zlib.crc32(content) != item.crc:
             raise damaged("a part is not what was packed")
         return content
+
+    def open(self, number: int) -> BinaryIO:
+        """See `Level.open`."""
+        return io.BytesIO(self.content(number))
 
     def _read(self, number: int, most: int, skip: int = 0) -> bytes:
         item = self._items[number]
