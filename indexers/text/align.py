@@ -197,6 +197,10 @@ def _passages(pairs: _Pairs, query: Fingerprint, work: Fingerprint) -> list[_Pas
     tries = max(1.0, area / (BAND * BLOCK))
     found = []
     for patch in patches:
+        stretches = pairs.query[patch] // (STRETCH * pairs.width)
+        most = 1 + int(np.count_nonzero(stretches[1:] != stretches[:-1]))
+        if _evidence(most, by_chance / area * BLOCK * BAND, tries) < SURE:  # at best
+            continue
         passage = _passage(pairs.some(_straight(pairs, patch)), by_chance / area, tries, query, work)
         if passage is not None:
             found.append(passage)
@@ -274,8 +278,7 @@ def _passage(
     diagonals = pairs.work - pairs.query
     length = float(pairs.query[-1] - pairs.query[0]) + pairs.width
     expected = rate * max(length, float(BLOCK)) * max(float(BAND), float(np.ptp(diagonals)) + pairs.width)
-    evidence = places * np.log(max(1.0, places / expected)) - max(0.0, places - expected)
-    evidence = float(evidence / np.log(10) - np.log10(tries))
+    evidence = _evidence(places, expected, tries)
     if evidence < SURE:
         return None
     ahead = min(_gap(pairs, places), 4.0 * pairs.width) / 2
@@ -286,6 +289,12 @@ def _passage(
         1 + int(np.count_nonzero(np.diff(pairs.query))),
         evidence,
     )
+
+
+def _evidence(places: float, expected: float, tries: float) -> float:
+    """Powers of ten by which so many separate places beat chance, which gives `expected` of them."""
+    beyond = places * np.log(max(1.0, places / expected)) - max(0.0, places - expected)
+    return float(beyond / np.log(10) - np.log10(tries))
 
 
 def _gap(pairs: _Pairs, places: float) -> float:

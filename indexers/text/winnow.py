@@ -71,7 +71,9 @@ def fingerprint(segments: Iterable[Segment[str]]) -> Fingerprint:
         if rows > MOST:
             raise MediaLimitError(f"the text has more than {MOST} keys of passages: send it in parts")
         parts.append(part)
-    found, spans = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    found, spans = parts[0]
+    if len(parts) > 1:
+        found, spans = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     ranked = np.sort(found)
     if (ranked[REPEATS:] == ranked[:-REPEATS]).any():
         kept = _first(found, REPEATS)
@@ -126,7 +128,9 @@ def _described(text: Normalised, most: int) -> tuple[npt.NDArray[np.uint32], npt
     told = starts + lengths <= len(symbols)
     told &= _telling(symbols, codes, starts, lengths)
     starts, lengths = starts[told], lengths[told]
-    spans = np.stack([text.offsets[starts], text.offsets[starts + lengths - 1] + 1], axis=1)
+    spans = np.empty((len(starts), 2), np.int64)
+    spans[:, 0] = text.offsets[starts]
+    spans[:, 1] = text.offsets[starts + lengths - 1] + 1
     return hashes[starts].astype(np.uint32), spans
 
 
