@@ -55,6 +55,16 @@ class Run(Protocol):
         ...
 
 
+def refuse_closed(head: bytes) -> None:
+    """Refuse an archive that nothing here can open, by its first bytes.
+
+    Raises:
+        UnreadableMediaError: If it is one; the error names the format.
+    """
+    if (closed := containers.closed(head)) is not None:
+        raise UnreadableMediaError("MEDIA_UNSUPPORTED", containers.refusal(closed))
+
+
 def new_reference(
     filename: str, read: ReadMedia, previews: Mapping[Place, NewPreview], place: Place = None
 ) -> NewReference:
@@ -140,8 +150,7 @@ class Containers:
         if modality not in (None, CONTAINER):
             return None
         head = os.pread(media.fileno(), containers.HEAD_BYTES, 0)
-        if (closed := containers.closed(head)) is not None:
-            raise UnreadableMediaError("MEDIA_UNSUPPORTED", containers.refusal(closed))
+        refuse_closed(head)
         if containers.kind_of(head) is None:
             if modality is None:
                 return None

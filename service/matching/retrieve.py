@@ -69,6 +69,8 @@ class Candidates:
         truncated: Whether there were more than were asked for.
         crowded: Whether so many descriptors lie near the query that not all of them were looked at; they
             may belong to works that the caller may not see.
+        common: Part of the query's descriptors, 0..1, that say nothing, since as many works hold them as
+            `Search.common` tells; the largest of all channels.
         complete: False if there was no time to look up all of the query.
         query: What was looked up, of less quality where it is what many works hold.
     """
@@ -76,6 +78,7 @@ class Candidates:
     found: tuple[Candidate, ...]
     truncated: bool
     crowded: bool
+    common: float
     complete: bool
     query: tuple[Fingerprint, ...]
 
@@ -104,6 +107,7 @@ def retrieve(
     nearest: dict[UUID, Candidate] = {}
     truncated = crowded = False
     complete = True
+    common = 0.0
     for channel in channels:
         fingerprint = by_scheme.get(channel.scheme.id)
         if fingerprint is None or channel.search is None:
@@ -128,6 +132,7 @@ def retrieve(
             some = asked[start : start + lookup.rows]
             telling[some] = lookup.look_up(fingerprint.descriptors[some])
         if (telling < 1.0).any():
+            common = max(common, float((telling[asked] == 0.0).mean()))
             by_scheme[channel.scheme.id] = replace(fingerprint, quality=fingerprint.quality * telling)
         for candidate in lookup.found():
             known = nearest.get(candidate.reference_id)
@@ -139,6 +144,7 @@ def retrieve(
         _nearest_of_many_works(nearest, limit),
         truncated or len(nearest) > limit,
         crowded,
+        common,
         complete,
         tuple(by_scheme.values()),
     )
