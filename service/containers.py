@@ -433,7 +433,8 @@ def _notes(listing: Listing, progress: _Progress) -> tuple[str, ...]:
     unread = Counter(listing.left_out)
     unread.update({why: n for why, n in progress.unreadable.items() if why not in _NO_MEDIA})
     if unread:
-        notes.append(f"PARTS: {unread.total():,} parts were not looked up ({_counted(unread)})")
+        parts = "1 part was" if unread.total() == 1 else f"{unread.total():,} parts were"
+        notes.append(f"PARTS: {parts} not looked up ({_counted(unread)})")
     return tuple(notes)
 
 
