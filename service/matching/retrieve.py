@@ -37,7 +37,7 @@ _MOST_ASKED = 8192
 """Descriptors of a query that are looked up where they vote for places."""
 _WORD_BYTES = 8
 _HALF_WORD_BYTES = 4
-_FIRST_ASKED = 64
+_FIRST_ASKED = 4
 """Descriptors whose owners are asked for at first, where many of the others belong to the same."""
 
 
