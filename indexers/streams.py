@@ -34,7 +34,7 @@ def inflated(packed: BinaryIO, size: int, damaged: Callable[[str], MediaError]) 
 
 
 def _buffered(raw: io.RawIOBase) -> BinaryIO:
-    return cast("BinaryIO", io.BufferedReader(raw, _CHUNK_BYTES))  # type: ignore[type-var] # any raw file is one
+    return cast("BinaryIO", io.BufferedReader(raw, _CHUNK_BYTES))
 
 
 class _Stretch(io.RawIOBase):
