@@ -85,7 +85,7 @@ def tests(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Run the tests of the pages in a browser, which npm brings the first time."""
     session.run("python", "-m", "tests.browser.bring")
-    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
+    session.run("pytest", "-n", "2", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

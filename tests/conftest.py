@@ -32,11 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of whole services run untraced unless asked: tracing takes a quarter of their time."""
+    """Tests of whole services, and of many inputs, run untraced unless asked: tracing takes a quarter."""
     if config.getoption("--cover-all"):
         return
     for item in items:
-        if item.path.parent.name in {"e2e", "browser"}:
+        if item.path.parent.name in {"e2e", "browser", "property"}:
             item.add_marker("no_cover")
 
 
