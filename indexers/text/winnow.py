@@ -158,7 +158,7 @@ def _telling(
     """Which runs have three different symbols or more, and are not mostly digits."""
     apart = codes[1:] != codes[:-1]
     three = apart[:-1] & apart[1:] & (codes[2:] != codes[:-2])
-    told = three[starts] | three[starts + 1]
+    told: npt.NDArray[np.bool_] = three[starts] | three[starts + 1]
     doubtful = np.flatnonzero(~told)
     for length in (IDEOGRAPHS, LETTERS):
         some = doubtful[lengths[doubtful] == length]

@@ -336,7 +336,9 @@ class _Votes:
         row, places, worth = row[order], places[order], worth[order]
         first = np.ones(len(row), np.bool_)
         first[1:] = (row[1:] != row[:-1]) | (places[1:] != places[:-1])
-        votes = np.bincount(places[first], weights=worth[first], minlength=len(self._owned.owners))
+        votes: npt.NDArray[Any] = np.bincount(
+            places[first], weights=worth[first], minlength=len(self._owned.owners)
+        )
         votes[: len(self._votes)] += self._votes
         self._votes = votes
 
