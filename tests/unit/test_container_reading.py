@@ -1,6 +1,6 @@
 """Reading a container part by part: what is counted, what ends it, and what people are told is left out."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
@@ -49,8 +49,8 @@ class StubPool:
     workers = 2
     closing = False
 
-    def __init__(self, **outcomes: list[Outcome]) -> None:
-        self._outcomes = outcomes
+    def __init__(self, **outcomes: Sequence[Outcome]) -> None:
+        self._outcomes = {name: list(some) for name, some in outcomes.items()}
         self.asked: list[str] = []
 
     def seconds(self, byte_count: int) -> float:
