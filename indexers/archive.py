@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
+from indexers.streams import inflated, window
 
 _MAX_PARTS = 65_535
 """More need ZIP64."""
@@ -21,12 +22,14 @@ _CHUNK_BYTES = 64 * 1024
 ENCRYPTED = 1
 """Flag of a part that needs a password, from PKWARE's APPNOTE 4.4.4."""
 
+_LOCAL = b"PK\3\4"
+_LOCAL_BYTES = 30
 _END = b"PK\5\6"
 _ZIP64_LOCATOR = b"PK\6\7"
 _END_BYTES = 22
 _LOCATOR_BYTES = 20
 _MAX_COMMENT_BYTES = 65_535
-"""From PKWARE's APPNOTE 4.3.15 and 4.3.16."""
+"""From PKWARE's APPNOTE 4.3.7, 4.3.15 and 4.3.16."""
 
 
 def prepare() -> None:
@@ -60,6 +63,7 @@ class Archive:
         self._kind = kind
         self._left = max_bytes
         self._too_much = too_much
+        self._source = source
         _check_directory(source, kind)
         with self._as_media_errors():
             self._zip = zipfile.ZipFile(source)
@@ -81,14 +85,7 @@ class Archive:
         with self._as_media_errors():
             if isinstance(part, str):
                 part = self._zip.getinfo(part)
-            if part.flag_bits & ENCRYPTED:
-                raise UnsupportedMediaError(
-                    f"the {self._kind} is protected by a password: save it without one"
-                )
-            if part.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                raise UnsupportedMediaError(
-                    f"the {self._kind} is packed in an unusual way: save it again, packed by DEFLATE"
-                )
+            self._check(part)
             read = 0
             with self._zip.open(part) as file:
                 while chunk := file.read(_CHUNK_BYTES):
@@ -99,6 +96,26 @@ class Archive:
                     ):
                         raise MediaLimitError(f"the {self._kind} unpacks to far more {self._too_much}")
                     yield chunk
+
+    def stream(self, part: zipfile.ZipInfo) -> BinaryIO:
+        """A part as a file, of which no more is in memory than is looked at, for what memory cannot hold.
+
+        Raises as `chunks`, at once or while it is read; the checksum is not looked at.
+        """
+        self._check(part)
+        with self._as_media_errors():
+            self._source.seek(part.header_offset)
+            header = self._source.read(_LOCAL_BYTES)
+            if len(header) < _LOCAL_BYTES or not header.startswith(_LOCAL):
+                raise EOFError("a part is missing")
+        if part.file_size > _MAX_RATIO * max(1, part.compress_size):
+            raise MediaLimitError(f"the {self._kind} unpacks to far more {self._too_much}")
+        start = part.header_offset + _LOCAL_BYTES
+        start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        if part.compress_type == zipfile.ZIP_STORED:
+            return window(self._source, start, min(part.file_size, part.compress_size))
+        packed = window(self._source, start, part.compress_size)
+        return inflated(packed, part.file_size, self._damaged)
 
     def content(self, part: str | zipfile.ZipInfo, *, max_bytes: int) -> bytes:
         """Return a whole part. Raises as `chunks`, and MediaLimitError beyond `max_bytes`."""
@@ -124,9 +141,21 @@ class Archive:
             ValueError,
             NotImplementedError,
         ) as e:
-            raise DamagedMediaError(
-                f"the {self._kind} is damaged or cut off ({e}): send the whole file, or save it again"
-            ) from e
+            raise self._damaged(str(e)) from e
+
+    def _damaged(self, why: str) -> DamagedMediaError:
+        return DamagedMediaError(
+            f"the {self._kind} is damaged or cut off ({why}): send the whole file, or save it again"
+        )
+
+    def _check(self, part: zipfile.ZipInfo) -> None:
+        """Refuse what cannot be unpacked."""
+        if part.flag_bits & ENCRYPTED:
+            raise UnsupportedMediaError(f"the {self._kind} is protected by a password: save it without one")
+        if part.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise UnsupportedMediaError(
+                f"the {self._kind} is packed in an unusual way: save it again, packed by DEFLATE"
+            )
 
 
 def _check_directory(source: BinaryIO, kind: str) -> None:

@@ -82,7 +82,7 @@ def detect(head: bytes) -> Modality[Any]:
     for modality in modalities():
         if modality.recognises(head):
             return modality
-    formats = ", ".join(format_ for modality in modalities() for format_ in modality.formats)
+    formats = ", ".join(dict.fromkeys(format_ for modality in modalities() for format_ in modality.formats))
     raise UnsupportedMediaError(f"the format is not known: send one of {formats}")
 
 

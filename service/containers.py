@@ -60,6 +60,16 @@ class Run(Protocol):
         ...
 
 
+def refuse_closed(head: bytes) -> None:
+    """Refuse an archive that nothing here can open, by its first bytes.
+
+    Raises:
+        UnreadableMediaError: If it is one; the error names the format.
+    """
+    if (closed := containers.closed(head)) is not None:
+        raise UnreadableMediaError("MEDIA_UNSUPPORTED", containers.refusal(closed))
+
+
 def new_reference(
     filename: str, read: ReadMedia, previews: Mapping[Place, NewPreview], place: Place = None
 ) -> NewReference:
@@ -144,7 +154,9 @@ class Containers:
         """
         if modality not in (None, CONTAINER):
             return None
-        if containers.kind_of(os.pread(media.fileno(), containers.HEAD_BYTES, 0)) is None:
+        head = os.pread(media.fileno(), containers.HEAD_BYTES, 0)
+        refuse_closed(head)
+        if containers.kind_of(head) is None:
             if modality is None:
                 return None
             formats = ", ".join(containers.FORMATS)
@@ -495,7 +507,7 @@ def _order(listing: Listing) -> list[int]:
     to unpack again and again.
     """
     places = range(len(listing.parts))
-    if listing.kind == "tar.gz" or any(len(part.place) > 1 for part in listing.parts):
+    if listing.kind in containers.IN_ORDER or any(len(part.place) > 1 for part in listing.parts):
         return list(places)
     return sorted(places, key=lambda place: (-listing.parts[place].byte_count, place))
 
@@ -523,7 +535,8 @@ def _notes(listing: Listing, progress: _Progress) -> tuple[str, ...]:
     unread = Counter(listing.left_out)
     unread.update({why: n for why, n in progress.unreadable.items() if why not in _NO_MEDIA})
     if unread:
-        notes.append(f"PARTS: {unread.total():,} parts were not looked up ({_counted(unread)})")
+        parts = "1 part was" if unread.total() == 1 else f"{unread.total():,} parts were"
+        notes.append(f"PARTS: {parts} not looked up ({_counted(unread)})")
     return tuple(notes)
 
 

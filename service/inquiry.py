@@ -37,6 +37,9 @@ has such a candidate, and three quarters of the copies that local features confi
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
+_MOSTLY_COMMON = 0.5
+"""Part of a query that many works hold from which on that is told. Of an English novel it is a tenth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -200,6 +203,12 @@ class Inquiry:
         if found.truncated or (found.crowded and self._options.owner is None):
             self._leave_out(
                 f"CANDIDATES: only the nearest {self._with.max_candidates} candidates were verified"
+            )
+        if found.common >= _MOSTLY_COMMON and self._options.owner is None:
+            many = max(one.search.common or 0 for one in modality.channels if one.search)
+            self._leave_out(
+                f"COMMON: most of it is in {many} registered works or more, and what so many hold counts for "
+                "nothing: where they are one work, register it once"
             )
         nearer = []
         for candidate in found.found:

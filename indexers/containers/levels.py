@@ -16,11 +16,14 @@ from indexers.archive import ENCRYPTED, Archive
 from indexers.containers.sniff import HEAD_BYTES
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits
+from indexers.streams import window
 
 MAX_ENTRY_BYTES: Final = 256 * 1024 * 1024
-"""Largest entry: it is unpacked in memory."""
+"""Largest entry that is unpacked in memory. Of a larger one no more is there than is looked at, where the
+container allows that: a ZIP or tar file does."""
 
-_TOO_MUCH = "than what it holds should need: send what is in it by itself"
+TOO_MUCH: Final = "than what it holds should need: send what is in it by itself"
+"""How an error goes on that says that a container unpacks to far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,14 @@ class Level(Protocol):
         """
         ...
 
+    def open(self, number: int) -> BinaryIO:
+        """An entry as a file, of any size.
+
+        Raises:
+            MediaError: If it cannot be read; reading the file may raise it too.
+        """
+        ...
+
 
 class ZipLevel:
     """A ZIP file."""
@@ -77,7 +88,7 @@ class ZipLevel:
             MediaLimitError: If it lists too much.
         """
         most = limits.max_unpacked_bytes
-        self._archive = Archive(source, kind=kind, max_bytes=2 * most, too_much=_TOO_MUCH)
+        self._archive = Archive(source, kind=kind, max_bytes=2 * most, too_much=TOO_MUCH)
         self._infos = [info for info in self._archive.entries if not info.is_dir()]
         self.entries: Sequence[Entry] = [
             Entry(info.filename, info.file_size, _zip_refusal(info)) for info in self._infos
@@ -96,13 +107,18 @@ class ZipLevel:
         """See `Level.content`."""
         return self._archive.content(self._infos[number], max_bytes=MAX_ENTRY_BYTES)
 
+    def open(self, number: int) -> BinaryIO:
+        """See `Level.open`."""
+        info = self._infos[number]
+        if info.file_size <= MAX_ENTRY_BYTES:
+            return io.BytesIO(self.content(number))
+        return self._archive.stream(info)
+
 
 def _zip_refusal(info: zipfile.ZipInfo) -> str:
     if stat.S_ISLNK(info.external_attr >> 16):
         return "links"
-    if info.flag_bits & ENCRYPTED:
-        return PASSWORD
-    return "too large" if info.file_size > MAX_ENTRY_BYTES else ""
+    return PASSWORD if info.flag_bits & ENCRYPTED else ""
 
 
 class TarLevel:
@@ -117,6 +133,7 @@ class TarLevel:
         """
         source.seek(0)
         self._kind = kind
+        self._source = source
         self._files: list[tarfile.TarInfo] = []
         packed = kind == "tar.gz"
         stream = _Bounded(gzip.GzipFile(fileobj=source), limits.max_unpacked_bytes) if packed else source
@@ -133,7 +150,7 @@ class TarLevel:
                 if not member.isdir():
                     self._files.append(member)
         self.entries: Sequence[Entry] = [
-            Entry(member.name, member.size, _tar_refusal(member)) for member in self._files
+            Entry(member.name, member.size, _tar_refusal(member, packed=packed)) for member in self._files
         ]
 
     def head(self, number: int) -> bytes:
@@ -143,6 +160,13 @@ class TarLevel:
     def content(self, number: int) -> bytes:
         """See `Level.content`."""
         return self._read(number, MAX_ENTRY_BYTES)
+
+    def open(self, number: int) -> BinaryIO:
+        """See `Level.open`."""
+        member = self._files[number]
+        if member.size <= MAX_ENTRY_BYTES:
+            return io.BytesIO(self.content(number))
+        return window(self._source, member.offset_data, member.size)
 
     def _read(self, number: int, most: int) -> bytes:
         with self._as_media_errors():
@@ -159,10 +183,10 @@ class TarLevel:
             ) from error
 
 
-def _tar_refusal(member: tarfile.TarInfo) -> str:
+def _tar_refusal(member: tarfile.TarInfo, *, packed: bool) -> str:
     if not member.isreg() or member.issparse():
         return "links"
-    return "too large" if member.size > MAX_ENTRY_BYTES else ""
+    return "too large" if packed and member.size > MAX_ENTRY_BYTES else ""
 
 
 class _Bounded(io.RawIOBase, BinaryIO):
@@ -183,12 +207,12 @@ class _Bounded(io.RawIOBase, BinaryIO):
 
     def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
         if whence != io.SEEK_SET or place > self._most:
-            raise MediaLimitError(f"the tar.gz unpacks to far more {_TOO_MUCH}")
+            raise MediaLimitError(f"the tar.gz unpacks to far more {TOO_MUCH}")
         return self._stream.seek(place)
 
     def read(self, size: int = -1) -> bytes:
         if self._stream.tell() + max(size, 0) > self._most:
-            raise MediaLimitError(f"the tar.gz unpacks to far more {_TOO_MUCH}")
+            raise MediaLimitError(f"the tar.gz unpacks to far more {TOO_MUCH}")
         return self._stream.read(size)
 
 

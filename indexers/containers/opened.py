@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 from indexers import registry
 from indexers.containers import labels, sniff
 from indexers.containers.levels import PASSWORD, Level, TarLevel, ZipLevel, count_refused
+from indexers.containers.sevenzip import UNUSUAL, SevenZipLevel
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits
 
@@ -37,6 +38,7 @@ def load() -> Mapping[str, Callable[[BinaryIO, str, MediaLimits], Level]]:
         "PDF": PdfLevel,
         "tar": TarLevel,
         "tar.gz": TarLevel,
+        "7z": SevenZipLevel,
     }
 
 
@@ -106,6 +108,8 @@ class Container:
     def _nothing(self) -> UnsupportedMediaError:
         if self.left_out[PASSWORD]:
             return UnsupportedMediaError(f"the {self.kind} is protected by a password: save it without one")
+        if self.left_out[UNUSUAL]:
+            return UnsupportedMediaError(f"the {self.kind} is {UNUSUAL}: pack it again as ZIP")
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
         return UnsupportedMediaError(
             f"the {self.kind} holds no picture, sound or text that can be compared"
@@ -135,6 +139,8 @@ class Container:
             here = (*place, number)
             try:
                 modality = entry.modality or self._modality(number, entry.name, document=document)
+                if modality is None and (closed := sniff.closed(level.head(number))) is not None:
+                    root.left_out[f"{closed} files"] += 1
                 inner = self._inside(number, depth, root) if modality == "" else None
             except DamagedMediaError:
                 root.left_out["damaged"] += 1
@@ -165,9 +171,9 @@ class Container:
                 f"in the {root.kind}, containers lie in each other more than {MAX_DEPTH} deep: unpack the "
                 "outer ones, and send what is in them"
             )
-        content = self._level.content(number)
-        root.count(len(content))
-        return Container(io.BytesIO(content), self._limits)
+        content = self._level.open(number)
+        root.count(self._level.entries[number].byte_count)
+        return Container(content, self._limits)
 
     def count(self, byte_count: int) -> None:
         """Count what is unpacked, or will be.
@@ -196,10 +202,10 @@ class Container:
         if not 0 <= number < len(self._level.entries):
             raise DamagedMediaError(f"the {self.kind} has no entry {number}: send the whole file")
         if not rest:
-            return io.BytesIO(self._level.content(number))
+            return self._level.open(number)
         if self._inner is None or self._inner[0] != (number,):
             self._inner = None  # one at a time in memory
-            self._inner = (number,), Container(io.BytesIO(self._level.content(number)), self._limits)
+            self._inner = (number,), Container(self._level.open(number), self._limits)
         return self._inner[1].content(tuple(rest))
 
 
@@ -211,6 +217,8 @@ def _opened(source: BinaryIO, limits: MediaLimits) -> tuple[str, Level]:
     source.seek(0)
     head = source.read(sniff.HEAD_BYTES)
     kind = sniff.kind_of(head)
+    if closed := sniff.closed(head):
+        raise UnsupportedMediaError(sniff.refusal(closed))
     if kind is None:
         raise UnsupportedMediaError(f"this is no container that can be opened: send {_FORMATS}")
     return kind, load()[kind](source, kind, limits)

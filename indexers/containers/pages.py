@@ -73,6 +73,10 @@ class PdfLevel:
             )
             return file.getvalue()
 
+    def open(self, number: int) -> BinaryIO:
+        """The same as a file."""
+        return io.BytesIO(self.content(number))
+
 
 def _gather(resources: Any, seen: set[tuple[int, int] | int], found: list[StreamObject], depth: int) -> None:
     """Add the pictures that resources name, each once, those in forms too."""

@@ -19,6 +19,8 @@ _LONGEST: Final = 56
 _MOST_RANGE_BITS: Final = 26
 _ROWS_A_RANGE_BITS: Final = 2
 """Logarithm of the rows that a range holds on average: the starts of ranges take a byte a row."""
+_SHORT: Final = 32
+"""Rows of a range that are compared at once: halving so few takes longer."""
 
 
 def keyable(scheme: Scheme) -> bool:
@@ -65,34 +67,51 @@ class KeyedRows:
         if radius >= 1:
             return self._flat.search(queries, radius=radius, limit=limit)
         numbers = self._numbers(queries)
-        ranges, rest = numbers >> self._after, self._rest_of(numbers)
-        start, end = (self._starts[ranges + after].astype(np.int64) for after in (0, 1))
-        start = self._passed(start, end, rest, np.less)
-        held = np.flatnonzero(start < end)
-        held = held[self._rest[start[held]] == rest[held]]
-        first, last = start[held], end[held]
+        ranges = numbers >> self._after
+        start = self._starts[ranges].astype(np.int64)
+        end = self._starts[ranges + 1].astype(np.int64)
+        first, last = self._equal(start, end, self._rest_of(numbers))
         if limit is not None:  # equal rows lie in the order of their ids
             last = np.minimum(last, first + limit)
-        counts = np.zeros(len(queries), np.int64)
-        counts[held] = self._passed(first + 1, last, rest[held], np.less_equal) - first
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        places = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)
+        offsets = np.concatenate([[0], np.cumsum(last - first)])
+        places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], last - first)
         rows = self._order[places].astype(np.int64)
         return Hits(offsets, rows, np.zeros(len(rows), np.float32))
 
+    def _equal(
+        self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], rest: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """From which place to which the rows of ranges are equal to a query: long ranges are halved first."""
+        first, last = start.copy(), start.copy()
+        lengths = end - start
+        long = np.flatnonzero(lengths > _SHORT)
+        if len(long):
+            wanted = rest[long].astype(np.int64)
+            found = self._passed(
+                np.tile(start[long], 2), np.tile(end[long], 2), np.concatenate([wanted, wanted + 1])
+            )
+            first[long], last[long] = found[: len(long)], found[len(long) :]
+            lengths[long] = 0
+        ends = np.cumsum(lengths)
+        begins = ends - lengths
+        looked = self._rest[np.arange(lengths.sum()) + np.repeat(start - begins, lengths)]
+        wanted = np.repeat(rest, lengths)
+        for bound, over in ((first, np.less), (last, np.less_equal)):
+            passed = np.zeros(len(looked) + 1, np.int64)
+            np.cumsum(over(looked, wanted), out=passed[1:])
+            np.add(bound, passed[ends] - passed[begins], out=bound)
+        return first, last
+
     def _passed(
-        self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], rest: npt.NDArray[Any], over: np.ufunc
+        self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """Place of the first row from `start` on that is not `over` with a query; `end` where all are."""
-        start, end = start.copy(), end.copy()
-        open_ = np.flatnonzero(start < end)
-        while len(open_):
-            middle = (start[open_] + end[open_]) // 2
-            below = over(self._rest[middle], rest[open_])
-            start[open_] = np.where(below, middle + 1, start[open_])
-            end[open_] = np.where(below, end[open_], middle)
-            open_ = open_[start[open_] < end[open_]]
-        return start
+        """Place of the first row of each range that is not below `wanted`; else `end`. None is empty."""
+        step = 1 << int((end - start).max()).bit_length()
+        while step := step >> 1:
+            # Beyond the end stands its last row: if that is below, so are all, and the end is the place.
+            below = self._rest[np.minimum(start + step, end) - 1] < wanted
+            start = start + step * below
+        return np.minimum(start, end)
 
     def _rest_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """What follows the first bits of numbers, in as few bytes as hold it."""

@@ -77,8 +77,9 @@ class _Pairs:
     def _separate(self, starts: npt.NDArray[np.int64], weight: npt.NDArray[np.float64]) -> float:
         """The best weight of each stretch; `starts` never fall."""
         stretches = starts // (STRETCH * self.width)
-        begins = np.concatenate([[0], np.flatnonzero(stretches[1:] != stretches[:-1]) + 1])
-        return float(np.maximum.reduceat(weight, begins).sum())
+        begins = np.ones(len(starts), np.bool_)
+        np.not_equal(stretches[1:], stretches[:-1], out=begins[1:])
+        return float(np.maximum.reduceat(weight, begins.nonzero()[0]).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +146,36 @@ def _paired(query: Fingerprint, work: Fingerprint) -> _Pairs:
     asked = asked[looked]
     sieve = np.zeros(1 << 16, np.bool_)
     sieve[_halves(query.descriptors[looked])] = True
-    maybe = np.flatnonzero(sieve[_halves(work.descriptors)])
+    maybe = np.flatnonzero(sieve.take(_halves(work.descriptors)))
     stored = winnow.unpacked(work.descriptors[maybe])
     first = np.searchsorted(asked, stored, "left")
-    counts = np.searchsorted(asked, stored, "right") - first
-    held = counts > 0
-    maybe, stored, first, counts = maybe[held], stored[held], first[held], counts[held]
-    if len(maybe):
-        _, which, times = np.unique(stored, return_inverse=True, return_counts=True)
-        rare = times[which] * counts <= COMMON
-        maybe, first, counts = maybe[rare], first[rare], counts[rare]
+    held = asked[np.minimum(first, len(asked) - 1)] == stored if len(asked) else first < 0
+    maybe, stored, first = maybe[held], stored[held], first[held]
+    if (asked[1:] == asked[:-1]).any():
+        counts = np.searchsorted(asked, stored, "right") - first
+    else:
+        counts = np.ones(len(first), np.int64)
+    rare = np.bincount(first)[first] * counts <= COMMON  # rows with one key have one `first`
+    maybe, first, counts = maybe[rare], first[rare], counts[rare]
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     ours = looked[np.repeat(first, counts) + within]
     theirs = np.repeat(maybe, counts)
-    order = np.lexsort((theirs, ours))
+    order = np.argsort(ours, kind="stable")  # `theirs` rises already
     ours, theirs = ours[order], theirs[order]
     spans = query.spans[looked] if len(looked) else query.spans
     return _Pairs(
         query.spans[ours, 0].astype(np.int64),
         work.spans[theirs, 0].astype(np.int64),
         query.quality[ours].astype(np.float64),
-        max(1, int(np.median(spans[:, 1] - spans[:, 0]))),
+        max(1, int(_median(spans[:, 1] - spans[:, 0]))),
     )
+
+
+def _median(values: npt.NDArray[np.float64]) -> float:
+    """The middle one of some finite values, as `numpy.median` has it, in less time."""
+    middle = len(values) // 2
+    ranked = np.partition(values, (middle - 1, middle) if middle else 0)
+    return float(ranked[middle] if len(values) % 2 else (ranked[middle - 1] + ranked[middle]) / 2)
 
 
 def _halves(descriptors: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
@@ -188,6 +197,10 @@ def _passages(pairs: _Pairs, query: Fingerprint, work: Fingerprint) -> list[_Pas
     tries = max(1.0, area / (BAND * BLOCK))
     found = []
     for patch in patches:
+        stretches = pairs.query[patch] // (STRETCH * pairs.width)
+        most = 1 + int(np.count_nonzero(stretches[1:] != stretches[:-1]))
+        if _evidence(most, by_chance / area * BLOCK * BAND, tries) < SURE:  # at best
+            continue
         passage = _passage(pairs.some(_straight(pairs, patch)), by_chance / area, tries, query, work)
         if passage is not None:
             found.append(passage)
@@ -206,33 +219,31 @@ def _patches(pairs: _Pairs) -> list[npt.NDArray[np.intp]]:
     # Separate places: pairs whose neighbour before them in the same cell starts in another stretch.
     stretch = pairs.query // (pairs.width + pairs.width // 2)
     many = int(stretch[-1]) + 1
-    separate = np.unique(of_pair * many + stretch) // many
+    separate = np.sort(of_pair * many + stretch)
+    separate = separate[np.append(True, separate[1:] != separate[:-1])] // many
     counts = np.bincount(separate, minlength=len(cells))
-    around = np.zeros(len(cells), np.int64)
     steps = [across * stride + along for across in (-1, 0, 1) for along in (-1, 0, 1)]
-    neighbours = []
-    for step in steps:
-        place = np.minimum(np.searchsorted(cells, cells + step), len(cells) - 1)
-        there = cells[place] == cells + step
-        around += np.where(there, counts[place], 0)
-        neighbours.append(np.where(there, place, -1))
-    dense = around >= PLACES
-    label = np.full(len(cells), -1)
+    sought = cells[:, None] + np.array(steps)
+    place = np.minimum(np.searchsorted(cells, sought), len(cells) - 1)
+    there = cells[place] == sought
+    dense = np.where(there, counts[place], 0).sum(axis=1) >= PLACES
+    seeds = np.flatnonzero(dense)
+    around = dict(zip(seeds.tolist(), np.where(there[seeds], place[seeds], -1).tolist(), strict=True))
+    labels = [-1] * len(cells)
     groups = 0
-    table = np.stack(neighbours, axis=1)
-    for seed in np.flatnonzero(dense):
-        if label[seed] >= 0:
+    for seed in around:
+        if labels[seed] >= 0:
             continue
-        label[seed] = groups
-        waiting = [int(seed)]
+        labels[seed] = groups
+        waiting = [seed]
         while waiting:
-            for other in table[waiting.pop()]:
-                if other >= 0 and label[other] < 0:
-                    label[other] = groups
-                    if dense[other]:
-                        waiting.append(int(other))
+            for other in around[waiting.pop()]:
+                if other >= 0 and labels[other] < 0:
+                    labels[other] = groups
+                    if other in around:
+                        waiting.append(other)
         groups += 1
-    of_group = label[of_pair]
+    of_group = np.array(labels)[of_pair]
     order = np.argsort(of_group, kind="stable")
     bounds = np.searchsorted(of_group[order], np.arange(groups + 1))
     return [order[bounds[group] : bounds[group + 1]] for group in range(groups)]
@@ -242,9 +253,10 @@ def _straight(pairs: _Pairs, patch: npt.NDArray[np.intp]) -> npt.NDArray[np.intp
     """Those pairs of a patch that lie on the path that most of their neighbours follow."""
     diagonals = pairs.work[patch] - pairs.query[patch]
     reach = 4
-    padded = np.pad(diagonals, reach, mode="edge")
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
-    straight: npt.NDArray[np.intp] = patch[np.abs(diagonals - middle) <= BAND / 2]
+    around = np.arange(len(patch))[:, None] + np.arange(-reach, reach + 1)
+    around = diagonals[np.clip(around, 0, len(patch) - 1)]
+    middle = np.partition(around, reach, axis=1)[:, reach]
+    straight: npt.NDArray[np.intp] = patch[np.abs(diagonals - middle) <= BAND // 2]
     return straight
 
 
@@ -266,8 +278,7 @@ def _passage(
     diagonals = pairs.work - pairs.query
     length = float(pairs.query[-1] - pairs.query[0]) + pairs.width
     expected = rate * max(length, float(BLOCK)) * max(float(BAND), float(np.ptp(diagonals)) + pairs.width)
-    evidence = places * np.log(max(1.0, places / expected)) - max(0.0, places - expected)
-    evidence = float(evidence / np.log(10) - np.log10(tries))
+    evidence = _evidence(places, expected, tries)
     if evidence < SURE:
         return None
     ahead = min(_gap(pairs, places), 4.0 * pairs.width) / 2
@@ -275,9 +286,15 @@ def _passage(
         _widened(pairs.query, pairs.width, ahead, query),
         _widened(np.sort(pairs.work), pairs.width, ahead, work),
         places,
-        len(np.unique(pairs.query)),
+        1 + int(np.count_nonzero(np.diff(pairs.query))),
         evidence,
     )
+
+
+def _evidence(places: float, expected: float, tries: float) -> float:
+    """Powers of ten by which so many separate places beat chance, which gives `expected` of them."""
+    beyond = places * np.log(max(1.0, places / expected)) - max(0.0, places - expected)
+    return float(beyond / np.log(10) - np.log10(tries))
 
 
 def _gap(pairs: _Pairs, places: float) -> float:

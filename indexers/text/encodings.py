@@ -282,7 +282,7 @@ def decoded(source: BinaryIO, encoding: str) -> Iterator[str]:
 
 def too_long(max_characters: int) -> MediaLimitError:
     """Make the error for a text with more than `max_characters`."""
-    return MediaLimitError(f"the text has more than {max_characters} characters: send it in parts")
+    return MediaLimitError(f"the text has more than {max_characters:,} characters: send it in parts")
 
 
 def usable(label: str, sample: bytes) -> str | None:

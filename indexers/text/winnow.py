@@ -41,7 +41,7 @@ MOST: Final = 5_000_000
 
 _BASE: Final = 0x9E3779B97F4A7C15
 _WORD: Final = (1 << 64) - 1
-_KEPT_BELOW: Final = np.uint64(round(DENSITY * 2**32))
+_KEPT_BELOW: Final = np.uint64(round(DENSITY * 2**32) << 32)
 
 
 def keys(text: Normalised) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
@@ -51,8 +51,7 @@ def keys(text: Normalised) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64
         (m,) uint32 keys and (m, 2) int64 half-open spans of characters. Runs of fewer than three different
         symbols, or of digits for more than half, carry nothing and are left out.
     """
-    starts = _runs(text.symbols)
-    return _described(text, starts)
+    return _described(text, len(text.symbols))
 
 
 def fingerprint(segments: Iterable[Segment[str]]) -> Fingerprint:
@@ -72,9 +71,13 @@ def fingerprint(segments: Iterable[Segment[str]]) -> Fingerprint:
         if rows > MOST:
             raise MediaLimitError(f"the text has more than {MOST} keys of passages: send it in parts")
         parts.append(part)
-    found, spans = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    kept = _first(found, REPEATS)
-    found, spans = found[kept], spans[kept]
+    found, spans = parts[0]
+    if len(parts) > 1:
+        found, spans = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    ranked = np.sort(found)
+    if (ranked[REPEATS:] == ranked[:-REPEATS]).any():
+        kept = _first(found, REPEATS)
+        found, spans = found[kept], spans[kept]
     quality = np.ones(len(found), np.float32)
     if not len(found):
         found, spans = np.zeros(1, np.uint32), np.array([[0, 1]])
@@ -98,54 +101,45 @@ def _pieces(
     segments: Iterable[Segment[str]],
 ) -> Iterator[tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]]:
     """Keys of the runs that are complete, piece by piece; the last symbols of a piece wait for the next."""
-    waiting = Normalised(np.zeros(0, np.uint32), np.zeros(0, np.int64))
+    held = Normalised(np.zeros(0, np.uint32), np.zeros(0, np.int64))
     for segment in segments:
         for start in range(0, len(segment.data), PIECE):
             part = normalise(segment.data[start : start + PIECE], int(segment.start) + start)
-            text = Normalised(
-                np.concatenate([waiting.symbols, part.symbols]),
-                np.concatenate([waiting.offsets, part.offsets]),
-            )
-            complete = max(0, len(text.symbols) - (LETTERS - 1))
-            starts = _runs(text.symbols)
-            yield _described(text, starts[starts < complete])
-            waiting = Normalised(text.symbols[complete:], text.offsets[complete:])
-    yield keys(waiting)
+            if len(held.symbols):
+                complete = max(0, len(held.symbols) - (LETTERS - 1))
+                yield _described(held, complete)
+                part = Normalised(
+                    np.concatenate([held.symbols[complete:], part.symbols]),
+                    np.concatenate([held.offsets[complete:], part.offsets]),
+                )
+            held = part
+    yield keys(held)
 
 
-def _runs(symbols: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    """Where a run starts that fits into the text, whatever its hash: (m,) places in `symbols`."""
-    places = len(symbols)
-    lengths = np.where(symbols & IDEOGRAPH, IDEOGRAPHS, LETTERS)
-    return np.flatnonzero(np.arange(places) + lengths <= places)
+def _described(text: Normalised, most: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """The kept runs that fit into a text and start among its first `most` symbols."""
+    symbols = text.symbols
+    codes = np.zeros(len(symbols) + LETTERS - 1, np.uint64)
+    codes[: len(symbols)] = symbols & np.uint32(CODE)
+    wide = (symbols & np.uint32(IDEOGRAPH)) != 0
+    hashes = _hashes(codes, wide)
+    starts = np.flatnonzero(hashes[:most] < _KEPT_BELOW)
+    lengths = np.where(wide[starts], IDEOGRAPHS, LETTERS)
+    told = starts + lengths <= len(symbols)
+    told &= _telling(symbols, codes, starts, lengths)
+    starts, lengths = starts[told], lengths[told]
+    spans = np.empty((len(starts), 2), np.int64)
+    spans[:, 0] = text.offsets[starts]
+    spans[:, 1] = text.offsets[starts + lengths - 1] + 1
+    return hashes[starts].astype(np.uint32), spans
 
 
-def _described(
-    text: Normalised, starts: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    if not len(starts):
-        return np.zeros(0, np.uint32), np.zeros((0, 2), np.int64)
-    hashes, ideographs = _hashes(text.symbols, starts)
-    kept = (hashes >> np.uint64(32)) < _KEPT_BELOW
-    starts, hashes, ideographs = starts[kept], hashes[kept], ideographs[kept]
-    told = _telling(text.symbols, starts, ideographs)
-    starts, hashes, ideographs = starts[told], hashes[told], ideographs[told]
-    last = starts + np.where(ideographs, IDEOGRAPHS, LETTERS) - 1
-    spans = np.stack([text.offsets[starts], text.offsets[last] + 1], axis=1)
-    return (hashes & np.uint64(0xFFFFFFFF)).astype(np.uint32), spans
-
-
-def _hashes(
-    symbols: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Hashes of the runs at `starts`, and whether each is of ideographs."""
-    padded = np.zeros(len(symbols) + LETTERS - 1, np.uint64)
-    padded[: len(symbols)] = symbols & np.uint32(CODE)
-    pairs = padded[:-1] * np.uint64(_BASE) + padded[1:]
+def _hashes(codes: npt.NDArray[np.uint64], wide: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Hashes of the runs that start at each symbol; `codes` go on beyond the text, as zeros."""
+    pairs = codes[:-1] * np.uint64(_BASE) + codes[1:]
     fours = pairs[:-2] * np.uint64(pow(_BASE, 2, _WORD + 1)) + pairs[2:]
     eights = fours[:-4] * np.uint64(pow(_BASE, 4, _WORD + 1)) + fours[4:]
-    ideographs = (symbols[starts] & IDEOGRAPH) != 0
-    return _mixed(np.where(ideographs, fours[starts], eights[starts])), ideographs
+    return _mixed(np.where(wide, fours[: len(wide)], eights))
 
 
 def _mixed(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -156,18 +150,27 @@ def _mixed(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def _telling(
-    symbols: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64], ideographs: npt.NDArray[np.bool_]
+    symbols: npt.NDArray[np.uint32],
+    codes: npt.NDArray[np.uint64],
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.bool_]:
     """Which runs have three different symbols or more, and are not mostly digits."""
-    told = np.empty(len(starts), np.bool_)
-    for chosen, length in ((ideographs, IDEOGRAPHS), (~ideographs, LETTERS)):
-        if not chosen.any():
+    apart = codes[1:] != codes[:-1]
+    three = apart[:-1] & apart[1:] & (codes[2:] != codes[:-2])
+    told: npt.NDArray[np.bool_] = three[starts] | three[starts + 1]
+    doubtful = np.flatnonzero(~told)
+    for length in (IDEOGRAPHS, LETTERS):
+        some = doubtful[lengths[doubtful] == length]
+        if not len(some):
             continue
-        runs = symbols[starts[chosen, None] + np.arange(length)]
-        digits = ((runs & DIGIT) != 0).sum(axis=1)
-        runs = np.sort(runs & np.uint32(CODE), axis=1)
-        different = 1 + (runs[:, 1:] != runs[:, :-1]).sum(axis=1)
-        told[chosen] = (different >= 3) & (2 * digits <= length)
+        runs = np.sort(codes[starts[some, None] + np.arange(length)], axis=1)
+        told[some] = (runs[:, 1:] != runs[:, :-1]).sum(axis=1) >= 2
+    digits = (symbols & np.uint32(DIGIT)) != 0
+    if digits.any():
+        passed = np.concatenate([[0], np.cumsum(digits)])
+        ends = np.minimum(starts + lengths, len(symbols))
+        told &= 2 * (passed[ends] - passed[starts]) <= lengths
     return told
 
 

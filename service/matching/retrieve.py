@@ -35,7 +35,9 @@ _BLOCK_STEPS = 20
 """Steps of the query whose votes count together: played a twentieth faster, its ends are half a step off."""
 _MOST_ASKED = 8192
 """Descriptors of a query that are looked up where they vote for places."""
-_FIRST_ASKED = 256
+_WORD_BYTES = 8
+_HALF_WORD_BYTES = 4
+_FIRST_ASKED = 4
 """Descriptors whose owners are asked for at first, where many of the others belong to the same."""
 
 
@@ -67,6 +69,8 @@ class Candidates:
         truncated: Whether there were more than were asked for.
         crowded: Whether so many descriptors lie near the query that not all of them were looked at; they
             may belong to works that the caller may not see.
+        common: Part of the query's descriptors, 0..1, that say nothing, since as many works hold them as
+            `Search.common` tells; the largest of all channels.
         complete: False if there was no time to look up all of the query.
         query: What was looked up, of less quality where it is what many works hold.
     """
@@ -74,6 +78,7 @@ class Candidates:
     found: tuple[Candidate, ...]
     truncated: bool
     crowded: bool
+    common: float
     complete: bool
     query: tuple[Fingerprint, ...]
 
@@ -102,6 +107,7 @@ def retrieve(
     nearest: dict[UUID, Candidate] = {}
     truncated = crowded = False
     complete = True
+    common = 0.0
     for channel in channels:
         fingerprint = by_scheme.get(channel.scheme.id)
         if fingerprint is None or channel.search is None:
@@ -125,6 +131,7 @@ def retrieve(
             some = asked[start : start + lookup.rows]
             telling[some] = lookup.look_up(fingerprint.descriptors[some])
         if (telling < 1.0).any():
+            common = max(common, float((telling[asked] == 0.0).mean()))
             by_scheme[channel.scheme.id] = replace(fingerprint, quality=fingerprint.quality * telling)
         for candidate in lookup.found():
             known = nearest.get(candidate.reference_id)
@@ -136,6 +143,7 @@ def retrieve(
         _nearest_of_many_works(nearest, limit),
         truncated or len(nearest) > limit,
         crowded,
+        common,
         complete,
         tuple(by_scheme.values()),
     )
@@ -248,10 +256,10 @@ class _Votes:
         rows, of_row = _distinct(rows)
         hits = self._find(rows, self._depth)
         counts = np.diff(hits.offsets)
-        row = np.repeat(np.arange(len(rows)), counts)
         if not self._search.stretch:
             places = self._owned.places(hits.ids)
             owned = places >= 0
+            row = np.repeat(np.arange(len(rows)), counts)
             row, places = row[owned], places[owned]
             self._add(row, places, self._worth(hits.distances[owned], row, places, counts))
             return np.ones(len(of_row))
@@ -259,8 +267,8 @@ class _Votes:
         all_known = counts < self._depth
         if self._search.common is not None:
             telling[~all_known] = 0.0
-        known = all_known[row]
-        row, ids = row[known], hits.ids[known]
+        known = np.repeat(all_known, counts)
+        row, ids = np.repeat(np.arange(len(rows)), np.where(all_known, counts, 0)), hits.ids[known]
         stretches = ids // self._search.stretch
         worth = self._worth(hits.distances[known], row, stretches, counts)
         strong = self._strong(stretches, worth)
@@ -291,9 +299,8 @@ class _Votes:
         first = _first_of_each(row * (int(groups.max(initial=0)) + 1) + groups)
         shared = np.bincount(row[first], minlength=len(counts)).astype(np.float64)
         shared[counts >= self._depth] = self._depth  # there may be more
-        worth = np.zeros(len(row))
-        near = 1.0 - distances[first] / (self._search.radius + 1.0)
-        worth[first] = near / np.log2(1.0 + shared[row[first]])
+        near = 1.0 - distances / (self._search.radius + 1.0)
+        worth: npt.NDArray[np.float64] = first * near / np.log2(1.0 + np.maximum(shared, 1.0))[row]
         return worth
 
     def _strong(
@@ -302,10 +309,14 @@ class _Votes:
         """Which hits lie in two neighbouring stretches that have votes enough."""
         size = 1 << len(stretches).bit_length()
         bins = stretches & (size - 1)
-        binned = np.bincount(bins, weights=worth, minlength=size)
-        binned += np.append(binned[1:], binned[0])
-        many = binned >= self._search.least_votes
-        many |= np.append(many[-1], many[:-1])
+        binned = np.bincount(bins, weights=worth, minlength=size + 1)
+        binned[-1] = binned[0]
+        pair = binned[:-1] + binned[1:] >= self._search.least_votes
+        if not pair.any():  # most queries: texts that resemble nothing
+            return np.empty(0, np.intp)
+        many = pair.copy()
+        many[1:] |= pair[:-1]
+        many[0] |= pair[-1]
         maybe = np.flatnonzero(many[bins])  # with the votes of other stretches in the same bin
         known, of_hit = np.unique(stretches[maybe], return_inverse=True)
         votes = np.bincount(of_hit, weights=worth[maybe], minlength=len(known))
@@ -324,8 +335,11 @@ class _Votes:
         row, places, worth = row[order], places[order], worth[order]
         first = np.ones(len(row), np.bool_)
         first[1:] = (row[1:] != row[:-1]) | (places[1:] != places[:-1])
-        before = np.pad(self._votes, (0, len(self._owned.owners) - len(self._votes)))
-        self._votes = before + np.bincount(places[first], weights=worth[first], minlength=len(before))
+        votes: npt.NDArray[Any] = np.bincount(
+            places[first], weights=worth[first], minlength=len(self._owned.owners)
+        )
+        votes[: len(self._votes)] += self._votes
+        self._votes = votes
 
     def _telling(
         self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], rows: int
@@ -336,7 +350,8 @@ class _Votes:
         work_of = np.array(
             [numbers.setdefault(one.work_id, len(numbers)) for one in self._owned.owners], np.int64
         )
-        pairs = np.unique(row * max(1, len(numbers)) + work_of[places]) if len(row) else row
+        pairs = np.sort(row * max(1, len(numbers)) + work_of[places]) if len(row) else row
+        pairs = pairs[_first_of_each(pairs)]
         holders = np.bincount(pairs // max(1, len(numbers)), minlength=rows)
         telling: npt.NDArray[np.float64] = (many / 4 / np.maximum(holders, many / 4)) ** 2
         telling[holders >= many] = 0.0
@@ -354,20 +369,27 @@ def _first_of_equal(rows: npt.NDArray[Any]) -> list[int]:
 def _distinct(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
     """The distinct rows, and which of them each row is."""
     width = rows.shape[1] * rows.dtype.itemsize
-    if width > 8:
+    if width > _WORD_BYTES:
         different, inverse = np.unique(rows, axis=0, return_inverse=True)
         return different, inverse.reshape(-1)
-    wide = np.zeros((len(rows), 8), np.uint8)
+    word = np.uint32 if width == _HALF_WORD_BYTES else np.uint64
+    wide = np.zeros((len(rows), np.dtype(word).itemsize), np.uint8)
     wide[:, :width] = np.ascontiguousarray(rows).view(np.uint8)
-    _, first, inverse = np.unique(wide.view(np.uint64).ravel(), return_index=True, return_inverse=True)
-    return rows[first], inverse.reshape(-1)
+    words, inverse = np.unique(wide.view(word).ravel(), return_inverse=True)
+    different = np.ascontiguousarray(words.view(np.uint8).reshape(len(words), -1)[:, :width])
+    return different.view(rows.dtype), inverse.reshape(-1)
 
 
-def _first_of_each(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    """Where each different key stands first; quick where keys never fall, as those of equally near hits."""
-    if (keys[1:] >= keys[:-1]).all():
-        return np.concatenate([[0], np.flatnonzero(keys[1:] > keys[:-1]) + 1])[: len(keys)]
-    return np.unique(keys, return_index=True)[1]
+def _first_of_each(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether a key is the first of its value; quick where keys never fall, as those of equally near hits."""
+    first = np.ones(len(keys), np.bool_)
+    steps = np.diff(keys)
+    if steps.min(initial=0) >= 0:
+        np.not_equal(steps, 0, out=first[1:])
+        return first
+    first[:] = False
+    first[np.unique(keys, return_index=True)[1]] = True
+    return first
 
 
 class _Places:

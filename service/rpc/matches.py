@@ -11,6 +11,7 @@ from google.rpc import status_pb2
 from copyhound.v1 import match_pb2, match_pb2_grpc
 from indexers import containers
 from indexers.modality import Role
+from service.containers import refuse_closed
 from service.domain import CONTAINER, MatchReport
 from service.errors import InvalidRequestError
 from service.inquiry import Options
@@ -223,6 +224,8 @@ class MatchService(match_pb2_grpc.MatchServiceServicer):
 
 def _comparable(head: bytes, modality: str | None, field: str) -> str | None:
     """As what kind of media a file is compared; None: it will be detected. Of documents the text is."""
+    if modality in (None, CONTAINER):
+        refuse_closed(head)
     kind = containers.kind_of(head) if modality in (None, CONTAINER) else None
     if modality is None and kind in containers.DOCUMENTS:
         return "text"

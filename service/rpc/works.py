@@ -15,8 +15,8 @@ from indexers import containers, registry
 from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import Role
 from service.catalogue import Catalogue
-from service.containers import new_reference
-from service.domain import ImportRow, NewReference, NewWork, RowState, Work
+from service.containers import new_reference, refuse_closed
+from service.domain import CONTAINER, ImportRow, NewReference, NewWork, RowState, Work
 from service.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -283,6 +283,8 @@ def check_head(modality: str | None, head: bytes) -> None:
     Containers pass: what is in them is seen when all of it is there. Where the caller names the kind, as for
     the sound of a film, reading it will tell.
     """
+    if modality in (None, CONTAINER):
+        refuse_closed(head)
     if head and (modality is not None or containers.kind_of(head) is not None):
         return
     try:

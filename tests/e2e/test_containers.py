@@ -20,6 +20,7 @@ from tests.sounds import tune
 TEXT = text_media.made_up("en", random.Random(3), works=1, words=3_000).strangers[0]
 OTHER_TEXT = text_media.made_up("en", random.Random(4), works=1, words=1_000).strangers[0]
 LICENCE = text_media.made_up("en", random.Random(9), works=1, words=500).strangers[0]
+VECTORS = Path(__file__).parent.parent / "vectors" / "containers"
 STORY, NOVEL = TEXT[:6_000], TEXT[8_000:14_000]
 
 
@@ -224,8 +225,10 @@ def nested(depth: int) -> bytes:
         (pdf(["secret"], password="x"), "MEDIA_UNSUPPORTED", "password"),
         (epub([page("")], {"cover.jpg": b"\xff\xd8\xff" + bytes(500)}), "MEDIA_UNSUPPORTED", "says anything"),
         (zipped({"bomb.txt": b"0" * 20_000_000}), "MEDIA_LIMIT", "none of the 1"),
+        ((VECTORS / "locked.7z").read_bytes(), "MEDIA_UNSUPPORTED", "7z is protected by a password"),
+        ((VECTORS / "stored.rar").read_bytes(), "MEDIA_UNSUPPORTED", "RAR files cannot be opened: unpack it"),
     ],
-    ids=["deep", "no media", "too short", "cut off", "locked", "empty e-book", "bomb"],
+    ids=["deep", "no media", "too short", "cut off", "locked", "empty e-book", "bomb", "locked 7z", "RAR"],
 )
 async def test_bad_containers_get_clear_answers(
     client: copyhound.AsyncClient, content: bytes, reason: str, message: str

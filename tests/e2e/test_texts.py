@@ -77,6 +77,18 @@ async def test_passages_are_found_and_located_in_other_text(
         assert match.query_coverage == pytest.approx(len(passage) / len(suspect), abs=0.1)
 
 
+async def test_a_novel_that_sixteen_works_hold_is_no_match_and_the_answer_says_why(
+    client: copyhound.AsyncClient,
+) -> None:
+    novel = text_media.made_up("en", random.Random(31), works=1, words=600).strangers[0]
+    for number in range(16):
+        await client.register(f"{novel} {number}".encode(), owner="everyone", external_id=f"same-{number}")
+    answer = await client.match(novel[300:2_500].encode())
+    assert answer.matches == ()
+    assert [reason.partition(":")[0] for reason in answer.partial_reasons] == ["COMMON"]
+    assert "register it once" in answer.partial_reasons[0]
+
+
 async def test_unrelated_texts_and_a_line_that_is_quoted_are_left_alone(
     client: copyhound.AsyncClient,
 ) -> None:

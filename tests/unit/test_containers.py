@@ -1,5 +1,6 @@
 """Opening containers: what is in them, what is left out, and what hostile ones are told."""
 
+import hashlib
 import io
 import stat
 import tarfile
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexers import containers
-from indexers.containers import Container, Part, labels
+from indexers import containers, streams
+from indexers.containers import Container, Part, labels, levels
 from indexers.containers.worth import FULL_PIXELS, Watched
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
@@ -67,6 +68,58 @@ def test_parts_are_listed_and_read(make: Callable[[dict[str, bytes]], bytes]) ->
     for one in reversed(found):
         assert container.content(one.place).read() == PICTURES[one.name]
         assert one.byte_count == len(PICTURES[one.name])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        zipped,
+        lambda parts: zipped(parts, compression=zipfile.ZIP_STORED),
+        lambda parts: tarred(parts, "w"),
+        lambda parts: zipped({"in.zip": zipped(parts)}),
+    ],
+    ids=["deflated", "stored", "tar", "nested"],
+)
+def test_what_is_too_large_for_memory_is_read_piece_by_piece(
+    make: Callable[[dict[str, bytes]], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levels, "MAX_ENTRY_BYTES", 1000)
+    monkeypatch.setattr(streams, "_APART_BYTES", 300_000)
+    large = b"".join(picture(seed, 300, 300) + bytes(100_000) for seed in range(5))
+    container = Container(io.BytesIO(make({"a.png": large, "b.png": picture(9)})), MediaLimits())
+    first, second = container.parts()
+    assert "too large" not in container.left_out
+    assert first.byte_count == len(large)
+    file = container.content(first.place)
+    assert not isinstance(file, io.BytesIO)
+    assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256(large).digest()  # type: ignore[arg-type]
+    rng = np.random.default_rng(1)
+    for at in rng.integers(0, len(large), 30).tolist():
+        file.seek(at)
+        assert file.read(500) == large[at : at + 500]
+    assert file.seek(-10, io.SEEK_END) == len(large) - 10
+    assert file.read() == large[-10:]
+    assert container.content(second.place).read() == picture(9)
+
+
+def test_large_entries_that_promise_too_much_or_are_broken_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(levels, "MAX_ENTRY_BYTES", 1000)
+    zeros = Container(io.BytesIO(zipped({"zeros.txt": b"0" * 3_000_000})), MediaLimits())
+    with pytest.raises(MediaLimitError, match="unpacks to far more"):
+        zeros.content(zeros.parts()[0].place)
+    noise = np.random.default_rng(1).integers(0, 16, 300_000, dtype=np.uint8).tobytes()
+    content = bytearray(zipped({"a.png": picture(1) + noise}))
+    at = content.find(b"a.png") + 120_000
+    content[at : at + 3000] = b"\xff" * 3000
+    broken = Container(io.BytesIO(bytes(content)), MediaLimits())
+    with pytest.raises(DamagedMediaError, match="the ZIP is damaged or cut off"):
+        broken.content(broken.parts()[0].place).read()
+    solid = tarred({"a.png": picture(1), "b.txt": TEXT[:900].encode()}, "w:gz")
+    packed = Container(io.BytesIO(solid), MediaLimits())
+    assert [one.name for one in packed.parts()] == ["b.txt"]
+    assert packed.left_out == {"links": 1, "too large": 1}
 
 
 def test_containers_in_containers_are_opened_a_few_levels_deep() -> None:

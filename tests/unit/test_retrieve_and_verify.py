@@ -265,9 +265,12 @@ def test_rows_that_many_works_hold_in_one_place_count_less_when_candidates_are_c
     found = looked_up(registered, *licence, 1_000)
     assert len(found.found) == 4
     assert found.query[0].quality.tolist() == [0.25] * 12 + [1.0]
+    assert found.common == 0.0
     for number in range(4, 9):
         registered.add(*licence, *range(1_000 * (number + 1), 1_000 * (number + 1) + 20))
-    assert looked_up(registered, *licence, 1_000).query[0].quality.tolist() == [0.0] * 12 + [1.0]
+    found = looked_up(registered, *licence, 1_000)
+    assert found.query[0].quality.tolist() == [0.0] * 12 + [1.0]
+    assert found.common == pytest.approx(12 / 13)
 
 
 def test_a_row_with_too_many_neighbours_counts_nothing() -> None:

@@ -102,7 +102,7 @@ def test_an_ascii_beginning_does_not_hide_the_encoding() -> None:
 
 
 def test_a_long_ascii_beginning_is_over_the_limit_before_it_is_decoded() -> None:
-    with pytest.raises(MediaLimitError, match="more than 100000 characters"):
+    with pytest.raises(MediaLimitError, match="more than 100,000 characters"):
         encodings.sample_of(io.BytesIO(b"a" * 1_000_000), max_characters=100_000)
 
 
