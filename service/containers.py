@@ -26,7 +26,7 @@ from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
 from service.monitored import Suspect, SuspectPart, key_of_part
 from service.previewed import NewPreview, Place
-from service.sandbox import Listing, Pool, ReadMedia
+from service.sandbox import Listing, Pool, ReadMedia, read_twice
 from service.store import View
 
 T = TypeVar("T")
@@ -235,7 +235,7 @@ class Containers:
         progress = _Progress(set(), Counter())
 
         async def read(part: Part) -> tuple[Part, ReadMedia]:
-            found = await self._pool.read(media, role=role, part=part)
+            found = await read_twice(self._pool, media, role=role, part=part)
             self._observe(found)
             progress.byte_count += sum(one.descriptors.nbytes for one in found.fingerprints)
             if progress.byte_count > _MAX_BYTES:

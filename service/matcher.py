@@ -20,7 +20,7 @@ from service.errors import BusyError, StaleError, UnreadableMediaError
 from service.inquiry import Answering, Inquiry, Options, Searched
 from service.matching.score import IDENTICAL_FILE
 from service.monitored import Suspect
-from service.sandbox import Pool, ReadMedia
+from service.sandbox import Pool, ReadMedia, read_twice
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class Matcher:
             listing = await self._containers.listing(media, None)
             if listing is not None:
                 return await self._containers.read_suspect(media, sha256, listing)
-            read = await self._pool.read(media, role=Role.QUERY)
+            read = await read_twice(self._pool, media, role=Role.QUERY)
         self._observe(read)
         return Suspect(sha256, read.modality, read.fingerprints), ()
 

@@ -4,10 +4,20 @@ A worker may take so much memory, time and pixels and no more; it sees one media
 read-only file descriptor, and answers in a format (`wire`) that is checked as if the worker were hostile.
 """
 
-from service.sandbox.pool import Pool, Received
+from service.sandbox.pool import Pool, Received, read_twice
 from service.sandbox.process import ForkServer
 from service.sandbox.spool import spool
 from service.sandbox.vouch import digest_of, vouched
 from service.sandbox.wire import Listing, ReadMedia
 
-__all__ = ["ForkServer", "Listing", "Pool", "ReadMedia", "Received", "digest_of", "spool", "vouched"]
+__all__ = [
+    "ForkServer",
+    "Listing",
+    "Pool",
+    "ReadMedia",
+    "Received",
+    "digest_of",
+    "read_twice",
+    "spool",
+    "vouched",
+]

@@ -438,6 +438,16 @@ class Pool:
         task.exception()
 
 
+async def read_twice(pool: Pool, media: BinaryIO, *, role: Role, part: Part | None = None) -> ReadMedia:
+    """As `Pool.read`, and once more where it took too long: a busy machine may be why, and it comes but once."""
+    try:
+        return await pool.read(media, role=role, part=part)
+    except UnreadableMediaError as error:
+        if error.reason != "MEDIA_TIMEOUT":
+            raise
+    return await pool.read(media, role=role, part=part)
+
+
 def _error(cause: str, seconds: float) -> UnreadableMediaError:
     if cause in {TIMEOUT, "SIGXCPU"}:
         return UnreadableMediaError(

@@ -150,6 +150,14 @@ async def test_parts_wait_while_others_are_read_and_give_up_when_the_service_sto
         await reading(stopping).read(MEDIA, listing("a"))
 
 
+async def test_a_part_that_took_too_long_is_read_once_more() -> None:
+    late = unreadable("MEDIA_TIMEOUT")
+    pool = StubPool(a=[late, b"1"], b=[late, late], c=[b"3"])
+    found = await reading(pool).read(MEDIA, listing("a", "b", "c"))
+    assert [part.name for part, _ in found.parts] == ["a", "c"]
+    assert sorted(pool.asked) == ["a", "a", "b", "b", "c"]
+
+
 async def test_a_container_that_ends_one_worker_after_another_is_given_up() -> None:
     names = [f"n{number}" for number in range(9)]
     pool = StubPool(**{name: [unreadable("MEDIA_CRASHED")] for name in names})
