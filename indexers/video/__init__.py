@@ -1,7 +1,7 @@
 """Films: their frames, their sound, and where a copy lies."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
@@ -15,16 +15,18 @@ from indexers.audio import decode as audio
 from indexers.audio.decode import Sound
 from indexers.fingerprint import Fingerprint, joined
 from indexers.image import describe
-from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
+from indexers.image.describe import Network
+from indexers.modality import Alignment, Box, Channel, MediaLimits, Role, Search, Segment
 from indexers.previews import Budget, Files
 from indexers.video import align, decode, preview, views
 from indexers.video.decode import Frame, Piece
-from indexers.video.frames import FRAMES, Describer, bits_of, of_parts, split
+from indexers.video.frames import FRAMES, Describer, Taken, bits_of, of_parts, split
 
 _SOUND: Final = AudioModality()
 _BUILT_IN: Final = describe.BuiltIn()
-_KEPT: Final = 240
-"""Frames of a query that are kept, so that parts of them can be described: 106 MB at most."""
+_KEPT: Final = 120
+_PUT_OFF: Final = 120
+"""Frames of a query that are kept, so that more of them and parts of them can be described: 106 MB at most."""
 _RADIUS: Final = bits_of(0.38)
 """Bits: copies are farther only where other views of them are nearer."""
 
@@ -56,8 +58,11 @@ class VideoModality:
         ),
         *(_of_film(channel) for channel in _SOUND.channels),
     )
-    stages: tuple[str, ...] = ("frames", "sound", "parts", "tiles")
-    fast_stages = 3
+    stages: tuple[str, ...] = (
+        "frames", "more frames", "sound", "parts", "more of parts", "tiles", "more of tiles",
+    )  # fmt: skip
+    fast_stages = 5
+    scene_stages = 3
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "frames_evidence": "",
@@ -100,31 +105,48 @@ class VideoModality:
         """Write a clip, a thumbnail and what draws its sound; see `preview.preview`."""
         preview.preview(source, limits, files, budget)
 
-    def fingerprint(self, segments: Iterable[Segment[Piece]], role: Role) -> Iterator[list[Fingerprint]]:
+    def fingerprint(
+        self, segments: Iterable[Segment[Piece]], role: Role
+    ) -> Generator[list[Fingerprint], Collection[int] | None, None]:
         """Describe the frames, then the sound; of a query then parts of its frames.
+
+        Of a query, every second frame is described at first, and parts of a few; the rest where it is worth a
+        closer look.
 
         Raises:
             FingerprintError: If there is no frame.
         """
         network = describe.loaded(_BUILT_IN)
-        describer = Describer(network, most_kept=_KEPT if role is Role.QUERY else 0)
-        sounds = iter(split(segments, describer))
-        first = next(sounds, None)  # by then, all frames have come
-        frames = describer.fingerprint(regions=role is Role.QUERY)
         if role is Role.REFERENCE:
-            yield [frames, *_sound(first, sounds, role)]
+            describer = Describer(network)
+            sounds = iter(split(segments, describer))
+            first = next(sounds, None)  # by then, all frames have come
+            yield [describer.fingerprint(regions=False), *_sound(first, sounds, role)]
             return
-        yield [frames]
+        describer = Describer(network, _KEPT, _PUT_OFF)
+        sounds = iter(split(segments, describer))
+        first = next(sounds, None)
+        closer = yield [describer.fingerprint(regions=True)]
+        yield describer.rest() if closer is None or 0 in closer else []
         yield _sound(first, sounds, role)
-        taken = describer.kept
-        found = views.parts(taken)
-        yield of_parts(views.spread(taken, len(found)), found, network)
-        tiles = views.tiles()
-        yield of_parts(views.spread(taken, len(tiles)), tiles, network)
+        taken = describer.pictures
+        yield from _looked_at(taken, views.parts(taken), network)
+        yield from _looked_at(taken, views.tiles(), network)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
+
+
+def _looked_at(
+    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], network: Network
+) -> Generator[list[Fingerprint], Collection[int] | None, None]:
+    """Describe parts of a few frames, then those of more frames that are worth a closer look."""
+    glance = views.spread(taken, views.GLANCE)
+    closer = yield of_parts(glance, parts, network)
+    wanted = [one for one in parts if closer is None or one[0] in closer]
+    rest = [one for one in taken if one not in glance]
+    yield of_parts(views.spread(rest, views.CLOSER // max(1, len(wanted))), wanted, network)
 
 
 def _sound(first: Segment[Sound] | None, rest: Iterable[Segment[Sound]], role: Role) -> list[Fingerprint]:

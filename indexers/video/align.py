@@ -173,6 +173,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         segments=_together(pictures, sounds),
         query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
+        views=frozenset(one.line.view for one in found),
     )
 
 

@@ -121,14 +121,19 @@ class Describer:
     Attributes:
         network: Describes pictures.
         most_kept: So many pictures are kept for other views, spread over the film; 0: none.
+        most_put_off: Every second frame waits for `rest`, unless more than so many would wait: then the film
+            is long, and all are described as they come.
     """
 
     network: Network
     most_kept: int = 0
+    most_put_off: int = 0
     kept: list[Taken] = field(default_factory=list)
     _stride: int = 1
     _number: int = 0
     _waiting: list[Taken] = field(default_factory=list)
+    _put_off: list[Taken] = field(default_factory=list)
+    _last_put_off: bool = True
     _spans: list[list[float]] = field(default_factory=list)
     _descriptors: list[Descriptors] = field(default_factory=list)
     _small: npt.NDArray[np.int16] | None = None
@@ -149,9 +154,24 @@ class Describer:
         if previous is not None and self._repeats(previous, small, start, end):
             self._small = previous
             return
-        self._waiting.append(Taken(start, end, frame.picture))
+        one = Taken(start, end, frame.picture)
+        self._last_put_off = self.most_put_off > 0 and not self._last_put_off
+        if self._last_put_off:
+            self._put_off.append(one)
+            if len(self._put_off) > self.most_put_off:
+                self._describe_put_off()
+            return
+        self._waiting.append(one)
         if len(self._waiting) == _BATCH:
             self._flush()
+
+    def _describe_put_off(self) -> None:
+        self.most_put_off, self._last_put_off = 0, False
+        self._flush()
+        put_off, self._put_off = self._put_off, []
+        rows = self.network.embedder.embed([one.picture for one in put_off])
+        self._spans[-1:-1] = [[one.start, one.end] for one in put_off]
+        self._descriptors[-1:-1] = list(rows)
 
     def _repeats(
         self, previous: npt.NDArray[np.int16], small: npt.NDArray[np.int16], start: float, end: float
@@ -159,11 +179,12 @@ class Describer:
         """Whether a frame is the one before; that one lasts longer then."""
         if np.abs(small - previous).mean() > STILL:
             return False
-        if self._waiting:
-            last = self._waiting[-1]
+        some = self._put_off if self._last_put_off else self._waiting
+        if some:
+            last = some[-1]
             if end - last.start > LONGEST:
                 return False
-            self._waiting[-1] = Taken(last.start, end, last.picture)
+            some[-1] = Taken(last.start, end, last.picture)
             return True
         if not self._spans or self._spans[-1][1] < start or end - self._spans[-1][0] > LONGEST:
             return False
@@ -220,6 +241,15 @@ class Describer:
             np.zeros(len(self._spans), np.uint8),
             np.tile(_row(WHOLE), (len(self._spans), 1)) if regions else None,
         )
+
+    @property
+    def pictures(self) -> list[Taken]:
+        """What is kept of the film, in order of time, also of what was put off."""
+        return sorted([*self.kept, *self._put_off], key=lambda one: one.start)
+
+    def rest(self) -> list[Fingerprint]:
+        """Describe what was put off: one fingerprint, or none where there is nothing."""
+        return of_parts(self._put_off, [(0, WHOLE)], self.network)
 
 
 def of_parts(taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], network: Network) -> list[Fingerprint]:

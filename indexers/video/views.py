@@ -40,6 +40,12 @@ TILES: Final = (
 VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
+GLANCE: Final = 3
+"""Frames of which each part is described at first."""
+
+CLOSER: Final = 96
+"""Most parts of frames that are described more of those that are worth a closer look."""
+
 _LOOKED_AT: Final = 12
 """Frames in which rectangles are looked for."""
 _OF_EACH: Final = 5
@@ -50,8 +56,6 @@ _SEEN: Final = 0.25
 """Part of the frames that must propose a rectangle, and two at least."""
 _UPRIGHT: Final = 1.15
 """Height over width from which on a picture is taken for upright, and width over height for wide."""
-_ROWS: Final = 96
-"""Most parts that are described in one stage."""
 _WIDE: Final = 16 / 9
 
 
@@ -121,8 +125,7 @@ def tiles() -> list[tuple[int, Box]]:
     return [(1 + FOUND + SHAPED + number, box) for number, box in enumerate(TILES)]
 
 
-def spread(taken: Sequence[Taken], count: int) -> list[Taken]:
-    """So many frames that `count` parts of each are few enough, from the first to the last."""
-    most = max(4, _ROWS // max(1, count))
+def spread(taken: Sequence[Taken], most: int) -> list[Taken]:
+    """At most so many frames, from the first to the last."""
     places = np.unique(np.linspace(0, len(taken) - 1, min(most, len(taken))).round().astype(int))
     return [taken[place] for place in places]
