@@ -7,6 +7,7 @@ has an offset of its own, and what the two say about place and speed is compared
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,10 +17,10 @@ from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
-from indexers.video.frames import FRAMES
+from indexers.video.frames import BITS, FRAMES
 from indexers.video.lines import Floats, Hits, Line, lines, usual
 from indexers.video.motion import NONE, Motion, motion
-from indexers.video.rows import Rows, cosines, differing
+from indexers.video.rows import Rows, Words, cosines, differing
 
 SEGMENTS: Final = 24
 """Most stretches that are reported."""
@@ -68,6 +69,7 @@ _MOST_PAIRS = 1 << 23
 """Pairs of frames that are compared to find hits; of longer media, every second frame of the query is left
 out, or more."""
 _AT_ONCE = 1 << 16
+_WORDS = BITS // 64
 _SHIFTS = (-13.0, -9.0, -6.0, -4.0, 4.0, 6.0, 9.0, 13.0)
 """Seconds off the line at which other moments of the scene are looked at."""
 _AS_GOOD = 0.98
@@ -78,6 +80,8 @@ _AS_MUCH = 0.05
 """Agreement of what changes that may be less where the sound lies."""
 _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
+_PROMISING = 0.1
+"""What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
 _STRAIGHT = 0.2
 """Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
 
@@ -151,7 +155,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     sound = audio.align(query, work)
     if FRAMES.id not in mine:
         return None if sound is None else replace(sound, segments=_tagged(sound.segments, SOUND))
-    found = stretches(mine[FRAMES.id], theirs[FRAMES.id], sound.segments if sound else ())
+    sides = _Sides.of(mine[FRAMES.id], theirs[FRAMES.id])
+    found = _stretches(sides, sound.segments if sound else ())
     reported = [one for one in found if one.evidence >= LEAST]
     best = max(found, key=lambda one: one.evidence, default=None)
     signals = {
@@ -173,7 +178,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         segments=_together(pictures, sounds),
         query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
-        views=frozenset(one.line.view for one in found),
+        views=sides.promising(found),
     )
 
 
@@ -229,7 +234,10 @@ def stretches(query: Fingerprint, work: Fingerprint, sounds: Sequence[AlignedSeg
         work: Frames.
         sounds: Where the sound lies: a scene that stands still fits there as well as elsewhere.
     """
-    sides = _Sides.of(query, work)
+    return _stretches(_Sides.of(query, work), sounds)
+
+
+def _stretches(sides: "_Sides", sounds: Sequence[AlignedSegment]) -> list[Stretch]:
     hits = sides.hits()
     found: list[Stretch] = []
     while len(hits) and len(found) < SEGMENTS:
@@ -268,66 +276,89 @@ def _merged(found: Iterable[Stretch]) -> list[Stretch]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sides:
-    """The frames of a query, by view, and of a work."""
+class _Asked:
+    """The frames of a query, by view: what is the same whatever it is related to."""
 
     views: dict[int, tuple[Rows, Floats, Box]]
     """Frames, what pictures at large have in common with each, and where in the query they are."""
+    every: dict[int, Rows]
+    """All frames, by view, also those that look like the one before."""
+    codes: Words
+    common: Floats
+    starts: Floats
+    view: npt.NDArray[np.int64]
+    """The frames of `views`, one view after the other: bits, what is common, when each is shown, its view."""
+
+
+@lru_cache(maxsize=4)
+def _asked(query: Fingerprint) -> _Asked:
+    """Sort the frames of a query, once for all candidates."""
+    views: dict[int, tuple[Rows, Floats, Box]] = {}
+    every: dict[int, Rows] = {}
+    moments = np.empty(0)
+    for view in np.unique(query.views).tolist():
+        rows = np.flatnonzero((query.views == view) & (query.quality > 0))
+        if not len(rows):
+            continue
+        rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
+        box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
+        common = 1.0 - query.quality[rows].astype(np.float64)
+        every[view] = Rows.of(query, rows)
+        if view == 0:
+            firsts = differing(every[0])
+            moments = every[0].starts[firsts]
+        else:  # a part counts where the whole does
+            of = np.searchsorted(moments, every[view].starts, side="right")
+            firsts = np.unique(of, return_index=True)[1] if len(moments) else np.arange(len(rows))
+        views[view] = (every[view].at(firsts), common[firsts], box)
+    return _Asked(
+        views,
+        every,
+        np.concatenate([np.empty((0, _WORDS), np.uint64), *(rows.codes for rows, *_ in views.values())]),
+        np.concatenate([np.empty(0), *(common for _, common, _ in views.values())]),
+        np.concatenate([np.empty(0), *(rows.starts for rows, *_ in views.values())]),
+        np.repeat(np.fromiter(views, np.int64), [len(rows) for rows, *_ in views.values()]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sides:
+    """The frames of a query, and of a work."""
+
+    asked: _Asked
     work: Rows
     length: float
     """When the work ends, seconds."""
     tolerance: float
     """Seconds by which a frame may lie off the line."""
-    every: dict[int, Rows]
-    """All frames of the query, by view, also those that look like the one before."""
     every_of_work: Rows
 
     @classmethod
     def of(cls, query: Fingerprint, work: Fingerprint) -> "_Sides":
-        views: dict[int, tuple[Rows, Floats, Box]] = {}
-        every: dict[int, Rows] = {}
-        moments = np.empty(0)
-        for view in np.unique(query.views):
-            rows = np.flatnonzero((query.views == view) & (query.quality > 0))
-            if not len(rows):
-                continue
-            rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
-            box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
-            common = 1.0 - query.quality[rows].astype(np.float64)
-            every[int(view)] = Rows.of(query, rows)
-            if view == 0:
-                firsts = differing(every[0])
-                moments = every[0].starts[firsts]
-            else:  # a part counts where the whole does
-                of = np.searchsorted(moments, every[int(view)].starts, side="right")
-                firsts = np.unique(of, return_index=True)[1] if len(moments) else np.arange(len(rows))
-            views[int(view)] = (every[int(view)].at(firsts), common[firsts], box)
         telling = np.flatnonzero(work.quality > 0)
         order = telling[np.argsort(work.spans[telling, 0], kind="stable")]
         step = float(np.clip(np.diff(work.spans, axis=1).min(), SHORT_STEP, STEP))
         theirs = Rows.of(work, order)
         length = float(work.spans[:, 1].max())
-        return cls(views, theirs.at(differing(theirs)), length, TOLERANCE * step, every, theirs)
+        return cls(_asked(query), theirs.at(differing(theirs)), length, TOLERANCE * step, theirs)
+
+    @property
+    def views(self) -> dict[int, tuple[Rows, Floats, Box]]:
+        """See `_Asked`."""
+        return self.asked.views
 
     def hits(self) -> Hits:
         """Frames that look alike, those of each view by itself."""
-        parts = [self._hits(view, *one[:2]) for view, one in self.views.items() if len(self.work)]
-        if not parts:
-            none = np.empty(0)
-            return Hits(none, none, none, np.empty(0, np.int64))
-        return Hits(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
-
-    def _hits(
-        self, view: int, rows: Rows, common: Floats
-    ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int64]]:
-        count = len(self.work)
-        stride = -(-len(rows) * count // _MOST_PAIRS)
-        some = np.arange(0, len(rows), max(1, stride))
-        found = []
-        at_once = max(1, _AT_ONCE // count)
+        asked, count = self.asked, len(self.work)
+        stride = -(-len(asked.codes) * count // _MOST_PAIRS)
+        some = np.arange(0, len(asked.codes) if count else 0, max(1, stride))
+        none = np.empty(0, np.int64)
+        found = [(none, none, np.empty(0, np.float32))]
+        at_once = max(1, _AT_ONCE // max(1, count))
         for first in range(0, len(some), at_once):
             mine = some[first : first + at_once]
-            alike = cosines(rows.codes[mine, np.newaxis], self.work.codes) - COMMON * common[mine, np.newaxis]
+            common = COMMON * asked.common[mine, np.newaxis]
+            alike = cosines(asked.codes[mine, np.newaxis], self.work.codes) - common
             if count > _NEAREST:
                 columns = np.argpartition(-alike, _NEAREST, axis=1)[:, :_NEAREST]
             else:
@@ -337,17 +368,30 @@ class _Sides:
             found.append((mine[row], columns[row, place], worth[row, place]))
         mine, theirs, worth = (np.concatenate([one[place] for one in found]) for place in range(3))
         # A frame that lasts may be hit at any of its seconds.
-        lasting = np.clip(self.work.ends[theirs] - self.work.starts[theirs], 1.0, _LONGEST_HIT).astype(
-            np.int64
-        )
+        lasting = np.clip(self.work.ends[theirs] - self.work.starts[theirs], 1.0, _LONGEST_HIT)
+        lasting = lasting.astype(np.int64)
         again = np.repeat(np.arange(len(mine)), lasting)
         second = np.arange(len(again)) - np.repeat(np.cumsum(lasting) - lasting, lasting)
-        return (
-            rows.starts[mine[again]],
+        return Hits(
+            asked.starts[mine[again]],
             self.work.starts[theirs[again]] + second,
             worth[again].astype(np.float64) / np.sqrt(lasting[again]),
-            np.full(len(again), view, np.int64),
+            asked.view[mine[again]],
         )
+
+    def promising(self, found: Iterable[Stretch]) -> frozenset[int]:
+        """Views by which the best stretch is found, or in which a frame is about as alike along it."""
+        best = max(found, key=lambda one: one.evidence, default=None)
+        if best is None:
+            return frozenset()
+        views = {best.line.view: np.inf}
+        for view, (rows, common, _) in self.views.items():
+            gains = self._gains(best.line, rows, common)
+            inside = (rows.starts >= best.start) & (rows.starts < best.end)
+            if inside.any():
+                views.setdefault(view, float(gains[inside].mean()))
+        least = max(_PROMISING, best.evidence / max(1, best.frames))
+        return frozenset(view for view, gain in views.items() if gain >= least)
 
     def worth(self, line: Line) -> float:
         """What the frames along a line say for a copy, less where its speed is unusual."""
@@ -425,7 +469,7 @@ class _Sides:
     def _measured(self, stretch: Stretch) -> Stretch:
         line, view = stretch.line, stretch.line.view
         span = stretch.start, stretch.end
-        found = motion(line, span, self.every[view], self.every_of_work, self.length)
+        found = motion(line, span, self.asked.every[view], self.every_of_work, self.length)
         return replace(stretch, motion=found, line=replace(line, place=line.place + found.shift))
 
     def _gains(self, line: Line, rows: Rows, common: Floats) -> Floats:
