@@ -240,9 +240,9 @@ class Modality(Protocol[T]):
     """Its schemes, and how each is searched."""
     stages: tuple[str, ...]
     """Names of the stages in which a query is described, cheapest first."""
-    scene_stages: int
-    """After so many of them, no later one tells better which moment of a scene it is: where it surely is the
-    scene, these will do."""
+    scene_stages: frozenset[int]
+    """After so many of them all that was seen has been looked at closely: where it surely is the scene of a
+    work, the others would not tell better which moment of it."""
     fast_stages: int
     """How many of them a caller in a hurry asks for: of several the last only where a candidate is likely."""
     signal_units: Mapping[str, str]

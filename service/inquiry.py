@@ -182,13 +182,8 @@ class Inquiry:
                 self.answer = self._report(view)
 
     def _views(self) -> frozenset[int]:
-        """Views in which the query may show a scene of a reference."""
-        scenes = (
-            alignment.views
-            for one, alignment in self._alignments.items()
-            if alignment.views and self._probability(one, scene=True) >= _LIKELY
-        )
-        return frozenset().union(*scenes)
+        """Views in which the query looks like anything."""
+        return frozenset[int]().union(*(alignment.views for alignment in self._alignments.values()))
 
     def _in_time(self) -> bool:
         return not self._cancelled and monotonic() < self._last_moment
@@ -340,7 +335,7 @@ class Inquiry:
 
     def _settled(self, modality: Modality[Any]) -> bool:
         """Whether a reference of the query's own kind is all of it for certain, or the scene of all of it."""
-        scene = self._stage >= modality.scene_stages
+        scene = self._stage in modality.scene_stages
         return any(
             alignment.query_coverage >= _WHOLE
             and self._modalities.get(one, modality) is modality

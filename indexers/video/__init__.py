@@ -26,7 +26,7 @@ _SOUND: Final = AudioModality()
 _BUILT_IN: Final = describe.BuiltIn()
 _KEPT: Final = 120
 _PUT_OFF: Final = 120
-"""Frames of a query that are kept, so that more of them and parts of them can be described: 106 MB at most."""
+"""Frames of a query that are kept, so that more of them, and parts, can be described: 106 MB at most."""
 _RADIUS: Final = bits_of(0.38)
 """Bits: copies are farther only where other views of them are nearer."""
 
@@ -62,7 +62,7 @@ class VideoModality:
         "frames", "more frames", "sound", "parts", "more of parts", "tiles", "more of tiles",
     )  # fmt: skip
     fast_stages = 5
-    scene_stages = 3
+    scene_stages = frozenset({3, 5})
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "frames_evidence": "",
@@ -119,19 +119,18 @@ class VideoModality:
         network = describe.loaded(_BUILT_IN)
         if role is Role.REFERENCE:
             describer = Describer(network)
-            sounds = iter(split(segments, describer))
-            first = next(sounds, None)  # by then, all frames have come
-            yield [describer.fingerprint(regions=False), *_sound(first, sounds, role)]
+            sounds = split(segments, describer)
+            yield [describer.fingerprint(regions=False), *_sound(sounds, role)]
             return
         describer = Describer(network, _KEPT, _PUT_OFF)
-        sounds = iter(split(segments, describer))
-        first = next(sounds, None)
+        sounds = split(segments, describer)
         closer = yield [describer.fingerprint(regions=True)]
         yield describer.rest() if closer is None or 0 in closer else []
-        yield _sound(first, sounds, role)
+        yield _sound(sounds, role)
         taken = describer.pictures
-        yield from _looked_at(taken, views.parts(taken), network)
-        yield from _looked_at(taken, views.tiles(), network)
+        few = len(taken) // views.GLANCE_EVERY
+        yield from _looked_at(taken, views.parts(taken), max(views.GLANCE, few), network)
+        yield from _looked_at(taken, views.tiles(), max(views.GLANCE_TILES, few), network)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
@@ -139,19 +138,21 @@ class VideoModality:
 
 
 def _looked_at(
-    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], network: Network
+    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], least: int, network: Network
 ) -> Generator[list[Fingerprint], Collection[int] | None, None]:
-    """Describe parts of a few frames, then those of more frames that are worth a closer look."""
-    glance = views.spread(taken, views.GLANCE)
+    """Describe parts of `least` frames, then those of more frames that are worth a closer look."""
+    glance = views.spread(taken, least)
     closer = yield of_parts(glance, parts, network)
     wanted = [one for one in parts if closer is None or one[0] in closer]
     rest = [one for one in taken if one not in glance]
-    yield of_parts(views.spread(rest, views.CLOSER // max(1, len(wanted))), wanted, network)
+    most = max(views.CLOSER, len(taken)) // max(1, len(wanted))
+    yield of_parts(views.spread(rest, most), wanted, network)
 
 
-def _sound(first: Segment[Sound] | None, rest: Iterable[Segment[Sound]], role: Role) -> list[Fingerprint]:
+def _sound(sounds: Iterator[Segment[Sound]], role: Role) -> list[Fingerprint]:
     """Describe a film's sound in all its stages at once: it costs little beside its frames."""
+    first = next(sounds, None)
     if first is None:
         return []
-    stages = _SOUND.fingerprint(chain([first], rest), role)
+    stages = _SOUND.fingerprint(chain([first], sounds), role)
     return list(joined(fingerprint for stage in stages for fingerprint in stage))

@@ -62,6 +62,8 @@ _MOST_GAIN, _MOST_LOSS = 0.6, -0.25
 """What one frame can say for a copy, and against one."""
 _OUTSIDE = -0.5
 """What a frame says that would lie before the work's start or after its end."""
+_ECHOES = 3
+"""Stretches one after the other that lie in heavier ones, from which on no other is looked for."""
 _TRIED = 8
 _FITTED = 2
 """Lines that are looked at for each stretch, and of these the ones that are fitted."""
@@ -80,8 +82,10 @@ _AS_MUCH = 0.05
 """Agreement of what changes that may be less where the sound lies."""
 _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
-_PROMISING = 0.1
+_PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
+_PROMISING_LINES = 6
+"""Lines by which that is judged."""
 _STRAIGHT = 0.2
 """Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
 
@@ -178,7 +182,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         segments=_together(pictures, sounds),
         query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
-        views=sides.promising(found),
+        views=sides.promising(lines(sides.hits(), _PROMISING_LINES, LEAST)),
     )
 
 
@@ -240,20 +244,32 @@ def stretches(query: Fingerprint, work: Fingerprint, sounds: Sequence[AlignedSeg
 def _stretches(sides: "_Sides", sounds: Sequence[AlignedSegment]) -> list[Stretch]:
     hits = sides.hits()
     found: list[Stretch] = []
+    echoes = 0
     while len(hits) and len(found) < SEGMENTS:
         proposed = sorted(lines(hits, _TRIED, LEAST), key=sides.worth, reverse=True)[:_FITTED]
         tried = [one for line in proposed if (one := sides.fitted(line)) is not None]
         best = max(tried, key=lambda one: one.evidence * usual(one.line.speed), default=None)
         if best is None or (found and best.evidence < LEAST):
             break
-        found.append(best)
         if best.evidence < LEAST:
+            found.append(best)
             break
-        found[-1] = best = sides.with_sound(sides.moved(best), sounds)
+        if any(one.evidence >= best.evidence and _lies_in(best, one) for one in found):
+            echoes += 1
+        else:
+            best, echoes = sides.with_sound(sides.moved(best), sounds), 0
+        found.append(best)
+        if echoes == _ECHOES:
+            break
         on_line = np.abs(hits.work - best.line.at(hits.query)) <= 2 * SAME
         inside = (hits.query >= best.start) & (hits.query < best.end)
         hits = hits.where(~inside | (~on_line & (hits.view != best.line.view)))
     return _merged(found)
+
+
+def _lies_in(one: Stretch, other: Stretch) -> bool:
+    """Whether most of one lies in the other, in the query's time."""
+    return min(one.end, other.end) - max(one.start, other.start) > OVERLAP * one.seconds
 
 
 def _merged(found: Iterable[Stretch]) -> list[Stretch]:
@@ -268,7 +284,7 @@ def _merged(found: Iterable[Stretch]) -> list[Stretch]:
                 start, end = min(stretch.start, other.start), max(stretch.end, other.end)
                 kept[number] = replace(other, start=start, end=end)
                 break
-            if overlap > OVERLAP * stretch.seconds:
+            if _lies_in(stretch, other):
                 break
         else:
             kept.append(stretch)
@@ -379,19 +395,22 @@ class _Sides:
             asked.view[mine[again]],
         )
 
-    def promising(self, found: Iterable[Stretch]) -> frozenset[int]:
-        """Views by which the best stretch is found, or in which a frame is about as alike along it."""
-        best = max(found, key=lambda one: one.evidence, default=None)
-        if best is None:
-            return frozenset()
-        views = {best.line.view: np.inf}
-        for view, (rows, common, _) in self.views.items():
-            gains = self._gains(best.line, rows, common)
-            inside = (rows.starts >= best.start) & (rows.starts < best.end)
-            if inside.any():
-                views.setdefault(view, float(gains[inside].mean()))
-        least = max(_PROMISING, best.evidence / max(1, best.frames))
-        return frozenset(view for view, gain in views.items() if gain >= least)
+    def promising(self, proposed: Iterable[Line]) -> frozenset[int]:
+        """Views in which frames along one of some lines look alike, and those that do no less there."""
+        found: set[int] = set()
+        for line in proposed:
+            rows, common, _ = self.views[line.view]
+            first, last, evidence = self._run(line, rows, common)
+            gain = evidence / max(1, last - first)
+            if gain < _PROMISING:
+                continue
+            found.add(line.view)
+            start, end = rows.starts[first], rows.starts[last - 1]
+            for view, (others, theirs, _) in self.views.items():
+                inside = (others.starts >= start) & (others.starts <= end)
+                if inside.any() and float(self._gains(line, others, theirs)[inside].mean()) >= gain:
+                    found.add(view)
+        return frozenset(found)
 
     def worth(self, line: Line) -> float:
         """What the frames along a line say for a copy, less where its speed is unusual."""

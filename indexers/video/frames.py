@@ -13,6 +13,7 @@ that one then lasts as long. What is left of an hour are the moments that differ
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import cv2
@@ -293,11 +294,21 @@ def part(picture: Picture, box: Box) -> Picture:
 
 
 def split(pieces: Iterable[Segment[Piece]], describer: Describer) -> Iterator[Segment[Sound]]:
-    """Give the frames to a describer; yield what is sound."""
-    for piece in pieces:
-        if isinstance(piece.data, Frame):
-            describer.add(piece.start, piece.end, piece.data)
-        else:
+    """Give the frames to a describer at once; return what is sound, which is read when it is asked for."""
+    remaining = iter(pieces)
+    for piece in remaining:
+        if not isinstance(piece.data, Frame):
+            return sounds([piece], remaining)
+        describer.add(piece.start, piece.end, piece.data)
+        if piece.data.last:
+            break
+    return sounds(remaining)
+
+
+def sounds(*pieces: Iterable[Segment[Piece]]) -> Iterator[Segment[Sound]]:
+    """What of some pieces is sound."""
+    for piece in chain(*pieces):
+        if not isinstance(piece.data, Frame):
             yield Segment(piece.start, piece.end, piece.data)
 
 

@@ -41,12 +41,15 @@ VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
 GLANCE: Final = 3
-"""Frames of which each part is described at first."""
+GLANCE_TILES: Final = 2
+GLANCE_EVERY: Final = 10
+"""Frames of which each part, or tile, is described at first, at least; of longer films one in so many."""
 
-CLOSER: Final = 96
-"""Most parts of frames that are described more of those that are worth a closer look."""
+CLOSER: Final = 36
+"""Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
+frames are taken, as many."""
 
-_LOOKED_AT: Final = 12
+_LOOKED_AT: Final = 6
 """Frames in which rectangles are looked for."""
 _OF_EACH: Final = 5
 """Rectangles that each frame proposes."""

@@ -52,8 +52,8 @@ GO_ON = b"\x01"
 ENOUGH = b"\x00"
 """The same: the answer is sure."""
 CLOSER = b"\x02"
-"""The same: describe the next; a byte with the number of views that are worth a closer look follows, then their
-codes."""
+"""The same: describe the next. A byte with the number of views that are worth a closer look follows, and
+their codes."""
 ALL: Final = frozenset(range(255))
 """View codes, where all that can be described is wanted."""
 

@@ -174,6 +174,7 @@ class StubModality:
     channels = ImageModality().channels
     stages = ("hashes", "whole", "local", "windows")
     fast_stages = 3
+    scene_stages: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
         self.aligned: list[int] = []
