@@ -34,6 +34,9 @@ _PLAUSIBLE = 1e-4
 _LIKELY = 1e-3
 """Probability from which on a candidate is worth another stage to a caller in a hurry: one stranger in nine
 has such a candidate, and three quarters of the copies that local features confirm are such."""
+_LATER = 6
+"""Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
+more than those of chance."""
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
@@ -220,7 +223,7 @@ class Inquiry:
         if any(one.step for one in voting):  # all are compared by what is known now
             return sorted(self._closeness, key=self._closeness.__getitem__)
         if any(one.votes for one in voting):
-            return [one.reference_id for one in found.found]
+            return [one.reference_id for one in found.found[: None if self._stage == 1 else _LATER]]
         return nearer
 
     def _plausible(self) -> list[UUID]:

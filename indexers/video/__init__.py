@@ -128,9 +128,9 @@ class VideoModality:
         yield describer.rest() if closer is None or 0 in closer else []
         yield _sound(sounds, role)
         taken = describer.pictures
-        few = len(taken) // views.GLANCE_EVERY
-        yield from _looked_at(taken, views.parts(taken), max(views.GLANCE, few), network)
-        yield from _looked_at(taken, views.tiles(), max(views.GLANCE_TILES, few), network)
+        few = max(views.GLANCE, len(taken) // views.GLANCE_EVERY)
+        yield from _looked_at(taken, views.parts(taken), few, network)
+        yield from _looked_at(taken, views.tiles(), few, network)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
@@ -138,10 +138,10 @@ class VideoModality:
 
 
 def _looked_at(
-    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], least: int, network: Network
+    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], few: int, network: Network
 ) -> Generator[list[Fingerprint], Collection[int] | None, None]:
-    """Describe parts of `least` frames, then those of more frames that are worth a closer look."""
-    glance = views.spread(taken, least)
+    """Describe parts of a few frames, then those of more frames that are worth a closer look."""
+    glance = views.spread(taken, few)
     closer = yield of_parts(glance, parts, network)
     wanted = [one for one in parts if closer is None or one[0] in closer]
     rest = [one for one in taken if one not in glance]

@@ -508,11 +508,23 @@ class _Sides:
         first = int(np.argmin(sums[: last + 1])) if last else 0
         return first, last, float(over[last])
 
-    def _along(self, line: Line, rows: Rows, some: npt.NDArray[np.int64], shift: float = 0.0) -> Floats:
-        """Cosine of frames with what the work shows at their place, or `shift` seconds off; NaN: nothing."""
+    def _along(
+        self, line: Line, rows: Rows, some: npt.NDArray[np.int64], shift: float | Floats = 0.0
+    ) -> Floats:
+        """Cosine of frames with what the work shows at their place, or `shift` seconds off; NaN: nothing.
+
+        Args:
+            line: Tells the places.
+            rows: Frames of the query.
+            some: Which of them, (n,).
+            shift: One, or (m, 1).
+
+        Returns:
+            (n,) or (m, n).
+        """
         places = line.at(rows.starts[some]) + shift
         after = np.searchsorted(self.work.starts, places, side="right")
-        best = np.full(len(some), -np.inf)
+        best = np.full(places.shape, -np.inf)
         for off in (-2, -1, 0):
             theirs = np.minimum(np.maximum(after + off, 0), len(self.work) - 1)
             near = (self.work.starts[theirs] - self.tolerance <= places) & (
@@ -560,7 +572,7 @@ class _Sides:
         """Mean over frames of how much less alike they are to other moments of the scene; see `Stretch`."""
         if not len(some):
             return 0.0
-        others = np.stack([self._along(line, rows, some, shift) for shift in _SHIFTS])
+        others = self._along(line, rows, some, np.array(_SHIFTS)[:, np.newaxis])
         there = ~np.isnan(others).all(axis=0)
         if not there.any():
             return 0.0

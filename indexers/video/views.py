@@ -40,10 +40,9 @@ TILES: Final = (
 VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
-GLANCE: Final = 3
-GLANCE_TILES: Final = 2
+GLANCE: Final = 2
 GLANCE_EVERY: Final = 10
-"""Frames of which each part, or tile, is described at first, at least; of longer films one in so many."""
+"""Frames of which each part is described at first, at least; of longer films one in so many."""
 
 CLOSER: Final = 36
 """Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
@@ -129,6 +128,6 @@ def tiles() -> list[tuple[int, Box]]:
 
 
 def spread(taken: Sequence[Taken], most: int) -> list[Taken]:
-    """At most so many frames, from the first to the last."""
-    places = np.unique(np.linspace(0, len(taken) - 1, min(most, len(taken))).round().astype(int))
-    return [taken[place] for place in places]
+    """At most so many frames: of as many equal parts of the film each the middle one."""
+    count = min(most, len(taken))
+    return [taken[int((number + 0.5) * len(taken) / count)] for number in range(count)]
