@@ -140,7 +140,7 @@ class _Compared:
         self._theirs = (theirs @ theirs.T).astype(np.float64)
 
     def at(self, shifts: Floats) -> Floats:
-        """The correlations so many seconds of the work off the line, (n,); NaN: too much lies outside of it."""
+        """The correlations so many seconds of the work off the line, (n,); NaN: too much lies outside."""
         on = self._on + shifts[:, np.newaxis]
         inside = (on >= -_SLACK) & (on <= self._length + _SLACK)
         count = inside.sum(axis=1)
