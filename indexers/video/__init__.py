@@ -130,7 +130,7 @@ class VideoModality:
         taken = describer.pictures
         few = max(views.GLANCE, len(taken) // views.GLANCE_EVERY)
         yield from _looked_at(taken, views.parts(taken), few, network)
-        yield from _looked_at(taken, views.tiles(), few, network)
+        yield from _looked_at(taken, views.tiles(), few - 1, network)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
