@@ -42,8 +42,8 @@ VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 
 GLANCE: Final = 2
 GLANCE_EVERY: Final = 10
-"""Frames of which each part is described at first, at least, and each tile of one less; of longer films, one in
-so many."""
+"""Frames of which each part is described at first, at least, and each tile of one less; of longer films, one
+in so many."""
 
 CLOSER: Final = 36
 """Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
