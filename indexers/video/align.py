@@ -319,7 +319,7 @@ def _asked(query: Fingerprint) -> _Asked:
         rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
         box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
         common = 1.0 - query.quality[rows].astype(np.float64)
-        every[view] = Rows.of(query, rows)
+        every[view] = Rows.of(query, rows).apart()
         if view == 0:
             firsts = differing(every[0])
             moments = every[0].starts[firsts]

@@ -11,6 +11,7 @@ that one then lasts as long. What is left of an hour are the moments that differ
 """
 
 import hashlib
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -234,6 +235,7 @@ class Describer:
             quality = np.zeros(1, np.float32)
         else:
             quality = self.network.quality(np.stack(self._descriptors))
+            self._bridge()
         return Fingerprint(
             FRAMES,
             codes(np.stack(self._descriptors)),
@@ -242,6 +244,14 @@ class Describer:
             np.zeros(len(self._spans), np.uint8),
             np.tile(_row(WHOLE), (len(self._spans), 1)) if regions else None,
         )
+
+    def _bridge(self) -> None:
+        """Let what is described last until the end of what was put off after it."""
+        starts = [start for start, _ in self._spans]
+        for one in self._put_off:
+            before = self._spans[bisect(starts, one.start) - 1]
+            if before[1] >= one.start - 1e-6:
+                before[1] = max(before[1], one.end)
 
     @property
     def pictures(self) -> list[Taken]:

@@ -42,7 +42,7 @@ def test_every_second_frame_is_described_first_and_the_others_if_they_are_wanted
     describing = stages(modality)
     first = frames_of(next(describing))
     assert first is not None
-    np.testing.assert_allclose(first.spans[:, 0], np.arange(0, 6, 1.0), atol=0.01)
+    np.testing.assert_allclose(first.spans, [(at, at + 1.0) for at in range(6)], atol=0.01)
     more = frames_of(describing.send({0}))
     assert more is not None
     np.testing.assert_allclose(more.spans[:, 0], np.arange(0.5, 6, 1.0), atol=0.01)
