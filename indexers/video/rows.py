@@ -48,7 +48,7 @@ class Rows:
         return len(self.starts)
 
     def apart(self) -> "Rows":
-        """The same, each until the next begins at most: what was described first lasts over what came later."""
+        """The same, each until the next begins at most: what was described first lasts over later ones."""
         return Rows(self.codes, self.starts, np.minimum(self.ends, np.append(self.starts[1:], np.inf)))
 
     def at(self, firsts: npt.NDArray[np.int64]) -> "Rows":
