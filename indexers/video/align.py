@@ -369,7 +369,7 @@ class _Sides:
         stride = -(-len(asked.codes) * count // _MOST_PAIRS)
         some = np.arange(0, len(asked.codes) if count else 0, max(1, stride))
         none = np.empty(0, np.int64)
-        found = [(none, none, np.empty(0, np.float32))]
+        found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]] = [(none, none, np.empty(0))]
         at_once = max(1, _AT_ONCE // max(1, count))
         for first in range(0, len(some), at_once):
             mine = some[first : first + at_once]

@@ -97,7 +97,7 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
 
 def _around(reach: float, step: float) -> Floats:
     count = round(reach / step)
-    return step * np.arange(-count, count + 1)
+    return np.arange(-count, count + 1, dtype=np.float64) * step
 
 
 def _around_times(work: Rows, on: Floats) -> npt.NDArray[np.int64]:

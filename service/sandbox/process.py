@@ -212,7 +212,7 @@ class WorkerProcess:
             os.close(descriptor)
         return await self._receive()
 
-    async def ask_on(self, closer: Collection[int]) -> tuple[bytes, bytes]:
+    async def ask_on(self, closer: Collection[int] = wire.ALL) -> tuple[bytes, bytes]:
         """Let it go on with the next stage of the item; return header and payload of the answer.
 
         Args:
