@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from indexers.fingerprint import Fingerprint
+from indexers.image import describe
 from indexers.modality import MediaLimits, Role
 from indexers.video import VideoModality, views
-from indexers.video.frames import FRAMES
+from indexers.video.frames import FRAMES, Describer, split
 from tests import films, sounds
 
 Stages = Generator[list[Fingerprint], Collection[int] | None, None]
@@ -82,3 +83,13 @@ def test_all_is_described_where_nobody_chooses(modality: VideoModality) -> None:
     found = [rows for stage in stages(modality) if (rows := frames_of(stage))]
     assert len(found) == 6
     assert sum(map(len, found)) > 2 * views.CLOSER
+
+
+def test_of_a_long_film_all_frames_are_described_as_they_come(modality: VideoModality) -> None:
+    describer = Describer(describe.loaded(describe.BuiltIn()), most_kept=4, most_put_off=2)
+    segments = modality.decode(io.BytesIO(CLIP), MediaLimits())
+    assert list(split(segments, describer))
+    found = describer.fingerprint(regions=True)
+    assert sorted(found.spans[:, 0]) == pytest.approx(np.arange(0, 6, 0.5), abs=0.01)
+    assert describer.rest() == []
+    assert len(describer.pictures) <= 4
