@@ -128,6 +128,8 @@ class Alignment:
         regions: Where in the picture; empty for media without pictures.
         query_coverage: Part of the query that corresponds, 0..1.
         work_coverage: Part of the reference that corresponds, 0..1.
+        views: Of the query, those in which anything corresponds: worth a closer look where more could be
+            described of them.
     """
 
     signals: Mapping[str, float]
@@ -135,6 +137,7 @@ class Alignment:
     regions: tuple[AlignedRegion, ...] = ()
     query_coverage: float = 1.0
     work_coverage: float = 1.0
+    views: frozenset[int] = frozenset()
 
 
 def covered(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float:
@@ -237,6 +240,9 @@ class Modality(Protocol[T]):
     """Its schemes, and how each is searched."""
     stages: tuple[str, ...]
     """Names of the stages in which a query is described, cheapest first."""
+    scene_stages: frozenset[int]
+    """After so many of them all that was seen has been looked at closely: where it surely is the scene of a
+    work, the others would not tell better which moment of it."""
     fast_stages: int
     """How many of them a caller in a hurry asks for: of several the last only where a candidate is likely."""
     signal_units: Mapping[str, str]
@@ -289,6 +295,9 @@ class Modality(Protocol[T]):
 
     def fingerprint(self, segments: Iterable[Segment[T]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the pieces, stage by stage; of a query one may stop as soon as the answer is sure.
+
+        A generator may be sent which views are worth a closer look (`Alignment.views`), and describe more of
+        these alone in the stages that do so; iterating, as sending None, asks for all.
 
         Yields:
             At most one fingerprint for each scheme: for a reference all at once, for a query those of each of

@@ -7,7 +7,7 @@ container can thus say what is in it; it can say nothing of other items.
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -326,17 +326,17 @@ class Containers:
         inquiry: Inquiry | None = None
         weight = 0.0
 
-        async def consider(read: ReadMedia) -> bool:
+        async def consider(read: ReadMedia) -> Collection[int] | None:
             nonlocal inquiry, weight
             self._observe(read)
             weight = read.weight
             if inquiry is None:
                 if not progress.first_time(read.sha256):
-                    return False
+                    return None
                 inquiry = Inquiry(self._with, options, read.sha256, last_moment)
             asked = inquiry
             await self._run(lambda: asked.look(read.modality, read.fingerprints, more=read.more))
-            return asked.answer is None
+            return asked.closer
 
         try:
             await self._pool.read(media, role=Role.QUERY, part=part, consider=consider)

@@ -34,6 +34,9 @@ _PLAUSIBLE = 1e-4
 _LIKELY = 1e-3
 """Probability from which on a candidate is worth another stage to a caller in a hurry: one stranger in nine
 has such a candidate, and three quarters of the copies that local features confirm are such."""
+_LATER = 6
+"""Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
+more than those of chance."""
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
@@ -143,6 +146,8 @@ class Inquiry:
         self._cancelled = False
         self.answer: MatchReport | None = None
         """What the caller gets, once that is known."""
+        self.closer: frozenset[int] | None = None
+        """Views of the query that are worth a closer look in the next stage; None: the answer is known."""
 
     def cancel(self) -> None:
         """Nobody waits for the answer: stop soon. From any thread."""
@@ -176,9 +181,16 @@ class Inquiry:
                 self._verify_closely(view, self._modality, candidates)
             if self._stage == 1:
                 self._add_identical(view)
-            if not (more and self._goes_on()):
-                with self._with.metrics.stage("decide"):
-                    self.answer = self._report(view)
+            if more and self._goes_on():
+                self.closer = self._views()
+                return
+            self.closer = None
+            with self._with.metrics.stage("decide"):
+                self.answer = self._report(view)
+
+    def _views(self) -> frozenset[int]:
+        """Views in which the query looks like anything."""
+        return frozenset[int]().union(*(alignment.views for alignment in self._alignments.values()))
 
     def _in_time(self) -> bool:
         return not self._cancelled and monotonic() < self._last_moment
@@ -216,9 +228,12 @@ class Inquiry:
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
         asked = {fingerprint.scheme.id for fingerprint in fingerprints}
-        if any(one.scheme.id in asked and one.search and one.search.step for one in modality.channels):
-            # Votes of one stage say nothing against those of another: all are compared by what is known now.
+        voting = [one.search for one in modality.channels if one.scheme.id in asked and one.search]
+        # Votes of one stage say nothing against those of another.
+        if any(one.step for one in voting):  # all are compared by what is known now
             return sorted(self._closeness, key=self._closeness.__getitem__)
+        if any(one.votes for one in voting):
+            return [one.reference_id for one in found.found[: None if self._stage == 1 else _LATER]]
         return nearer
 
     def _plausible(self) -> list[UUID]:
@@ -332,11 +347,12 @@ class Inquiry:
         )
 
     def _settled(self, modality: Modality[Any]) -> bool:
-        """Whether a reference of the query's own kind is all of it for certain."""
+        """Whether a reference of the query's own kind is all of it for certain, or the scene of all of it."""
+        scene = self._stage in modality.scene_stages
         return any(
             alignment.query_coverage >= _WHOLE
             and self._modalities.get(one, modality) is modality
-            and self._probability(one, alone=True) >= _SURE
+            and self._probability(one, alone=True, scene=scene) >= _SURE
             for one, alignment in self._alignments.items()
         )
 

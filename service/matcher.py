@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -195,13 +195,13 @@ class Matcher:
         inquiry = Inquiry(self._answering, options, sha256, last_moment)
         waiting_since = monotonic()
 
-        async def consider(read: ReadMedia) -> bool:
+        async def consider(read: ReadMedia) -> Collection[int] | None:
             nonlocal waiting_since
             self._answering.metrics.stages.labels("read").observe(monotonic() - waiting_since)
             self._observe(read)
             await self._run(lambda: inquiry.look(read.modality, read.fingerprints, more=read.more))
             waiting_since = monotonic()
-            return inquiry.answer is None
+            return inquiry.closer
 
         return await self._answer(
             inquiry, self._pool.read(media, role=Role.QUERY, modality=modality, consider=consider)

@@ -80,6 +80,7 @@ def encoded(
     fps: int = FPS,
     stamps: Sequence[int] | None = None,
     options: dict[str, str] | None = None,
+    pixels: str = "yuv420p",
 ) -> bytes:
     """A film as a file.
 
@@ -91,13 +92,14 @@ def encoded(
         fps: Frames a second.
         stamps: When each frame is shown, in frames; None: one after the other.
         options: Of the encoder.
+        pixels: FFmpeg's name of their format.
     """
     file = io.BytesIO()
     with av.open(file, "w", container) as output:
         stream = output.add_stream(codec, rate=fps, options=options or {"qscale": "3"})
         assert isinstance(stream, VideoStream)
         stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixels
         track = output.add_stream("aac", rate=22_050) if sound is not None else None
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.quality import metrics, video_growth, video_media, video_peers
+from benchmarks.quality import metrics, video_growth, video_media, video_peers, video_uploads
 from benchmarks.quality.audio_peers import Hit, Matcher
 from benchmarks.quality.metrics import Answers, AtThreshold, Found, Ranking
 from benchmarks.quality.tables import table
@@ -53,6 +53,7 @@ _RECALL: Final = (0.97, 0.92)
 _F1: Final = 0.88
 _ATTACK_RECALL: Final = {"inside_60": 0.85, "inside_35": 0.85, "short": 0.95, "five_seconds": 0.90}
 _MOMENTS: Final = 0.10
+_UPLOAD: Final = 1.6
 _STORED: Final = 2_500_000
 """What is asked: ranking, recall at `PRECISIONS`, stretches, recall by attack at 1 % alarms, part of other
 moments that are blocked as copies, bytes an hour."""
@@ -97,6 +98,7 @@ class Measured:
         cpu_of_decoding: CPU of a query, in that of decoding it once.
         index_cpu_of_decoding: CPU of registering, in that of decoding the films once.
         stored_per_hour: Bytes for a registered hour, by those of one long film.
+        uploads: CPU of usual uploads (`video_uploads`) by name, in that of decoding each once.
         false_alarms: Pairs above the lowest of the rules that are wrong, surest first.
         missed: Copies below the score that 1 % of the strangers reach.
     """
@@ -111,6 +113,7 @@ class Measured:
     cpu_of_decoding: float
     index_cpu_of_decoding: float
     stored_per_hour: float
+    uploads: Mapping[str, float]
     false_alarms: Sequence[Mapping[str, Any]]
     missed: Sequence[str]
 
@@ -127,13 +130,16 @@ def rules(name: str) -> dict[str, float]:
     return {}
 
 
-def measure(programs: Sequence[Callable[[], Matcher]], plan: Plan, long: Film) -> dict[str, Measured]:
+def measure(
+    programs: Sequence[Callable[[], Matcher]], plan: Plan, long: Film, uploads: Mapping[str, Path]
+) -> dict[str, Measured]:
     """Register and ask, one matcher after the other.
 
     Args:
         programs: Start the matchers.
         plan: What is registered and asked.
         long: By which bytes an hour are measured, alone.
+        uploads: What is asked one by one, for its cost.
     """
     references, asked = list(plan.references.values()), [question.path for question in plan.questions]
     decoding = video_peers.decoding(references), video_peers.decoding(asked)
@@ -143,11 +149,13 @@ def measure(programs: Sequence[Callable[[], Matcher]], plan: Plan, long: Film) -
         try:
             registering = matcher.register(plan.references)
             found, spent = matcher.ask(asked)
+            costs = {name: matcher.ask([path])[1] for name, path in uploads.items()}
         finally:
             matcher.close()
         stored = _stored(program, long)
         cpu = registering / decoding[0], spent / decoding[1]
-        measured[matcher.name] = judged(matcher.name, plan, found, cpu, stored)
+        ratios = {name: cost / video_peers.decoding([uploads[name]]) for name, cost in costs.items()}
+        measured[matcher.name] = judged(matcher.name, plan, found, cpu, stored, uploads=ratios)
     return measured
 
 
@@ -163,7 +171,13 @@ def _stored(program: Callable[[], Matcher], long: Film) -> float:
 
 
 def judged(
-    name: str, plan: Plan, found: Sequence[Sequence[Hit]], cpu: tuple[float, float], stored: float
+    name: str,
+    plan: Plan,
+    found: Sequence[Sequence[Hit]],
+    cpu: tuple[float, float],
+    stored: float,
+    *,
+    uploads: Mapping[str, float],
 ) -> Measured:
     """Judge the answers to all queries.
 
@@ -173,6 +187,7 @@ def judged(
         found: What it said of each query.
         cpu: Of registering and of asking, in that of decoding.
         stored: Bytes for a registered hour.
+        uploads: See `Measured`.
     """
     pairs = list(zip(plan.questions, found, strict=True))
     answers = [one for question, hits in pairs if not question.near for one in _answers(question, hits)]
@@ -203,6 +218,7 @@ def judged(
         cpu[1],
         cpu[0],
         stored,
+        uploads,
         metrics.false_alarms(answers, min(thresholds.values(), default=at_90))[:200],
         missed,
     )
@@ -351,6 +367,11 @@ def document(results: Mapping[str, Any]) -> str:
         ]
         for name, one in systems.items()
     ]
+    uploads = [
+        [name, upload, f"{cost:.2f}"]
+        for name, one in systems.items()
+        for upload, cost in one.get("uploads", {}).items()
+    ]
     columns = [one["recall_by_attack"] for one in systems.values()]
     by_attack = [
         [attack, *(f"{column[attack]:.2f}" for column in columns)]
@@ -375,6 +396,8 @@ def document(results: Mapping[str, Any]) -> str:
                 ["", "rule", "recall", "strangers that alarm", "wrong pairs", "other moments named"], ruled
             ),
             table(["", "CPU of a query, decoding's", "of registering", "MB an hour"], costs),
+            "A minute of 1280 × 720 pixels:",
+            table(["", "upload", "CPU, decoding's"], uploads),
             "Recall at 1 % alarms by attack:",
             table(["", *systems], by_attack),
             "Search among more hours:",
@@ -401,6 +424,11 @@ def falls_short(ours: Mapping[str, Any], moments: int) -> list[str]:
     named = ours["moments"][_BLOCKED][0]
     if named > _MOMENTS * moments:
         short.append(f"{named} of {moments} other moments blocked as copies > {_MOMENTS:.0%}")
+    short += [
+        f"{name}: {cost:.2f} times its decoding > {_UPLOAD}"
+        for name, cost in ours["uploads"].items()
+        if cost > _UPLOAD
+    ]
     if ours["stored_per_hour"] > _STORED:
         short.append(f"{ours['stored_per_hour']:,.0f} bytes an hour > {_STORED:,}")
     return short
@@ -428,6 +456,7 @@ def main() -> int:
         "--only", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), help="leave out others"
     )
     parser.add_argument("--growth", type=int, nargs="*", default=list(GROWTH), help="hours to search among")
+    parser.add_argument("--uploads", action="store_true", help="ask about a minute of 720p too, for its cost")
     parser.add_argument("--prepare", action="store_true", help="write the queries and stop")
     parser.add_argument("--smoke", action="store_true", help="a few made-up films, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
@@ -449,10 +478,17 @@ def main() -> int:
         sides = video_media.split(films, amounts, random.Random(options.seed))
         plan = video_media.make(sides, amounts, options.seed, folder / "queries")
         long = video_media.long_film([*sides.strange, *sides.registered], LONG, folder)
+        uploads = {}
+        if options.uploads:
+            for name, some in (
+                ("of strange films", sides.strange),
+                ("of registered films", sides.registered),
+            ):
+                uploads[name] = video_uploads.upload(some, folder / "uploads" / f"{name}.mp4")
         if options.prepare:
             print(f"{len(plan.references)} films to register, {len(plan.questions)} queries in {folder}")
             return 0
-        measured = measure([PROGRAMS[name] for name in options.only], plan, long)
+        measured = measure([PROGRAMS[name] for name in options.only], plan, long, uploads)
         growth = (
             [] if options.smoke else video_growth.grown([one.path for one in sides.strange], options.growth)
         )

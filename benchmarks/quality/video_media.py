@@ -274,7 +274,8 @@ def _picture(frame: VideoFrame, side: int) -> Picture:
 
 
 @cache
-def _sound(path: Path) -> Sound | None:
+def sound_of(path: Path) -> Sound | None:
+    """All of a file's sound; None: it has none that can be read."""
     with av.open(str(path), metadata_errors="ignore") as container:
         if not container.streams.audio:
             return None
@@ -295,7 +296,7 @@ def clip(film: Film, start: float, seconds: float) -> Clip:
     pictures = [picture for _, picture in sampled(film.path, 1 / RATE, SIDE, start, start + seconds)]
     if not pictures:
         raise ValueError(f"{film.name} has no pictures from {start:.1f} s on: leave it out")
-    sound = _sound(film.path)
+    sound = sound_of(film.path)
     if sound is not None:
         first = round(start * audio_attacks.RATE)
         sound = sound[:, first : first + round(len(pictures) / RATE * audio_attacks.RATE)]

@@ -57,6 +57,7 @@ class AudioModality:
     )
     stages: tuple[str, ...] = ("codes", "pitches")
     fast_stages = 1
+    scene_stages: frozenset[int] = frozenset()
     accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {

@@ -52,6 +52,7 @@ class ImageModality:
     formats: tuple[str, ...] = decode.FORMATS
     stages: tuple[str, ...] = describe.STAGES
     fast_stages = 3
+    scene_stages: frozenset[int] = frozenset()
     accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {

@@ -1,7 +1,7 @@
 """Films: their frames, their sound, and where a copy lies."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
@@ -15,16 +15,18 @@ from indexers.audio import decode as audio
 from indexers.audio.decode import Sound
 from indexers.fingerprint import Fingerprint, joined
 from indexers.image import describe
-from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
+from indexers.image.describe import Network
+from indexers.modality import Alignment, Box, Channel, MediaLimits, Role, Search, Segment
 from indexers.previews import Budget, Files
 from indexers.video import align, decode, preview, views
 from indexers.video.decode import Frame, Piece
-from indexers.video.frames import FRAMES, Describer, bits_of, of_parts, split
+from indexers.video.frames import FRAMES, Describer, Taken, bits_of, of_parts, split
 
 _SOUND: Final = AudioModality()
 _BUILT_IN: Final = describe.BuiltIn()
-_KEPT: Final = 240
-"""Frames of a query that are kept, so that parts of them can be described: 106 MB at most."""
+_KEPT: Final = 120
+_PUT_OFF: Final = 120
+"""Frames of a query that are kept, so that more of them, and parts, can be described: 106 MB at most."""
 _RADIUS: Final = bits_of(0.38)
 """Bits: copies are farther only where other views of them are nearer."""
 
@@ -56,8 +58,11 @@ class VideoModality:
         ),
         *(_of_film(channel) for channel in _SOUND.channels),
     )
-    stages: tuple[str, ...] = ("frames", "sound", "parts", "tiles")
-    fast_stages = 3
+    stages: tuple[str, ...] = (
+        "frames", "more frames", "sound", "parts", "more of parts", "tiles", "more of tiles",
+    )  # fmt: skip
+    fast_stages = 5
+    scene_stages = frozenset({3, 5})
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "frames_evidence": "",
@@ -100,36 +105,54 @@ class VideoModality:
         """Write a clip, a thumbnail and what draws its sound; see `preview.preview`."""
         preview.preview(source, limits, files, budget)
 
-    def fingerprint(self, segments: Iterable[Segment[Piece]], role: Role) -> Iterator[list[Fingerprint]]:
+    def fingerprint(
+        self, segments: Iterable[Segment[Piece]], role: Role
+    ) -> Generator[list[Fingerprint], Collection[int] | None, None]:
         """Describe the frames, then the sound; of a query then parts of its frames.
+
+        Of a query, every second frame is described at first, and parts of a few; the rest where it is worth a
+        closer look.
 
         Raises:
             FingerprintError: If there is no frame.
         """
         network = describe.loaded(_BUILT_IN)
-        describer = Describer(network, most_kept=_KEPT if role is Role.QUERY else 0)
-        sounds = iter(split(segments, describer))
-        first = next(sounds, None)  # by then, all frames have come
-        frames = describer.fingerprint(regions=role is Role.QUERY)
         if role is Role.REFERENCE:
-            yield [frames, *_sound(first, sounds, role)]
+            describer = Describer(network)
+            sounds = split(segments, describer)
+            yield [describer.fingerprint(regions=False), *_sound(sounds, role)]
             return
-        yield [frames]
-        yield _sound(first, sounds, role)
-        taken = describer.kept
-        found = views.parts(taken)
-        yield of_parts(views.spread(taken, len(found)), found, network)
-        tiles = views.tiles()
-        yield of_parts(views.spread(taken, len(tiles)), tiles, network)
+        describer = Describer(network, _KEPT, _PUT_OFF)
+        sounds = split(segments, describer)
+        closer = yield [describer.fingerprint(regions=True)]
+        yield describer.rest() if closer is None or 0 in closer else []
+        yield _sound(sounds, role)
+        taken = describer.pictures
+        few = max(views.GLANCE, len(taken) // views.GLANCE_EVERY)
+        yield from _looked_at(taken, views.parts(taken), few, network)
+        yield from _looked_at(taken, views.tiles(), few - 1, network)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
 
 
-def _sound(first: Segment[Sound] | None, rest: Iterable[Segment[Sound]], role: Role) -> list[Fingerprint]:
+def _looked_at(
+    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], few: int, network: Network
+) -> Generator[list[Fingerprint], Collection[int] | None, None]:
+    """Describe parts of a few frames, then those of more frames that are worth a closer look."""
+    glance = views.spread(taken, few)
+    closer = yield of_parts(glance, parts, network)
+    wanted = [one for one in parts if closer is None or one[0] in closer]
+    rest = [one for one in taken if one not in glance]
+    most = max(views.CLOSER, len(taken)) // max(1, len(wanted))
+    yield of_parts(views.spread(rest, most), wanted, network)
+
+
+def _sound(sounds: Iterator[Segment[Sound]], role: Role) -> list[Fingerprint]:
     """Describe a film's sound in all its stages at once: it costs little beside its frames."""
+    first = next(sounds, None)
     if first is None:
         return []
-    stages = _SOUND.fingerprint(chain([first], rest), role)
+    stages = _SOUND.fingerprint(chain([first], sounds), role)
     return list(joined(fingerprint for stage in stages for fingerprint in stage))

@@ -7,6 +7,7 @@ has an offset of its own, and what the two say about place and speed is compared
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,10 +17,10 @@ from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
-from indexers.video.frames import FRAMES
+from indexers.video.frames import BITS, FRAMES
 from indexers.video.lines import Floats, Hits, Line, lines, usual
 from indexers.video.motion import NONE, Motion, motion
-from indexers.video.rows import Rows, cosines, differing
+from indexers.video.rows import Rows, Words, cosines, differing
 
 SEGMENTS: Final = 24
 """Most stretches that are reported."""
@@ -61,6 +62,8 @@ _MOST_GAIN, _MOST_LOSS = 0.6, -0.25
 """What one frame can say for a copy, and against one."""
 _OUTSIDE = -0.5
 """What a frame says that would lie before the work's start or after its end."""
+_ECHOES = 3
+"""Stretches one after the other that lie in heavier ones, from which on no other is looked for."""
 _TRIED = 8
 _FITTED = 2
 """Lines that are looked at for each stretch, and of these the ones that are fitted."""
@@ -68,6 +71,7 @@ _MOST_PAIRS = 1 << 23
 """Pairs of frames that are compared to find hits; of longer media, every second frame of the query is left
 out, or more."""
 _AT_ONCE = 1 << 16
+_WORDS = BITS // 64
 _SHIFTS = (-13.0, -9.0, -6.0, -4.0, 4.0, 6.0, 9.0, 13.0)
 """Seconds off the line at which other moments of the scene are looked at."""
 _AS_GOOD = 0.98
@@ -78,6 +82,10 @@ _AS_MUCH = 0.05
 """Agreement of what changes that may be less where the sound lies."""
 _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
+_PROMISING = 0.08
+"""What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
+_PROMISING_LINES = 6
+"""Lines by which that is judged."""
 _STRAIGHT = 0.2
 """Seconds by which a line at the work's own speed may be off at an end, and still be taken for one."""
 
@@ -151,7 +159,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     sound = audio.align(query, work)
     if FRAMES.id not in mine:
         return None if sound is None else replace(sound, segments=_tagged(sound.segments, SOUND))
-    found = stretches(mine[FRAMES.id], theirs[FRAMES.id], sound.segments if sound else ())
+    sides = _Sides.of(mine[FRAMES.id], theirs[FRAMES.id])
+    found = _stretches(sides, sound.segments if sound else ())
     reported = [one for one in found if one.evidence >= LEAST]
     best = max(found, key=lambda one: one.evidence, default=None)
     signals = {
@@ -173,6 +182,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         segments=_together(pictures, sounds),
         query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
+        views=sides.promising(lines(sides.hits(), _PROMISING_LINES, LEAST)),
     )
 
 
@@ -228,23 +238,38 @@ def stretches(query: Fingerprint, work: Fingerprint, sounds: Sequence[AlignedSeg
         work: Frames.
         sounds: Where the sound lies: a scene that stands still fits there as well as elsewhere.
     """
-    sides = _Sides.of(query, work)
+    return _stretches(_Sides.of(query, work), sounds)
+
+
+def _stretches(sides: "_Sides", sounds: Sequence[AlignedSegment]) -> list[Stretch]:
     hits = sides.hits()
     found: list[Stretch] = []
+    echoes = 0
     while len(hits) and len(found) < SEGMENTS:
         proposed = sorted(lines(hits, _TRIED, LEAST), key=sides.worth, reverse=True)[:_FITTED]
         tried = [one for line in proposed if (one := sides.fitted(line)) is not None]
         best = max(tried, key=lambda one: one.evidence * usual(one.line.speed), default=None)
         if best is None or (found and best.evidence < LEAST):
             break
-        found.append(best)
         if best.evidence < LEAST:
+            found.append(best)
             break
-        found[-1] = best = sides.with_sound(sides.moved(best), sounds)
+        if any(one.evidence >= best.evidence and _lies_in(best, one) for one in found):
+            echoes += 1
+        else:
+            best, echoes = sides.with_sound(sides.moved(best), sounds), 0
+        found.append(best)
+        if echoes == _ECHOES:
+            break
         on_line = np.abs(hits.work - best.line.at(hits.query)) <= 2 * SAME
         inside = (hits.query >= best.start) & (hits.query < best.end)
         hits = hits.where(~inside | (~on_line & (hits.view != best.line.view)))
     return _merged(found)
+
+
+def _lies_in(one: Stretch, other: Stretch) -> bool:
+    """Whether most of one lies in the other, in the query's time."""
+    return min(one.end, other.end) - max(one.start, other.start) > OVERLAP * one.seconds
 
 
 def _merged(found: Iterable[Stretch]) -> list[Stretch]:
@@ -259,7 +284,7 @@ def _merged(found: Iterable[Stretch]) -> list[Stretch]:
                 start, end = min(stretch.start, other.start), max(stretch.end, other.end)
                 kept[number] = replace(other, start=start, end=end)
                 break
-            if overlap > OVERLAP * stretch.seconds:
+            if _lies_in(stretch, other):
                 break
         else:
             kept.append(stretch)
@@ -267,66 +292,89 @@ def _merged(found: Iterable[Stretch]) -> list[Stretch]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sides:
-    """The frames of a query, by view, and of a work."""
+class _Asked:
+    """The frames of a query, by view: what is the same whatever it is related to."""
 
     views: dict[int, tuple[Rows, Floats, Box]]
     """Frames, what pictures at large have in common with each, and where in the query they are."""
+    every: dict[int, Rows]
+    """All frames, by view, also those that look like the one before."""
+    codes: Words
+    common: Floats
+    starts: Floats
+    view: npt.NDArray[np.int64]
+    """The frames of `views`, one view after the other: bits, what is common, when each is shown, its view."""
+
+
+@lru_cache(maxsize=4)
+def _asked(query: Fingerprint) -> _Asked:
+    """Sort the frames of a query, once for all candidates."""
+    views: dict[int, tuple[Rows, Floats, Box]] = {}
+    every: dict[int, Rows] = {}
+    moments = np.empty(0)
+    for view in np.unique(query.views).tolist():
+        rows = np.flatnonzero((query.views == view) & (query.quality > 0))
+        if not len(rows):
+            continue
+        rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
+        box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
+        common = 1.0 - query.quality[rows].astype(np.float64)
+        every[view] = Rows.of(query, rows).apart()
+        if view == 0:
+            firsts = differing(every[0])
+            moments = every[0].starts[firsts]
+        else:  # a part counts where the whole does
+            of = np.searchsorted(moments, every[view].starts, side="right")
+            firsts = np.unique(of, return_index=True)[1] if len(moments) else np.arange(len(rows))
+        views[view] = (every[view].at(firsts), common[firsts], box)
+    return _Asked(
+        views,
+        every,
+        np.concatenate([np.empty((0, _WORDS), np.uint64), *(rows.codes for rows, *_ in views.values())]),
+        np.concatenate([np.empty(0), *(common for _, common, _ in views.values())]),
+        np.concatenate([np.empty(0), *(rows.starts for rows, *_ in views.values())]),
+        np.repeat(np.fromiter(views, np.int64), [len(rows) for rows, *_ in views.values()]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sides:
+    """The frames of a query, and of a work."""
+
+    asked: _Asked
     work: Rows
     length: float
     """When the work ends, seconds."""
     tolerance: float
     """Seconds by which a frame may lie off the line."""
-    every: dict[int, Rows]
-    """All frames of the query, by view, also those that look like the one before."""
     every_of_work: Rows
 
     @classmethod
     def of(cls, query: Fingerprint, work: Fingerprint) -> "_Sides":
-        views: dict[int, tuple[Rows, Floats, Box]] = {}
-        every: dict[int, Rows] = {}
-        moments = np.empty(0)
-        for view in np.unique(query.views):
-            rows = np.flatnonzero((query.views == view) & (query.quality > 0))
-            if not len(rows):
-                continue
-            rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
-            box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
-            common = 1.0 - query.quality[rows].astype(np.float64)
-            every[int(view)] = Rows.of(query, rows)
-            if view == 0:
-                firsts = differing(every[0])
-                moments = every[0].starts[firsts]
-            else:  # a part counts where the whole does
-                of = np.searchsorted(moments, every[int(view)].starts, side="right")
-                firsts = np.unique(of, return_index=True)[1] if len(moments) else np.arange(len(rows))
-            views[int(view)] = (every[int(view)].at(firsts), common[firsts], box)
         telling = np.flatnonzero(work.quality > 0)
         order = telling[np.argsort(work.spans[telling, 0], kind="stable")]
         step = float(np.clip(np.diff(work.spans, axis=1).min(), SHORT_STEP, STEP))
         theirs = Rows.of(work, order)
         length = float(work.spans[:, 1].max())
-        return cls(views, theirs.at(differing(theirs)), length, TOLERANCE * step, every, theirs)
+        return cls(_asked(query), theirs.at(differing(theirs)), length, TOLERANCE * step, theirs)
+
+    @property
+    def views(self) -> dict[int, tuple[Rows, Floats, Box]]:
+        """See `_Asked`."""
+        return self.asked.views
 
     def hits(self) -> Hits:
         """Frames that look alike, those of each view by itself."""
-        parts = [self._hits(view, *one[:2]) for view, one in self.views.items() if len(self.work)]
-        if not parts:
-            none = np.empty(0)
-            return Hits(none, none, none, np.empty(0, np.int64))
-        return Hits(*(np.concatenate([part[place] for part in parts]) for place in range(4)))
-
-    def _hits(
-        self, view: int, rows: Rows, common: Floats
-    ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int64]]:
-        count = len(self.work)
-        stride = -(-len(rows) * count // _MOST_PAIRS)
-        some = np.arange(0, len(rows), max(1, stride))
-        found = []
-        at_once = max(1, _AT_ONCE // count)
+        asked, count = self.asked, len(self.work)
+        stride = -(-len(asked.codes) * count // _MOST_PAIRS)
+        some = np.arange(0, len(asked.codes) if count else 0, max(1, stride))
+        none = np.empty(0, np.int64)
+        found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]] = [(none, none, np.empty(0))]
+        at_once = max(1, _AT_ONCE // max(1, count))
         for first in range(0, len(some), at_once):
             mine = some[first : first + at_once]
-            alike = cosines(rows.codes[mine, np.newaxis], self.work.codes) - COMMON * common[mine, np.newaxis]
+            common = COMMON * asked.common[mine, np.newaxis]
+            alike = cosines(asked.codes[mine, np.newaxis], self.work.codes) - common
             if count > _NEAREST:
                 columns = np.argpartition(-alike, _NEAREST, axis=1)[:, :_NEAREST]
             else:
@@ -336,17 +384,33 @@ class _Sides:
             found.append((mine[row], columns[row, place], worth[row, place]))
         mine, theirs, worth = (np.concatenate([one[place] for one in found]) for place in range(3))
         # A frame that lasts may be hit at any of its seconds.
-        lasting = np.clip(self.work.ends[theirs] - self.work.starts[theirs], 1.0, _LONGEST_HIT).astype(
-            np.int64
-        )
+        lasting = np.clip(self.work.ends[theirs] - self.work.starts[theirs], 1.0, _LONGEST_HIT)
+        lasting = lasting.astype(np.int64)
         again = np.repeat(np.arange(len(mine)), lasting)
         second = np.arange(len(again)) - np.repeat(np.cumsum(lasting) - lasting, lasting)
-        return (
-            rows.starts[mine[again]],
+        return Hits(
+            asked.starts[mine[again]],
             self.work.starts[theirs[again]] + second,
             worth[again].astype(np.float64) / np.sqrt(lasting[again]),
-            np.full(len(again), view, np.int64),
+            asked.view[mine[again]],
         )
+
+    def promising(self, proposed: Iterable[Line]) -> frozenset[int]:
+        """Views in which frames along one of some lines look alike, and those that do no less there."""
+        found: set[int] = set()
+        for line in proposed:
+            rows, common, _ = self.views[line.view]
+            first, last, evidence = self._run(line, rows, common)
+            gain = evidence / max(1, last - first)
+            if gain < _PROMISING:
+                continue
+            found.add(line.view)
+            start, end = rows.starts[first], rows.starts[last - 1]
+            for view, (others, theirs, _) in self.views.items():
+                inside = (others.starts >= start) & (others.starts <= end)
+                if inside.any() and float(self._gains(line, others, theirs)[inside].mean()) >= gain:
+                    found.add(view)
+        return frozenset(found)
 
     def worth(self, line: Line) -> float:
         """What the frames along a line say for a copy, less where its speed is unusual."""
@@ -424,7 +488,7 @@ class _Sides:
     def _measured(self, stretch: Stretch) -> Stretch:
         line, view = stretch.line, stretch.line.view
         span = stretch.start, stretch.end
-        found = motion(line, span, self.every[view], self.every_of_work, self.length)
+        found = motion(line, span, self.asked.every[view], self.every_of_work, self.length)
         return replace(stretch, motion=found, line=replace(line, place=line.place + found.shift))
 
     def _gains(self, line: Line, rows: Rows, common: Floats) -> Floats:
@@ -444,11 +508,23 @@ class _Sides:
         first = int(np.argmin(sums[: last + 1])) if last else 0
         return first, last, float(over[last])
 
-    def _along(self, line: Line, rows: Rows, some: npt.NDArray[np.int64], shift: float = 0.0) -> Floats:
-        """Cosine of frames with what the work shows at their place, or `shift` seconds off; NaN: nothing."""
+    def _along(
+        self, line: Line, rows: Rows, some: npt.NDArray[np.int64], shift: float | Floats = 0.0
+    ) -> Floats:
+        """Cosine of frames with what the work shows at their place, or `shift` seconds off; NaN: nothing.
+
+        Args:
+            line: Tells the places.
+            rows: Frames of the query.
+            some: Which of them, (n,).
+            shift: One, or (m, 1).
+
+        Returns:
+            (n,) or (m, n).
+        """
         places = line.at(rows.starts[some]) + shift
         after = np.searchsorted(self.work.starts, places, side="right")
-        best = np.full(len(some), -np.inf)
+        best = np.full(places.shape, -np.inf)
         for off in (-2, -1, 0):
             theirs = np.minimum(np.maximum(after + off, 0), len(self.work) - 1)
             near = (self.work.starts[theirs] - self.tolerance <= places) & (
@@ -496,7 +572,7 @@ class _Sides:
         """Mean over frames of how much less alike they are to other moments of the scene; see `Stretch`."""
         if not len(some):
             return 0.0
-        others = np.stack([self._along(line, rows, some, shift) for shift in _SHIFTS])
+        others = self._along(line, rows, some, np.array(_SHIFTS)[:, np.newaxis])
         there = ~np.isnan(others).all(axis=0)
         if not there.any():
             return 0.0

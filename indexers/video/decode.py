@@ -85,9 +85,11 @@ class Frame:
 
     Attributes:
         picture: Upright, at most `WORKING_SIDE` wide and high.
+        last: Whether it is known that no other follows; its sound may.
     """
 
     picture: Picture
+    last: bool = False
 
 
 Piece: TypeAlias = Frame | Sound
@@ -292,12 +294,12 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         waiting = (now, _picture(frame))
     if waiting is None:
         raise DamagedMediaError("none of its frames can be decoded: send the whole file, or save it as MP4")
-    yield _segment(waiting, last + film.clock.step)
+    yield _segment(waiting, last + film.clock.step, last=True)
 
 
-def _segment(waiting: tuple[float, Picture], until: float) -> Segment[Piece]:
+def _segment(waiting: tuple[float, Picture], until: float, *, last: bool = False) -> Segment[Piece]:
     start, picture = waiting
-    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(picture))
+    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(picture, last))
 
 
 def _picture(frame: VideoFrame) -> Picture:

@@ -11,8 +11,10 @@ that one then lasts as long. What is left of an hour are the moments that differ
 """
 
 import hashlib
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import cv2
@@ -121,14 +123,19 @@ class Describer:
     Attributes:
         network: Describes pictures.
         most_kept: So many pictures are kept for other views, spread over the film; 0: none.
+        most_put_off: Every second frame waits for `rest`, unless more than so many would wait: then the film
+            is long, and all are described as they come.
     """
 
     network: Network
     most_kept: int = 0
+    most_put_off: int = 0
     kept: list[Taken] = field(default_factory=list)
     _stride: int = 1
     _number: int = 0
     _waiting: list[Taken] = field(default_factory=list)
+    _put_off: list[Taken] = field(default_factory=list)
+    _last_put_off: bool = True
     _spans: list[list[float]] = field(default_factory=list)
     _descriptors: list[Descriptors] = field(default_factory=list)
     _small: npt.NDArray[np.int16] | None = None
@@ -149,9 +156,24 @@ class Describer:
         if previous is not None and self._repeats(previous, small, start, end):
             self._small = previous
             return
-        self._waiting.append(Taken(start, end, frame.picture))
+        one = Taken(start, end, frame.picture)
+        self._last_put_off = self.most_put_off > 0 and not self._last_put_off
+        if self._last_put_off:
+            self._put_off.append(one)
+            if len(self._put_off) > self.most_put_off:
+                self._describe_put_off()
+            return
+        self._waiting.append(one)
         if len(self._waiting) == _BATCH:
             self._flush()
+
+    def _describe_put_off(self) -> None:
+        self.most_put_off, self._last_put_off = 0, False
+        self._flush()
+        put_off, self._put_off = self._put_off, []
+        rows = self.network.embedder.embed([one.picture for one in put_off])
+        self._spans[-1:-1] = [[one.start, one.end] for one in put_off]
+        self._descriptors[-1:-1] = list(rows)
 
     def _repeats(
         self, previous: npt.NDArray[np.int16], small: npt.NDArray[np.int16], start: float, end: float
@@ -159,11 +181,12 @@ class Describer:
         """Whether a frame is the one before; that one lasts longer then."""
         if np.abs(small - previous).mean() > STILL:
             return False
-        if self._waiting:
-            last = self._waiting[-1]
+        some = self._put_off if self._last_put_off else self._waiting
+        if some:
+            last = some[-1]
             if end - last.start > LONGEST:
                 return False
-            self._waiting[-1] = Taken(last.start, end, last.picture)
+            some[-1] = Taken(last.start, end, last.picture)
             return True
         if not self._spans or self._spans[-1][1] < start or end - self._spans[-1][0] > LONGEST:
             return False
@@ -212,6 +235,7 @@ class Describer:
             quality = np.zeros(1, np.float32)
         else:
             quality = self.network.quality(np.stack(self._descriptors))
+            self._bridge()
         return Fingerprint(
             FRAMES,
             codes(np.stack(self._descriptors)),
@@ -220,6 +244,23 @@ class Describer:
             np.zeros(len(self._spans), np.uint8),
             np.tile(_row(WHOLE), (len(self._spans), 1)) if regions else None,
         )
+
+    def _bridge(self) -> None:
+        """Let what is described last until the end of what was put off after it."""
+        starts = [start for start, _ in self._spans]
+        for one in self._put_off:
+            before = self._spans[bisect(starts, one.start) - 1]
+            if before[1] >= one.start - 1e-6:
+                before[1] = max(before[1], one.end)
+
+    @property
+    def pictures(self) -> list[Taken]:
+        """What is kept of the film, in order of time, also of what was put off."""
+        return sorted([*self.kept, *self._put_off], key=lambda one: one.start)
+
+    def rest(self) -> list[Fingerprint]:
+        """Describe what was put off: one fingerprint, or none where there is nothing."""
+        return of_parts(self._put_off, [(0, WHOLE)], self.network)
 
 
 def of_parts(taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], network: Network) -> list[Fingerprint]:
@@ -263,11 +304,21 @@ def part(picture: Picture, box: Box) -> Picture:
 
 
 def split(pieces: Iterable[Segment[Piece]], describer: Describer) -> Iterator[Segment[Sound]]:
-    """Give the frames to a describer; yield what is sound."""
-    for piece in pieces:
-        if isinstance(piece.data, Frame):
-            describer.add(piece.start, piece.end, piece.data)
-        else:
+    """Give the frames to a describer at once; return what is sound, which is read when it is asked for."""
+    remaining = iter(pieces)
+    for piece in remaining:
+        if not isinstance(piece.data, Frame):
+            return sounds([piece], remaining)
+        describer.add(piece.start, piece.end, piece.data)
+        if piece.data.last:
+            break
+    return sounds(remaining)
+
+
+def sounds(*pieces: Iterable[Segment[Piece]]) -> Iterator[Segment[Sound]]:
+    """What of some pieces is sound."""
+    for piece in chain(*pieces):
+        if not isinstance(piece.data, Frame):
             yield Segment(piece.start, piece.end, piece.data)
 
 

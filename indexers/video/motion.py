@@ -82,24 +82,22 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
     on = line.at(times)
     kept = _around_times(work, on)
     compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], on, length)
-    near = [(found, shift) for shift in _around(_NEAR, STEP) if (found := compared.at(shift)) is not None]
-    if not near:
+    near, parallel = _around(_NEAR, STEP), _around(_PARALLELS, _APART)
+    found = compared.at(np.concatenate([near, parallel]))
+    at_near, at_parallel = found[: len(near)], found[len(near) :]
+    if np.isnan(at_near).all():
         return NONE
-    here = compared.at(0.0)
-    agreement, shift = max(near)
-    if here is not None and agreement < here + _BETTER:
+    best = int(np.flatnonzero(at_near == np.nanmax(at_near))[-1])
+    agreement, shift, here = float(at_near[best]), float(near[best]), float(at_near[len(near) // 2])
+    if agreement < here + _BETTER:
         agreement, shift = here, 0.0
-    others = [
-        found
-        for other in _around(_PARALLELS, _APART)
-        if abs(other - shift) >= _ELSEWHERE and (found := compared.at(other)) is not None
-    ]
-    return Motion(agreement, max([0.0, *others]), shift)
+    others = at_parallel[np.abs(parallel - shift) >= _ELSEWHERE]
+    return Motion(agreement, float(np.nanmax(others, initial=0.0)), shift)
 
 
-def _around(reach: float, step: float) -> list[float]:
+def _around(reach: float, step: float) -> Floats:
     count = round(reach / step)
-    return [step * number for number in range(-count, count + 1)]
+    return np.arange(-count, count + 1, dtype=np.float64) * step
 
 
 def _around_times(work: Rows, on: Floats) -> npt.NDArray[np.int64]:
@@ -141,30 +139,34 @@ class _Compared:
         self._mine = (mine @ mine.T).astype(np.float64)
         self._theirs = (theirs @ theirs.T).astype(np.float64)
 
-    def at(self, shift: float) -> float | None:
-        """The correlation so many seconds of the work off the line; None: too much lies outside of it."""
-        on = self._on + shift
-        inside = np.flatnonzero((on >= -_SLACK) & (on <= self._length + _SLACK))
-        count = len(inside)
-        if count < max(_FEWEST, _INSIDE * len(on)):
-            return None
-        before, after, part = self._between(on[inside])
+    def at(self, shifts: Floats) -> Floats:
+        """The correlations so many seconds of the work off the line, (n,); NaN: too much lies outside."""
+        on = self._on + shifts[:, np.newaxis]
+        inside = (on >= -_SLACK) & (on <= self._length + _SLACK)
+        count = inside.sum(axis=1)
+        enough = count >= max(_FEWEST, _INSIDE * self._on.size)
+        share = inside / np.maximum(count, 1)[:, np.newaxis]
+        before, after, part = self._between(on)
         # What the work shows at these times is a mixture of two of its frames.
-        middle = np.bincount(before, 1.0 - part, len(self._starts)) / count
-        middle += np.bincount(after, part, len(self._starts)) / count
-        products = (1.0 - part) * self._cross[inside, before] + part * self._cross[inside, after]
-        common = float(products.mean() - self._cross[inside].mean(axis=0) @ middle)
-        mine = self._mine[np.ix_(inside, inside)]
-        own = float(np.diag(mine).mean() - mine.mean())
+        size = len(self._starts)
+        row = np.arange(len(shifts))[:, np.newaxis] * size
+        middle = np.bincount((row + before).ravel(), (share * (1.0 - part)).ravel(), row.size * size)
+        middle += np.bincount((row + after).ravel(), (share * part).ravel(), row.size * size)
+        middle = middle.reshape(len(shifts), size)
+        times = np.arange(self._on.size)
+        products = (1.0 - part) * self._cross[times, before] + part * self._cross[times, after]
+        common = (share * products).sum(axis=1) - ((share @ self._cross) * middle).sum(axis=1)
+        own = share @ np.diag(self._mine) - ((share @ self._mine) * share).sum(axis=1)
         squares = (
             (1.0 - part) ** 2 * self._theirs[before, before]
             + 2.0 * part * (1.0 - part) * self._theirs[before, after]
             + part**2 * self._theirs[after, after]
         )
-        their_own = float(squares.mean() - middle @ self._theirs @ middle)
-        if min(own, their_own) < _LEAST_CHANGE:
-            return 0.0
-        return common / float(np.sqrt(own * their_own)) * count / (count + _CHANCE)
+        their_own = (share * squares).sum(axis=1) - ((middle @ self._theirs) * middle).sum(axis=1)
+        changes = np.minimum(own, their_own) >= _LEAST_CHANGE
+        scale = np.sqrt(np.where(changes, own * their_own, 1.0))
+        found: Floats = np.where(changes, common / scale * count / (count + _CHANCE), 0.0)
+        return np.where(enough, found, np.nan)
 
     def _between(self, on: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
         """The frames before and after each time, and how far it is from the first to the second, 0..1."""

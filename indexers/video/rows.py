@@ -47,6 +47,10 @@ class Rows:
         """Number of frames."""
         return len(self.starts)
 
+    def apart(self) -> "Rows":
+        """The same, each until the next begins at most: what was described first lasts over later ones."""
+        return Rows(self.codes, self.starts, np.minimum(self.ends, np.append(self.starts[1:], np.inf)))
+
     def at(self, firsts: npt.NDArray[np.int64]) -> "Rows":
         """Some of them, each of which lasts until the end of the last one before the next of these."""
         lasts = np.append(firsts, len(self))[1:] - 1

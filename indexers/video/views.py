@@ -40,7 +40,16 @@ TILES: Final = (
 VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
-_LOOKED_AT: Final = 12
+GLANCE: Final = 2
+GLANCE_EVERY: Final = 10
+"""Frames of which each part is described at first, at least, and each tile of one less; of longer films, one
+in so many."""
+
+CLOSER: Final = 36
+"""Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
+frames are taken, as many."""
+
+_LOOKED_AT: Final = 6
 """Frames in which rectangles are looked for."""
 _OF_EACH: Final = 5
 """Rectangles that each frame proposes."""
@@ -50,8 +59,6 @@ _SEEN: Final = 0.25
 """Part of the frames that must propose a rectangle, and two at least."""
 _UPRIGHT: Final = 1.15
 """Height over width from which on a picture is taken for upright, and width over height for wide."""
-_ROWS: Final = 96
-"""Most parts that are described in one stage."""
 _WIDE: Final = 16 / 9
 
 
@@ -121,8 +128,7 @@ def tiles() -> list[tuple[int, Box]]:
     return [(1 + FOUND + SHAPED + number, box) for number, box in enumerate(TILES)]
 
 
-def spread(taken: Sequence[Taken], count: int) -> list[Taken]:
-    """So many frames that `count` parts of each are few enough, from the first to the last."""
-    most = max(4, _ROWS // max(1, count))
-    places = np.unique(np.linspace(0, len(taken) - 1, min(most, len(taken))).round().astype(int))
-    return [taken[place] for place in places]
+def spread(taken: Sequence[Taken], most: int) -> list[Taken]:
+    """At most so many frames: of as many equal parts of the film each the middle one."""
+    count = min(most, len(taken))
+    return [taken[int((number + 0.5) * len(taken) / count)] for number in range(count)]

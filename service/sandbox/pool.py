@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 import structlog
@@ -56,9 +56,9 @@ def _ignore(_cause: str) -> None:
     """Take no notice of a death."""
 
 
-async def _all_stages(_read: ReadMedia) -> bool:
-    """Want to know more, whatever was found."""
-    return True
+async def _all_stages(_read: ReadMedia) -> Collection[int] | None:
+    """Want to know all, whatever was found."""
+    return wire.ALL
 
 
 class Pool:
@@ -163,7 +163,7 @@ class Pool:
         role: Role,
         modality: str | None = None,
         part: Part | None = None,
-        consider: Callable[[ReadMedia], Awaitable[bool]] = _all_stages,
+        consider: Callable[[ReadMedia], Awaitable[Collection[int] | None]] = _all_stages,
     ) -> ReadMedia:
         """Read a media item in the next worker that is free.
 
@@ -176,8 +176,9 @@ class Pool:
             role: What the fingerprints are for.
             modality: Kind of media; None: detect it, or take that of `part`.
             part: One that `list_parts` gave: that part is read; None: the file itself.
-            consider: Given what each stage found, tells whether the next one is wanted. The worker waits for
-                it. What it raises ends the reading.
+            consider: Given what each stage found, tells which views are worth a closer look in the next one,
+                `wire.ALL` for all; None: nothing more is wanted. The worker waits for it. What it raises ends
+                the reading.
 
         Returns:
             What all stages found that were read.
@@ -356,7 +357,7 @@ class Pool:
         worker: WorkerProcess,
         request: wire.Request,
         descriptor: int,
-        consider: Callable[[ReadMedia], Awaitable[bool]],
+        consider: Callable[[ReadMedia], Awaitable[Collection[int] | None]],
         seconds: float,
     ) -> ReadMedia | wire.Refusal:
         """Ask for stage after stage; each may take the time that an item may."""
@@ -368,15 +369,16 @@ class Pool:
             if isinstance(answer, wire.Refusal):
                 return answer
             read = answer if read is None else read.followed_by(answer)
-            wanted = False
+            wanted: Collection[int] | None = None
             try:
-                wanted = await consider(answer) and answer.more
+                found = await consider(answer)
+                wanted = found if answer.more else None
             finally:
-                if answer.more and not wanted:
+                if answer.more and wanted is None:
                     await worker.dismiss()
-            if not wanted:
+            if wanted is None:
                 return read
-            asked = worker.ask_on()
+            asked = worker.ask_on(wanted)
             stage += 1
 
     async def _answer(

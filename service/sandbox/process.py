@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from indexers.networks import UserNetwork
@@ -211,14 +212,17 @@ class WorkerProcess:
             os.close(descriptor)
         return await self._receive()
 
-    async def ask_on(self) -> tuple[bytes, bytes]:
+    async def ask_on(self, closer: Collection[int] = wire.ALL) -> tuple[bytes, bytes]:
         """Let it go on with the next stage of the item; return header and payload of the answer.
+
+        Args:
+            closer: View codes that are worth a closer look.
 
         Raises:
             WorkerDiedError: If there will be no answer.
             WireError: If the answer has a length that none may have.
         """
-        await self._tell(wire.GO_ON)
+        await self._tell(wire.pack_go_on(closer))
         return await self._receive()
 
     async def dismiss(self) -> None:

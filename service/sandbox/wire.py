@@ -7,11 +7,11 @@ length is bounded before anything of that length is read, and every value is che
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +48,14 @@ READY = b"\x01"
 UNFIT = b"\x02"
 """What it sends instead, followed by the reason, when it cannot."""
 GO_ON = b"\x01"
-"""What the service says after a stage that is not the last: describe the next."""
+"""What the service says after a stage that is not the last: describe the next, with all of its views."""
 ENOUGH = b"\x00"
 """The same: the answer is sure."""
+CLOSER = b"\x02"
+"""The same: describe the next. A byte with the number of views that are worth a closer look follows, and
+their codes."""
+ALL: Final = frozenset(range(255))
+"""View codes, where all that can be described is wanted."""
 
 Header: TypeAlias = dict[str, Any]
 
@@ -208,6 +213,11 @@ class ReadMedia:
             fingerprint_seconds=self.fingerprint_seconds + later.fingerprint_seconds,
             more=later.more,
         )
+
+
+def pack_go_on(closer: Collection[int]) -> bytes:
+    """What the service says to go on: which views are worth a closer look, codes below 255."""
+    return GO_ON if closer is ALL else CLOSER + bytes([len(closer), *sorted(closer)])
 
 
 def pack(header: Header, payload: Sequence[bytes] = ()) -> bytes:

@@ -12,7 +12,7 @@ import io
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
@@ -169,12 +169,22 @@ def _serve(
             channel.sendall(wire.pack_listing(container.kind, container.parts(), container.left_out))
             return
         item = containers.item(media, request)
-        for read in _stages(item, request):
+        stages = _stages(item, request)
+        read = next(stages)
+        while True:
             channel.sendall(wire.pack_media(read))
-            if read.more and channel.recv(1) != wire.GO_ON:
+            word = channel.recv(1) if read.more else wire.ENOUGH
+            if word not in (wire.GO_ON, wire.CLOSER):
                 return
+            read = stages.send(_closer(channel) if word == wire.CLOSER else None)
     except (MediaError, MemoryError) as error:
         channel.sendall(wire.pack_refusal(error))
+
+
+def _closer(channel: socket.socket) -> frozenset[int]:
+    """The views that are worth a closer look."""
+    count = channel.recv(1, socket.MSG_WAITALL)
+    return frozenset(channel.recv(count[0], socket.MSG_WAITALL)) if count[0] else frozenset()
 
 
 def _show(
@@ -257,7 +267,10 @@ def _send(channel: socket.socket, message: bytes) -> None:
         raise ConnectionError("the service has closed the socket")
 
 
-def _stages(media: BinaryIO, request: wire.Request) -> Iterator[wire.ReadMedia]:
+def _stages(
+    media: BinaryIO, request: wire.Request
+) -> Generator[wire.ReadMedia, Collection[int] | None, None]:
+    """Describe an item stage by stage; sent is which views are worth a closer look, None for all."""
     started = _cpu_seconds()
     byte_count = media.seek(0, os.SEEK_END)
     media.seek(0)
@@ -272,9 +285,11 @@ def _stages(media: BinaryIO, request: wire.Request) -> Iterator[wire.ReadMedia]:
     segments = _Clocked(watched or decoded)
     last = len(modality.stages) if request.role is Role.QUERY else 1
     stages = modality.fingerprint(segments, request.role)
-    for number, fingerprints in enumerate(stages, 1):
+    closer: Collection[int] | None = None
+    for number in range(1, last + 1):
+        fingerprints = stages.send(closer) if isinstance(stages, Generator) else next(stages)
         decoding += segments.seconds
-        yield wire.ReadMedia(
+        closer = yield wire.ReadMedia(
             modality=modality.name,
             fingerprints=tuple(fingerprints),
             sha256=sha256,

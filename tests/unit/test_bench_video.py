@@ -142,7 +142,7 @@ def test_answers_are_judged_by_works() -> None:
         [Hit("B", 0.55)],
     ]
     plan = Plan(dict.fromkeys("ABC", Path()), dict.fromkeys("ABC", 60.0), questions)
-    one = bench_video.judged("Copyhound", plan, found, (1.0, 2.0), 3.0)
+    one = bench_video.judged("Copyhound", plan, found, (1.0, 2.0), 3.0, uploads={"small": 1.5})
     assert one.ranking.micro_ap == pytest.approx(2 / 3)
     assert one.ranking.recall_at_precision_90 == one.recall_at_precision_99 == pytest.approx(2 / 3)
     assert one.recall_by_attack == {"joined": 1.0, "crop": 0.0}

@@ -174,10 +174,12 @@ class StubModality:
     channels = ImageModality().channels
     stages = ("hashes", "whole", "local", "windows")
     fast_stages = 3
+    scene_stages: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
         self.aligned: list[int] = []
         self.closely: list[int] = []
+        self.views: dict[int, frozenset[int]] = {}
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment:
         by_scheme = {fingerprint.scheme: fingerprint for fingerprint in work}
@@ -186,7 +188,8 @@ class StubModality:
         self.aligned.append(distance)
         if LOCAL in by_scheme:
             self.closely.append(distance)
-        return Alignment({"pdq_distance": distance, "pdq_quality": 1.0}, query_coverage=0.5)
+        views = self.views.get(distance, frozenset())
+        return Alignment({"pdq_distance": distance, "pdq_quality": 1.0}, query_coverage=0.5, views=views)
 
 
 def described(scheme: Scheme, byte: int) -> Fingerprint:
@@ -281,6 +284,32 @@ def test_what_is_plausible_is_judged_by_what_later_stages_add_however_near(
     assert sorted(near.modality.aligned) == [12, 126]
     near.inquiry.look("image", [described(PDQ, 1)], more=True)  # brings nothing nearer
     assert near.modality.aligned[2:] == [12]
+
+
+def test_where_descriptors_vote_a_later_stage_compares_its_own_candidates_however_near(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (122, 124, 126))
+    near.modality.channels = tuple(
+        replace(one, search=replace(one.search, nearest=3, votes=True)) if one.search else one
+        for one in near.modality.channels
+    )
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert sorted(near.modality.aligned) == [122, 124, 126]
+    near.inquiry.look("image", [described(PDQ, 1)], more=True)  # brings nothing nearer
+    assert sorted(near.modality.aligned[3:]) == [122, 124, 126]
+
+
+def test_the_views_in_which_candidates_are_found_are_worth_a_closer_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (12, 124, 126))
+    near.modality.views = {12: frozenset({0, 3}), 126: frozenset({5})}
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    closer = near.inquiry.closer
+    assert closer == frozenset({0, 3, 5})
+    near.inquiry.look("image", [described(PDQ, 1)], more=False)
+    assert near.inquiry.answer is not None
 
 
 @pytest.mark.parametrize(("distance", "stages"), [(126, 2), (34, 3)])

@@ -8,7 +8,7 @@ import signal
 import struct
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -163,9 +163,9 @@ async def test_stages_come_one_after_another_as_long_as_they_are_wanted(pool_of:
     async def until(last: int) -> ReadMedia:
         found.clear()
 
-        async def consider(stage: ReadMedia) -> bool:
+        async def consider(stage: ReadMedia) -> Collection[int] | None:
             found.append(stage)
-            return len(found) < last
+            return wire.ALL if len(found) < last else None
 
         with spool(PHOTO) as media:
             return await pool.read(media, role=Role.QUERY, consider=consider)
@@ -184,7 +184,7 @@ async def test_stages_come_one_after_another_as_long_as_they_are_wanted(pool_of:
 
 
 async def test_an_error_while_a_stage_is_considered_costs_its_caller_alone(pool_of: PoolOf) -> None:
-    async def consider(_: ReadMedia) -> bool:
+    async def consider(_: ReadMedia) -> Collection[int] | None:
         raise LookupError("the index is on fire")
 
     deaths: list[str] = []

@@ -87,6 +87,30 @@ def test_large_frames_are_made_small() -> None:
     assert pictures(films.encoded([large]))[0][2].shape == (288, 512, 3)
 
 
+def test_a_frame_of_8k_is_made_small() -> None:
+    frame = np.full((4320, 7680, 3), 128, np.uint8)
+    frame[:, 3840:] = 30
+    ((_, _, picture),) = pictures(films.encoded([frame], codec="mjpeg", pixels="yuvj420p"))
+    assert picture.shape == (288, 512, 3)
+    assert np.abs(picture[:, [10, -10]].astype(int) - [[[128] * 3, [30] * 3]]).max() < 6
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "options"),
+    [
+        ("ffv1", "yuv420p10le", {"color_trc": "smpte2084", "color_primaries": "bt2020"}),
+        ("mpeg2video", "yuv420p", {"flags": "+ildct+ilme", "top": "1", "qscale": "3"}),
+    ],
+)
+def test_high_dynamic_range_and_fields_are_read_as_they_are(
+    codec: str, pixels: str, options: dict[str, str]
+) -> None:
+    data = films.encoded(SCENE[:8], codec=codec, pixels=pixels, options=options, fps=25)
+    found = pictures(data)
+    assert len(found) == 1
+    assert np.abs(found[0][2].astype(int) - SCENE[0]).mean() < 12
+
+
 def test_sound_follows_the_frames() -> None:
     pieces = read(films.encoded(SCENE, sounds.tune(4, 6)))
     kinds = [isinstance(one.data, Frame) for one in pieces]
