@@ -441,7 +441,7 @@ class Pool:
 
 
 async def read_twice(pool: Pool, media: BinaryIO, *, role: Role, part: Part | None = None) -> ReadMedia:
-    """As `Pool.read`, and once more where it took too long: a busy machine may be why, and it comes but once."""
+    """As `Pool.read`, and once more where it took too long: a busy machine may be why."""
     try:
         return await pool.read(media, role=role, part=part)
     except UnreadableMediaError as error:
