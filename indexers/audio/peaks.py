@@ -222,9 +222,9 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
     for start in range(0, len(frames), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        spectrum = spectra.of(frames[some] * _TAPER)[:, : power.shape[1]]
-        np.square(spectrum.real, out=power[some])
-        power[some] += np.square(spectrum.imag)
+        spectrum = np.ascontiguousarray(spectra.of(frames[some] * _TAPER)[:, : power.shape[1]])
+        squares = np.square(spectrum.view(np.float32))
+        np.add(squares[:, ::2], squares[:, 1::2], out=power[some])
         level[some] = np.maximum.reduceat(power[some, : _EDGES[-1]], _EDGES[:-1], axis=1)
     level += np.float32(1e-12)
     np.log10(level, out=level)
