@@ -103,11 +103,11 @@ _MOST_SEGMENTS: Final = 12
 LEAST_EVIDENCE: Final = 9.0
 """Evidence from which on a segment is reported, natural logarithm of the odds."""
 _SEED: Final = -5.0
-"""Evidence from which on what lies a jump before and after a segment is looked at: it may be a part of one copy."""
+"""Evidence from which on it is looked for what lies a jump before and after a segment."""
 _JUMP: Final = 1.6
-"""Seconds of the reference by which parts of one copy are moved against each other, at most, where some is cut out."""
+"""Seconds of the reference that are cut out between parts of one copy, or come twice, at most."""
 _LINK: Final = 7.0
-"""Evidence that the best of all such jumps has by chance: as `_TRIALS`, for a speed and pitch that are known."""
+"""As `_TRIALS`, of all such jumps at a speed and pitch that are known."""
 _JUMPS: Final = 2
 """How many jumps are judged."""
 _LINK_SECONDS: Final = 6.0
@@ -482,8 +482,8 @@ def _fullest(proposals: _Proposals) -> list[tuple[float, float, float]]:
 def _linked(query: Constellation, work: Constellation, seed: Coincidence) -> list[Coincidence]:
     """A segment, and those before and after it that go on at its speed and pitch after a jump.
 
-    Where parts are cut out of a copy, or it is looped, each part has too few peaks to be told from chance. But
-    of the places that are a jump away there are far fewer than of all, so that less speaks for a part.
+    Where parts are cut out of a copy, or it is looped, each part has too few peaks to be told from chance.
+    But there are far fewer places a jump away than places in all, so that less has to speak for them.
     """
     if seed.evidence < _SEED:
         return [seed]
