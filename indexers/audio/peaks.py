@@ -112,7 +112,7 @@ _JUMPS: Final = 2
 """How many jumps are judged."""
 _LINK_SECONDS: Final = 6.0
 """Seconds of the query in which the next part is looked for."""
-_HIT: Final = 0.35
+_HIT: Final = 0.2
 """Share of the reference's peaks that coincide in a copy, at least for judging where it starts and ends."""
 _SHIFTS: Final = tuple(
     (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)

@@ -81,6 +81,17 @@ def test_several_stretches_are_located(work: tuple[Fingerprint, ...]) -> None:
     assert second.work == pytest.approx((5, 15), abs=1.0)
 
 
+def test_parts_of_a_copy_that_are_cut_apart_are_told_apart(work: tuple[Fingerprint, ...]) -> None:
+    parts = [(20.0, 22.0), (22.4, 24.4), (24.9, 26.9), (27.3, 29.3), (29.8, 31.8)]
+    alignment = aligned(np.concatenate([cut(tune(1), *part) for part in parts]), work)
+    assert alignment.query_coverage > 0.6
+    assert alignment.signals["peak_evidence"] > 100
+    for segment in alignment.segments:
+        middle = sum(segment.query) / 2
+        true = parts[int(middle // 2)][0] + middle % 2
+        assert sum(segment.work) / 2 == pytest.approx(true, abs=0.3)
+
+
 def test_a_long_copy_is_one_stretch(work: tuple[Fingerprint, ...]) -> None:
     segment = only(aligned(tune(1, tempo=1.03), work))
     assert segment.speed == pytest.approx(1.03, abs=0.003)
