@@ -36,8 +36,6 @@ PIECE: Final = 8 * CODES * STEP
 """Eight rows of codes: 7.9 s."""
 TURNED: Final = 0.1
 _MOST_CENTS: Final = 200
-_FOLDED: Final = 600
-"""Works between two snapshots: what was added since is searched row by row."""
 _CANDIDATES: Final = 200
 _TAIL: Final = 5.0
 """Seconds at the end of a track in which no row starts, at most."""
@@ -123,6 +121,7 @@ class _Catalogue:
         self._names = list(plan.references)
         self._real = [described(path, Role.REFERENCE) for path in plan.references.values()]
         self._tracks = [described(path, Role.REFERENCE) for path in plan.crowd]
+        self._codes = [[one for one in track if one.scheme == CHROMAPRINT] for track in self._tracks]
         self._owners: list[DescriptorOwner] = []
         self._starts: list[int] = []
         self._scorer = Scorer.load()
@@ -131,21 +130,20 @@ class _Catalogue:
     def grow(self, total: int) -> None:
         """Add works until there are so many."""
         for number in range(len(self._owners), total):
-            codes = next(one for one in self._work(number) if one.scheme == CHROMAPRINT)
+            (codes,) = (one for one in self._work(number, codes_alone=True) if one.scheme == CHROMAPRINT)
             start, owner = self.rows + 1, UUID(int=number)
             self._owners.append(DescriptorOwner(owner, owner, start, len(codes)))
             self._starts.append(start)
             ids = np.arange(start, start + len(codes))
             self._index.apply([Change(number + 1, ids, codes.descriptors)])
             self.rows += len(codes)
-            if number % _FOLDED == _FOLDED - 1:
-                self._index.fold()
         self._index.fold()
 
-    def _work(self, number: int) -> Sequence[Fingerprint]:
+    def _work(self, number: int, *, codes_alone: bool = False) -> Sequence[Fingerprint]:
         if number < len(self._real):
             return self._real[number]
-        return _recombined(self._tracks, np.random.default_rng(number))
+        tracks = self._codes if codes_alone else self._tracks
+        return _recombined(tracks, np.random.default_rng(number))
 
     def ask(self, query: Sequence[Fingerprint]) -> _Answer:
         """What a query holds, best first."""
@@ -187,7 +185,7 @@ def _recombined(tracks: Sequence[Sequence[Fingerprint]], generator: np.random.Ge
     parts: dict[str, list[Fingerprint]] = {}
     for place in range(int(SECONDS / PIECE)):
         track = tracks[int(generator.integers(len(tracks)))]
-        ends = max(float(one.spans[:, 1].max()) for one in track)
+        ends = next(float(one.spans[:, 1].max()) for one in track if one.scheme == CHROMAPRINT)
         start = generator.integers(max(1, int((ends - _TAIL) / PIECE))) * PIECE
         cents = int(generator.integers(-_MOST_CENTS, _MOST_CENTS + 1))
         for one in track:
