@@ -1,3 +1,6 @@
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -139,3 +142,20 @@ def test_rows_fit_what_the_channels_say() -> None:
             assert fingerprint.views.max() == channel.views_of(role) - 1
     assert len(list(AUDIO.fingerprint([Segment(0.0, 30.0, sound)], Role.QUERY))) == len(AUDIO.stages)
     assert len(list(AUDIO.fingerprint([Segment(0.0, 30.0, sound)], Role.REFERENCE))) == 1
+
+
+@pytest.mark.parametrize(("role", "count", "most"), [(Role.REFERENCE, 12, 3), (Role.QUERY, 28, 24)])
+def test_memory_does_not_grow_with_the_length(role: Role, count: int, most: int) -> None:
+    pieces: list[weakref.ref[Sound]] = []
+    held = []
+
+    def sound() -> Iterator[Segment[Sound]]:
+        for number in range(count):
+            piece = np.random.default_rng(number).uniform(-0.1, 0.1, 30 * RATE).astype(np.float32)
+            pieces.append(weakref.ref(piece))
+            yield Segment(30.0 * number, 30.0 * (number + 1), piece)
+            del piece
+            held.append(sum(one() is not None for one in pieces))
+
+    described(AUDIO, sound(), role)
+    assert max(held) <= most
