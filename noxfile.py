@@ -15,8 +15,10 @@ FUZZ_SECONDS = 60  # for each target, so that the session stays bounded
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "imports", "proto", "tests", "browser", "docs"]
+nox.options.sessions = ["lint", "types", "imports", "proto", "tests", "browser"]
 
+# The tests start many processes: without its cache, Python would compile the house anew in each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
@@ -61,12 +63,15 @@ def proto(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, but for the slow ones and those in a browser, and show what they cover."""
+    """Run the tests, but for the slow ones and those in a browser, and show what those of the parts cover.
+
+    `nox -s tests -- --cover-all` shows what the tests of whole services cover besides.
+    """
     coverage = ["--cov", "--cov-report=term-missing:skip-covered"]
     session.run(
         "pytest",
         "-n",
-        "3",
+        "4",
         "--dist",
         "worksteal",
         "-m",
@@ -80,7 +85,7 @@ def tests(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Run the tests of the pages in a browser, which npm brings the first time."""
     session.run("python", "-m", "tests.browser.bring")
-    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
+    session.run("pytest", "-n", "2", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

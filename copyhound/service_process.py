@@ -11,7 +11,9 @@ from typing import Final
 
 import copyhound
 
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 300.0
+"""How long to wait for a service that runs and says nothing; on a busy machine, starting takes a minute."""
+
 _STOP_SECONDS: Final = 15.0
 
 

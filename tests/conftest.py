@@ -27,6 +27,19 @@ _PHOTOGRAPHS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cover-all", action="store_true", help="trace the tests of whole services as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of whole services, and of many inputs, run untraced unless asked: tracing takes a quarter."""
+    if config.getoption("--cover-all"):
+        return
+    for item in items:
+        if item.path.parent.name in {"e2e", "browser", "property"}:
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(scope="session")
 def photographs() -> dict[str, bytes]:
     """Twelve real photographs that scikit-image and scikit-learn ship, by name without suffix."""

@@ -35,7 +35,6 @@ from indexers.fingerprint import Fingerprint
 from indexers.modality import MediaLimits, Role
 from service.store import Store
 
-_CALLS = 20
 _OWNER_LOOKUPS = 50
 _FOLD_SECONDS = 900
 _FOLD_AT_ONCE = {"COPYHOUND_FOLD_AFTER_SECONDS": "0.1"}
@@ -139,9 +138,9 @@ def owner_costs(folder: Path, count: int) -> dict[str, float]:
     return figures
 
 
-def measure(folder: Path, count: int, rounds: int) -> dict[str, Any]:
-    """Start without and with snapshots; ask in a small catalogue and in this one."""
-    pictures = megapixel_jpegs(None, 2) * (_CALLS // 2)
+def measure(folder: Path, count: int, rounds: int, calls: int) -> dict[str, Any]:
+    """Start without and with snapshots; ask in a small catalogue and in this one, so many times a round."""
+    pictures = megapixel_jpegs(None, 2) * (calls // 2)
     bare = BareIndex(count)
     replay: dict[str, Any] = {}
     loaded: dict[str, Any] = {}
@@ -183,14 +182,14 @@ def main() -> int:
         "--data", type=Path, metavar="FOLDER", help="keep the planted works here, or find them"
     )
     options = parser.parse_args()
-    count, rounds = (500, 1) if options.smoke else (options.count, 5)
+    count, rounds, calls = (500, 1, 2) if options.smoke else (options.count, 5, 20)
     with tempfile.TemporaryDirectory() as name:
         folder = options.data or Path(name) / "data"
         if not (folder / "copyhound.db").exists():
             start = time.perf_counter()
             plant(folder, count)
             print(f"planted {count:,} works in {time.perf_counter() - start:.0f} s")
-        figures = measure(folder, count, rounds)
+        figures = measure(folder, count, rounds, calls)
     if figures["works"] != count:
         raise SystemExit(f"the service found {figures['works']} works instead of {count}")
     return harness.finish(options, figures, [])

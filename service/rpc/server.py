@@ -47,6 +47,9 @@ _REFUSING_SECONDS = 0.2
 """How long calls are still refused with a reason, once nothing is in flight. gRPC itself would cancel those
 that arrive while it stops, and tell their callers nothing."""
 
+_READ_AHEAD = 1024 * 1024
+"""Bytes of a stream that wait to be taken, about."""
+
 _FAREWELL_SECONDS = 1.0
 """How long the last answers may take to leave, once they are made."""
 
@@ -69,6 +72,10 @@ class Server:
             maximum_concurrent_rpcs=max_concurrent_calls,
             options=[
                 ("grpc.max_receive_message_length", max_inline_bytes + _MESSAGE_SLACK),
+                # By itself gRPC reads ahead by what it takes the line to be worth: tens of megabytes for each
+                # upload. A message is read in one piece however long it is.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", _READ_AHEAD),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ],
         )

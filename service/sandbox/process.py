@@ -183,7 +183,11 @@ class WorkerProcess:
 
     def kill(self, cause: str) -> None:
         """End the process at once; whoever awaits its answer gets a WorkerDiedError with this cause."""
-        if self._cause is None and self.alive:
+        if self.alive:
+            self._kill(cause)
+
+    def _kill(self, cause: str) -> None:
+        if self._cause is None:
             self._cause = cause
             with contextlib.suppress(OSError):  # it has ended in the same moment
                 self._leash.send(b"!")
@@ -264,7 +268,7 @@ class WorkerProcess:
                 async with asyncio.timeout(_STOP_SECONDS):
                     end = await self._ended()
             except TimeoutError:
-                self.kill("stuck")
+                self._kill("stuck")
                 end = await self._ended()
             self._end = self._cause or end
             self._leash.close()

@@ -22,8 +22,8 @@ from copyhound.service_process import service_command, service_environment
 from copyhound.status import LOST_STATUS
 from copyhound.v1 import match_pb2, match_pb2_grpc
 
-START_SECONDS = 60
-STOP_SECONDS = 30
+START_SECONDS = 300
+STOP_SECONDS = 120
 
 
 def launch(data: Path, *options: str, **settings: object) -> subprocess.Popen[str]:

@@ -22,7 +22,7 @@ def test_match(tmp_path: Path) -> None:
     for figures in smoke("match", tmp_path).values():
         assert 0 < figures["ratio"] < 5  # below 1 where the service is sure before the last stage
         assert figures["of_it_workers_ms"] > 0
-        assert figures["stages_ms"]["decode"] > figures["stages_ms"]["decide"]
+        assert min(figures["stages_ms"][stage] for stage in ("decode", "retrieve", "decide")) > 0
 
 
 def test_register(tmp_path: Path) -> None:

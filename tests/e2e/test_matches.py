@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Callable
+from itertools import product
 from typing import Any
 
 import grpc
@@ -75,17 +76,14 @@ ALTERATIONS: dict[str, tuple[Callable[[Image.Image], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("alteration", ALTERATIONS)
 async def test_altered_copies_are_found_and_the_change_is_named(
     matches: match_pb2_grpc.MatchServiceAsyncStub,
     registered: dict[str, work_pb2.Work],
     photographs: dict[str, bytes],
-    alteration: str,
 ) -> None:
-    alter, transform = ALTERATIONS[alteration]
-    for name, work in registered.items():
+    for (name, work), (alteration, (alter, transform)) in product(registered.items(), ALTERATIONS.items()):
         answer = await matches.Match(asked(alter(opened(photographs[name]))))
-        assert answer.action == work_pb2.ACTION_BLOCK, name
+        assert answer.action == work_pb2.ACTION_BLOCK, (name, alteration)
         assert answer.matches[0].work == work.name
         (region,) = answer.matches[0].regions
         assert region.transform == transform

@@ -10,7 +10,8 @@ import signal
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, w
 from service import app
 from service.app import running
 from service.errors import StartupError
+from service.sandbox import ForkServer
 from service.settings import Settings
 from tests.e2e.serving import connected, folded, reason_of, refusal, serving, state_of
 
@@ -278,19 +280,30 @@ def move(data: Path) -> None:
     data.rename(data.with_name("elsewhere"))
 
 
+@asynccontextmanager
+async def folding(settings: Settings, forks: ForkServer) -> AsyncIterator[grpc.aio.Channel]:
+    """A connection to a service in this process that folds each change into its snapshots."""
+    async with (
+        running(settings.model_copy(update={"fold_after_changes": 1}), forks=forks) as service,
+        grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel,
+    ):
+        yield channel
+
+
 @pytest.mark.parametrize("happens", [delete_index, damage_snapshots, move])
-async def test_the_index_is_built_anew(tmp_path: Path, happens: Callable[[Path], None]) -> None:
-    data = tmp_path / "hound"
-    async with connected(data, fold_after_changes=1) as (server, channel):
+async def test_the_index_is_built_anew(
+    settings: Settings, forks: ForkServer, happens: Callable[[Path], None]
+) -> None:
+    data = settings.data
+    async with folding(settings, forks) as channel:
         works = [await register(channel, number) for number in range(1, 6)]
         await work_pb2_grpc.WorkServiceStub(channel).DeleteWork(
             work_pb2.DeleteWorkRequest(name=works[2].name)
         )
         await folded(channel)
-        assert server.stop() == 0
     happens(data)
     data = data if data.exists() else data.with_name("elsewhere")
-    async with connected(data, fold_after_changes=1) as (_, channel):
+    async with folding(settings.model_copy(update={"data": data}), forks) as channel:
         assert [await found(channel, number) for number in range(1, 6)] == [["1"], ["2"], [], ["4"], ["5"]]
         await register(channel, 3)
         assert await found(channel, 3) == ["3"]
@@ -300,19 +313,19 @@ async def test_the_index_is_built_anew(tmp_path: Path, happens: Callable[[Path],
     assert [re.sub(r"\d", "", path.name) for path in (data / INDEX).iterdir()] == [".snapshot"]
 
 
-async def test_an_index_newer_than_the_database_is_built_anew(tmp_path: Path) -> None:
+async def test_an_index_newer_than_the_database_is_built_anew(
+    settings: Settings, forks: ForkServer, tmp_path: Path
+) -> None:
     """As after the database was put back from a backup."""
-    data, backup = tmp_path / "hound", tmp_path / "backup.db"
-    async with connected(data, fold_after_changes=1) as (server, channel):
+    data, backup = settings.data, tmp_path / "backup.db"
+    async with folding(settings, forks) as channel:
         await register(channel, 1)
-        server.stop()
     shutil.copy(data / "copyhound.db", backup)
-    async with connected(data, fold_after_changes=1) as (server, channel):
+    async with folding(settings, forks) as channel:
         await register(channel, 2)
         await folded(channel)
-        server.stop()
     shutil.copy(backup, data / "copyhound.db")
-    async with connected(data, fold_after_changes=1) as (_, channel):
+    async with folding(settings, forks) as channel:
         assert await found(channel, 1) == ["1"]
         assert await found(channel, 2) == []
         await register(channel, 3)

@@ -264,6 +264,14 @@ async def test_a_worker_that_dies_idle_costs_nothing(pool_of: PoolOf) -> None:
     assert deaths == ["SIGSEGV"]
 
 
+async def test_a_worker_that_does_not_end_is_killed(pool_of: PoolOf) -> None:
+    async with pool_of() as pool:
+        (worker,) = worker_ids(pool)
+        os.kill(worker, signal.SIGSTOP)
+    until_dead(worker)
+    assert not psutil.pid_exists(worker)
+
+
 async def test_workers_go_with_what_they_are_forked_from_and_come_back(pool_of: PoolOf) -> None:
     deaths: list[str] = []
     async with pool_of(2, deaths=deaths, forks=None) as pool:
