@@ -5,7 +5,6 @@ one place is worth far more than what they find at two. Then they are merged, he
 of the query is counted twice.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -290,9 +289,9 @@ def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequenc
 def _in_copies(views: "_Views", found: Sequence[Coincidence]) -> list[Stretch]:
     """What codes say about what peaks found, and what the parts of one copy weigh together."""
     stretches = [views.along(one) for one in found]
-    weights: Counter[int] = Counter()
+    weights: dict[int, float] = {}
     for one, stretch in zip(found, stretches, strict=True):
-        weights[one.copy] += stretch.weight
+        weights[one.copy] = weights.get(one.copy, 0.0) + stretch.weight
     return [
         replace(stretch, others=weights[one.copy] - stretch.weight)
         for one, stretch in zip(found, stretches, strict=True)
