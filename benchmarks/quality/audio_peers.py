@@ -18,11 +18,9 @@ import numpy.typing as npt
 from scipy.io import wavfile
 
 import copyhound
-from benchmarks.quality import audio_crowd
 from benchmarks.speed import harness
 from indexers.audio import decode
 from indexers.audio.chromaprint import STEP
-from indexers.fingerprint import Fingerprint
 from indexers.modality import MediaLimits
 
 Codes = npt.NDArray[np.uint32]
@@ -110,22 +108,17 @@ class Copyhound:
         self._client.close()
         self._context.__exit__(None, None, None)
 
-    def grow(self, tracks: Sequence[Sequence[Fingerprint]], first: int, last: int) -> None:
-        """Stop, add made-up works of these numbers (`audio_crowd`), and start again."""
-        self._stop()
-        audio_crowd.crowd(self._folder / "data", tracks, first, last)
-        self._start()
-
     def _resident(self) -> int:
         """Memory of the serving process, which has just started."""
         list(self._client.works())
         return self._service.resident_bytes()["parent"]
 
     def register(self, tracks: Mapping[str, Path]) -> float:
-        """Add files, one after the other."""
+        """Add files, one after the other, without previews: these would be made meanwhile."""
         before = self._service.cpu()
+        policy = copyhound.Policy(previews=False)
         for name, path in tracks.items():
-            self._client.register(path, owner="benchmark", external_id=name)
+            self._client.register(path, owner="benchmark", external_id=name, policy=policy)
         return (self._service.cpu() - before).total
 
     def ask(self, queries: Sequence[Path]) -> tuple[list[list[Hit]], float]:

@@ -98,14 +98,12 @@ class Measured:
         stored_per_hour: Bytes for an hour of registered sound, in all.
         resident_per_hour: Bytes of them in memory.
         index_cpu_of_fpcalc: CPU of registering, in that of fpcalc on the same files.
-        growth: Excerpts of `GROWTH` seconds among so many works in all, most of them made up (`audio_crowd`).
     """
 
     lengths: Mapping[int, AtLength]
     stored_per_hour: float
     resident_per_hour: float
     index_cpu_of_fpcalc: float | None
-    growth: Mapping[int, AtLength]
 
 
 def rules(matcher: Matcher) -> dict[str, float]:
@@ -121,7 +119,6 @@ def rules(matcher: Matcher) -> dict[str, float]:
 def measure(
     programs: Sequence[Callable[[], Matcher]],
     plan: Plan,
-    totals: Sequence[int] = (),
     *,
     done: Callable[[Mapping[str, Measured]], None],
 ) -> dict[str, Measured]:
@@ -130,7 +127,6 @@ def measure(
     Args:
         programs: Start the matchers.
         plan: What is registered and asked.
-        totals: How many works the service is grown to, one after the other, ascending.
         done: Given what was measured so far, after each matcher.
     """
     hours = sum(plan.seconds.values()) / 3600
@@ -157,27 +153,36 @@ def measure(
                 cpu=(spent, fpcalc.get(length)),
             )
         size = matcher.size()
-        growth = {}
-        if isinstance(matcher, Copyhound) and totals:
-            questions, held = by_length[GROWTH], len(plan.references)
-            tracks = [audio_crowd.described(path) for path in plan.crowd]
-            for total in totals:
-                matcher.grow(tracks, held, total)
-                held = total
-                found, spent = matcher.ask([question.path for question in questions])
-                growth[total] = at_length(
-                    questions, found, plan.pieces, rules(matcher), cpu=(spent, fpcalc.get(GROWTH))
-                )
         matcher.close()
         measured[matcher.name] = Measured(
             lengths,
             size.stored / hours,
             size.resident / hours,
             registering / fpcalc[None] if fpcalc else None,
-            growth,
         )
         done(measured)
     return measured
+
+
+def growth(plan: Plan, totals: Sequence[int], folder: Path) -> list[dict[str, Any]]:
+    """Ask about excerpts of `GROWTH` seconds among more and more works, in one process (`audio_crowd`).
+
+    Args:
+        plan: What is registered and asked.
+        totals: How many works, ascending.
+        folder: For the index; made.
+    """
+    questions = [one for one in plan.questions if one.length == GROWTH]
+    grown = []
+    for one in audio_crowd.grown(plan, [question.path for question in questions], totals, folder):
+        rules = {"review": Settings(data=Path()).review_threshold}
+        measured = at_length(questions, one.found, plan.pieces, rules, cpu=(one.cpu_seconds, None))
+        times = {
+            name: 1000 * getattr(one, name) / len(questions)
+            for name in ("describing", "retrieving", "comparing")
+        }
+        grown.append({"works": one.works, "rows": one.rows, "milliseconds": times} | asdict(measured))
+    return grown
 
 
 def at_length(
@@ -282,11 +287,6 @@ def document(results: Mapping[str, Any]) -> str:
         ]
         for name, system in systems.items()
     ]
-    growth = [
-        [total, f"{one['top_1']:.3f}", f"{one['recall']:.3f}", _number(one["cpu_of_fpcalc"])]
-        for system in systems.values()
-        for total, one in system["growth"].items()
-    ]
     columns = [f"{name}, {length} s" for name in systems for length in lengths]
     cells = [
         system["lengths"][length]["recall_by_attack"] for system in systems.values() for length in lengths
@@ -298,12 +298,27 @@ def document(results: Mapping[str, Any]) -> str:
         (
             table(head, rows),
             table(["", "kB an hour", "in memory", "CPU of indexing, fpcalc's"], size),
-            "Among more works:",
-            table(["works", "top 1", "recall at 0 false positives", "CPU of a query, fpcalc's"], growth),
             "Recall at zero false positives by attack:",
             table(["", *columns], by_attack),
         )
     )
+
+
+def growth_table(grown: Sequence[Mapping[str, Any]]) -> str:
+    """Growth in Markdown."""
+    rows = [
+        [
+            *(f"{one['works']:,}", f"{one['rows']:,}", f"{one['top_1']:.3f}", f"{one['recall']:.3f}"),
+            *(f"{one['at']['review'][name]}" for name in ("false_alarms", "wrong_matches")),
+            f"{1000 * one['cpu_seconds']:.0f}",
+            *(f"{milliseconds:.0f}" for milliseconds in one["milliseconds"].values()),
+            f"{one['cpu_seconds'] / grown[0]['cpu_seconds']:.2f}",
+        ]
+        for one in grown
+    ]
+    head = ["works", "rows", "top 1", "recall at 0 false positives", "strangers named", "other works named"]
+    cpu = ["CPU of a query, ms", "describing", "retrieving", "comparing", "in that of the first line"]
+    return table([*head, *cpu], rows)
 
 
 def _number(value: float | None) -> str:
@@ -358,7 +373,7 @@ def main() -> int:
         type=int,
         nargs="*",
         default=[],
-        help="ask also among so many works, made-up ones with them",
+        help="ask only how it grows: among so many works, most of them made up",
     )
     parser.add_argument("--smoke", action="store_true", help="a few made-up tracks, seconds")
     parser.add_argument("--json", type=Path, help="where to write the results")
@@ -369,7 +384,8 @@ def main() -> int:
     rng = random.Random(options.seed)
     if options.smoke or not options.media:
         amounts = Amounts((10,), 1, 4, SMOKE)
-        tracks, voices = audio_media.made_up(4, 20.0), audio_media.made_up(5, 20.0)[4:]
+        origins = 3 if options.crowd else 2
+        tracks, voices = audio_media.made_up(2 * origins, 20.0, origins), audio_media.made_up(7, 20.0)[6:]
     else:
         tracks, voices = audio_media.load(options.media), audio_media.load([options.voice])
     crowd = CROWD if options.crowd else 0
@@ -381,6 +397,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-audio-") as folder:
         plan = audio_media.make(sides, voices, amounts, options.seed, Path(folder))
         about = _about(options.seed, amounts, sides, plan)
+        if options.crowd:
+            _show_growth(about, growth(plan, sorted(options.crowd), Path(folder) / "index"), options.json)
+            return 0
 
         def done(measured: Mapping[str, Measured]) -> None:
             systems = {name: asdict(one) for name, one in measured.items()}
@@ -390,12 +409,19 @@ def main() -> int:
                 options.json.write_text(text + "\n", encoding="utf-8")
 
         programs = [PROGRAMS[name] for name in options.only if name not in missing]
-        measure(programs, plan, options.crowd, done=done)
+        measure(programs, plan, done=done)
     print(document(results))
     short = falls_short(results["systems"][Copyhound.name]) if "copyhound" in options.only else []
     for line in short:
         print(f"MISSED: {line}")
     return int(bool(short) and not options.smoke)
+
+
+def _show_growth(about: Mapping[str, Any], grown: Sequence[Mapping[str, Any]], path: Path | None) -> None:
+    print(growth_table(grown))
+    if path:
+        text = json.dumps({"about": about, "growth": grown}, indent=1, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def _about(seed: int, amounts: Amounts, sides: Sides, plan: Plan) -> dict[str, Any]:

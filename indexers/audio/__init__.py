@@ -1,8 +1,9 @@
 """Sound: decoding, Chromaprint's codes, peaks, and where a copy lies."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, tee, zip_longest
+from itertools import chain
 from types import MappingProxyType
 from typing import BinaryIO, Final
 
@@ -145,11 +146,22 @@ def _codes(sounds: Iterable[Sound], views: range) -> Described:
 
 def _in_one_pass(sounds: Iterable[Sound], views: range, role: Role) -> tuple[Described, peaks.Constellation]:
     """Codes and peaks of a sound of any length, of which a piece or two are held at a time."""
-    one, other = tee(sounds)
-    cents = PITCHES[views.start : views.stop]
-    both = zip_longest(chromaprint.stream(chromaprint.padded(one), cents), peaks.stream(other, role))
+    waiting: deque[Sound] = deque()
+
+    def first() -> Iterator[Sound]:
+        for sound in sounds:
+            waiting.append(sound)
+            yield sound
+
+    def again() -> Iterator[Sound]:
+        while waiting:
+            yield waiting.popleft()
+
     codes, found = [], []
-    for some, more in both:
-        codes += [] if some is None else [some]
-        found += [] if more is None else [more]
+    constellations = peaks.stream(again(), role)
+    for some in chromaprint.stream(chromaprint.padded(first()), PITCHES[views.start : views.stop]):
+        codes.append(some)
+        while waiting:
+            found.append(next(constellations))
+    found += constellations
     return Described.of(codes, views), peaks.joined(found)

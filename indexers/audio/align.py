@@ -122,6 +122,7 @@ class Stretch:
         hits: Rows of both that found it.
         peak_evidence: Natural logarithm of how much better a copy explains the peaks than chance does.
         peaks: How many of the work's peaks coincide with one of the query's.
+        others: Weight of the other parts of the same copy, where something is cut out between them.
     """
 
     start: float
@@ -134,11 +135,17 @@ class Stretch:
     hits: int = 0
     peak_evidence: float = 0.0
     peaks: int = 0
+    others: float = 0.0
 
     @property
     def weight(self) -> float:
         """What both schemes say together, in the unit of `peak_evidence`."""
         return max(0.0, self.evidence) / BITS + max(0.0, self.peak_evidence)
+
+    @property
+    def of_copy(self) -> float:
+        """The same of the whole copy that it is a part of."""
+        return self.weight + self.others
 
     @property
     def seconds(self) -> float:
@@ -188,7 +195,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         stretches = [_judged(stretch, asked.query, known) for stretch in stretches]
         stretches += _by_peaks(views, asked, known, [*stretches, *hints])
     found = _merged(stretches)
-    reported = [one for one in found if one.weight >= FLOOR]
+    reported = [one for one in found if one.of_copy >= FLOOR]
     counting = reported or found[:1]
     best = counting[0] if counting else None
     signals = {
@@ -212,9 +219,12 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
 def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
     """Stretches that share no more than a little of the query, heaviest first; parts of one copy as one."""
     kept: list[Stretch] = []
-    for stretch in sorted(stretches, key=lambda one: -one.weight):
+    for stretch in sorted(stretches, key=lambda one: (-one.of_copy, -one.weight)):
         if stretch.weight <= 0:
             continue
+        shared = [max(0.0, min(stretch.end, one.end) - max(stretch.start, one.start)) for one in kept]
+        if np.count_nonzero(shared) > 1 and sum(shared) > OVERLAP * stretch.seconds:
+            continue  # parts that are told apart, as one
         for number, other in enumerate(kept):
             overlap = min(stretch.end, other.end) - max(stretch.start, other.start)
             if overlap <= 0:
@@ -269,10 +279,22 @@ def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequenc
                 )
             )
     return [
-        views.along(found)
+        stretch
         for some, of_work in areas
         if len(some.query) and len(of_work)
-        for found in some.align(of_work)
+        for stretch in _in_copies(views, some.align(of_work))
+    ]
+
+
+def _in_copies(views: "_Views", found: Sequence[Coincidence]) -> list[Stretch]:
+    """What codes say about what peaks found, and what the parts of one copy weigh together."""
+    stretches = [views.along(one) for one in found]
+    weights: dict[int, float] = {}
+    for one, stretch in zip(found, stretches, strict=True):
+        weights[one.copy] = weights.get(one.copy, 0.0) + stretch.weight
+    return [
+        replace(stretch, others=weights[one.copy] - stretch.weight)
+        for one, stretch in zip(found, stretches, strict=True)
     ]
 
 

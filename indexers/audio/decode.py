@@ -257,22 +257,21 @@ def _resampled(frames: Iterable[AudioFrame], begin: float, rate: int) -> Iterato
     """
     clock = _Clock(begin)
     resampler: _Resampler | None = None
-    some = False
-    for frame in frames:
-        if not frame.samples or not frame.sample_rate:
-            continue
-        some = True
-        gap = clock.gap_before(frame)
-        if resampler is not None and (gap or not resampler.takes(frame)):
-            yield from resampler.end()
-            resampler = None
-        if resampler is None:
-            yield from _silence(gap, rate)
-            resampler = _Resampler(frame, rate)
-            resampler.takes(frame)
-        if resampler.full:
+    for frame in frames:  # dozens a second: what most of them need comes first
+        if resampler is not None and clock.goes_on(frame.time) and resampler.takes(frame):
+            clock.now += frame.samples * resampler.period
+        elif frame.samples and frame.sample_rate:
+            gap = clock.gap_before(frame)
+            if resampler is not None and (gap or not resampler.takes(frame)):
+                yield from resampler.end()
+                resampler = None
+            if resampler is None:
+                yield from _silence(gap, rate)
+                resampler = _Resampler(frame, rate)
+                resampler.takes(frame)
+        if resampler is not None and resampler.full:
             yield from resampler.flush()
-    if not some or resampler is None:
+    if resampler is None:
         raise DamagedMediaError("none of its sound can be decoded: send the whole file, or save it as FLAC")
     yield from resampler.end()
 
@@ -289,21 +288,25 @@ class _Clock:
     """Tells gaps by frames' time stamps."""
 
     def __init__(self, begin: float) -> None:
-        self._now = begin
+        self.now = begin
         """Where the sound so far ends, by time stamps."""
+
+    def goes_on(self, stamp: float | None) -> bool:
+        """Whether a frame of this time stamp follows on."""
+        return stamp is None or -_LONGEST_GAP <= stamp - self.now <= _JITTER
 
     def gap_before(self, frame: AudioFrame) -> float:
         """Seconds that are missing before a frame; 0.0 if it follows on, or by another clock."""
-        stamp = self._now if frame.time is None else frame.time
-        gap = stamp - self._now
+        stamp = self.now if frame.time is None else frame.time
+        gap = stamp - self.now
         length = frame.samples / frame.sample_rate
         if gap > _LONGEST_GAP or gap < -_LONGEST_GAP:
-            self._now = stamp + length
+            self.now = stamp + length
             return 0.0
         if gap > _JITTER:
-            self._now = stamp + length
+            self.now = stamp + length
             return gap
-        self._now += length
+        self.now += length
         return 0.0
 
 
@@ -311,6 +314,8 @@ class _Resampler:
     """FFmpeg's resampler, on one thread, for frames of one kind. Frames are gathered first, for speed."""
 
     def __init__(self, frame: AudioFrame, rate: int) -> None:
+        self.period = 1.0 / frame.sample_rate
+        """Seconds from one of its samples to the next."""
         self._left = self._at_once = round(_GATHERED_SECONDS * frame.sample_rate)
         self._fifo = av.AudioFifo()
         channels = len(frame.layout.channels)

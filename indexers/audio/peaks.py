@@ -18,7 +18,7 @@ so when the same peaks are shifted to where nothing should coincide.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -102,7 +102,17 @@ _PROPOSALS: Final = 4
 _MOST_SEGMENTS: Final = 12
 LEAST_EVIDENCE: Final = 9.0
 """Evidence from which on a segment is reported, natural logarithm of the odds."""
-_HIT: Final = 0.35
+_SEED: Final = -5.0
+"""Evidence from which on it is looked for what lies a jump before and after a segment."""
+_JUMP: Final = 1.6
+"""Seconds of the reference that are cut out between parts of one copy, or come twice, at most."""
+_LINK: Final = 7.0
+"""As `_TRIALS`, of all such jumps at a speed and pitch that are known."""
+_JUMPS: Final = 2
+"""How many jumps are judged."""
+_LINK_SECONDS: Final = 6.0
+"""Seconds of the query in which the next part is looked for."""
+_HIT: Final = 0.2
 """Share of the reference's peaks that coincide in a copy, at least for judging where it starts and ends."""
 _SHIFTS: Final = tuple(
     (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)
@@ -149,8 +159,9 @@ class Coincidence:
         speed: Seconds of the reference that a second of the query holds.
         cents: How much higher the query is.
         peaks: How many of the reference's peaks coincide.
-        evidence: Natural logarithm of how much better a copy explains that than chance, at least
-            `LEAST_EVIDENCE`.
+        evidence: Natural logarithm of how much better a copy explains that than chance. All parts of one copy
+            have at least `LEAST_EVIDENCE` together.
+        copy: Parts of one copy, between which something is cut out, have the same number.
     """
 
     query: tuple[float, float]
@@ -159,6 +170,7 @@ class Coincidence:
     cents: float
     peaks: int
     evidence: float
+    copy: int = 0
 
 
 def stream(pieces: Iterable[Sound], role: Role) -> Iterator[Constellation]:
@@ -210,9 +222,9 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
     for start in range(0, len(frames), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        spectrum = spectra.of(frames[some] * _TAPER)[:, : power.shape[1]]
-        np.square(spectrum.real, out=power[some])
-        power[some] += np.square(spectrum.imag)
+        spectrum = np.ascontiguousarray(spectra.of(frames[some] * _TAPER)[:, : power.shape[1]])
+        squares = np.square(spectrum.view(np.float32))
+        np.add(squares[:, ::2], squares[:, 1::2], out=power[some])
         level[some] = np.maximum.reduceat(power[some, : _EDGES[-1]], _EDGES[:-1], axis=1)
     level += np.float32(1e-12)
     np.log10(level, out=level)
@@ -371,17 +383,20 @@ class Asked:
         proposals = self._proposals(work)
         query = self.query
         found: list[Coincidence] = []
+        copies = 0
         while len(found) < _MOST_SEGMENTS:
-            best = None
-            for proposal in _fullest(proposals):
-                one = _judged(query, work, proposal)
-                if one is not None and (best is None or one.evidence > best.evidence):
-                    best = one
-            if best is None or best.evidence < LEAST_EVIDENCE:
+            judged = [_judged(query, work, proposal) for proposal in _fullest(proposals)]
+            best = max((one for one in judged if one is not None), key=lambda one: one.evidence, default=None)
+            if best is None:
                 break
-            found.append(best)
-            proposals = _others(proposals, best)
-            query = _without(query, best)
+            parts = _linked(query, work, best)
+            if sum(one.evidence for one in parts) < LEAST_EVIDENCE:
+                break
+            copies += 1
+            for part in parts:
+                found.append(replace(part, copy=copies))
+                proposals = _others(proposals, part)
+                query = _without(query, part)
             if len(query) < _LEAST_PEAKS:
                 break
         return sorted(found, key=lambda one: -one.evidence)
@@ -464,6 +479,57 @@ def _fullest(proposals: _Proposals) -> list[tuple[float, float, float]]:
     return chosen
 
 
+def _linked(query: Constellation, work: Constellation, seed: Coincidence) -> list[Coincidence]:
+    """A segment, and those before and after it that go on at its speed and pitch after a jump.
+
+    Where parts are cut out of a copy, or it is looped, each part has too few peaks to be told from chance.
+    But there are far fewer places a jump away than places in all, so that less has to speak for them.
+    """
+    if seed.evidence < _SEED:
+        return [seed]
+    parts = [seed]
+    for ahead in (True, False):
+        last = seed
+        while len(parts) < _MOST_SEGMENTS:
+            following = _next(query, work, last, ahead=ahead)
+            if following is None:
+                break
+            parts.append(following)
+            last = following
+    return parts
+
+
+def _next(query: Constellation, work: Constellation, last: Coincidence, *, ahead: bool) -> Coincidence | None:
+    """The best part right after another one, or before it, if it speaks for a copy; see `_linked`."""
+    if ahead:
+        rest = query.between(last.query[1], last.query[1] + _LINK_SECONDS)
+    else:
+        rest = query.between(last.query[0] - _LINK_SECONDS, last.query[0])
+    if len(rest) < _LEAST_PEAKS:
+        return None
+    place = last.work[0] - last.speed * last.query[0]
+    begin, end = (place + last.speed * float(time) for time in (rest.times[0], rest.times[-1]))
+    area = work.between(begin - _JUMP, end + _JUMP)
+    asked, known = _coinciding(
+        rest, area, last.speed, place, last.cents, tolerance=(_JUMP / last.speed, _TIGHT[1])
+    )
+    later = area.times[known] - last.speed * rest.times[asked] - place
+    width = 2 * _TIGHT[0]
+    counts = np.bincount(np.floor((later + 2 * _JUMP) / width).astype(np.int64))
+    if not len(counts):
+        return None
+    together = counts[:-1] + counts[1:]
+    best = None
+    for cell in np.argsort(-together, kind="stable")[:_JUMPS].tolist():
+        moved = place + (cell + 1) * width - 2 * _JUMP
+        if not together[cell]:
+            break
+        one = _weighed(rest, area, (last.speed, moved, last.cents), trials=_LINK)
+        if one is not None and one.evidence > 0 and (best is None or one.evidence > best.evidence):
+            best = one
+    return best
+
+
 def _judged(
     query: Constellation, work: Constellation, proposal: tuple[float, float, float]
 ) -> Coincidence | None:
@@ -505,7 +571,11 @@ def _coinciding(
 
 
 def _weighed(
-    query: Constellation, work: Constellation, proposal: tuple[float, float, float]
+    query: Constellation,
+    work: Constellation,
+    proposal: tuple[float, float, float],
+    *,
+    trials: float = _TRIALS,
 ) -> Coincidence | None:
     speed, place, cents = proposal
     # The reference's peaks while the query lasts.
@@ -534,7 +604,7 @@ def _weighed(
         return None
     start, stop = (float((t - place) / speed) for t in (inside[0], inside[-1]))
     return Coincidence(
-        (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - _TRIALS
+        (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - trials
     )
 
 

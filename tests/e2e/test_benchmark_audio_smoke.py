@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality import audio_media, bench_audio
+from benchmarks.quality import audio_crowd, audio_media, bench_audio
 from benchmarks.quality.audio_attacks import RATE, Place
-from benchmarks.quality.audio_media import Question, Recordings, Track
+from benchmarks.quality.audio_media import Plan, Question, Recordings, Track
 from benchmarks.quality.audio_peers import Hit, Part
 from benchmarks.quality.metrics import Asked
 from indexers.audio import chromaprint
@@ -57,6 +57,23 @@ def test_larger_catalogues_are_made_up_of_what_nothing_is_asked_about() -> None:
     origins = [{track.origin for track in side} for side in (sides.registered, sides.strange, sides.crowd)]
     assert list(map(len, origins)) == [2, 2, 2]
     assert len(set.union(*origins)) == 6
+
+
+def test_a_track_is_found_among_made_up_works(tmp_path: Path) -> None:
+    known, other = audio_media.made_up(2, 20.0)
+    query = tmp_path / "query.wav"
+    audio_media.write_wav(query, known.sound()[:, 4 * RATE : 14 * RATE])
+    plan = Plan({known.name: known.file(tmp_path)}, {}, {}, [], [], [other.file(tmp_path)])
+    alone, among = audio_crowd.grown(plan, [query], [4], tmp_path / "index")
+    assert (alone.works, among.works) == (1, 4)
+    assert among.rows > alone.rows > 0
+    for grown in (alone, among):
+        best, *others = grown.found[0]
+        assert best.track == known.name
+        assert best.score > 0.9
+        assert best.parts[0].work == pytest.approx(4, abs=0.5)
+        assert all(hit.score < 0.5 for hit in others)
+        assert grown.cpu_seconds > 0
 
 
 def test_short_files_are_joined_to_tracks(tmp_path: Path) -> None:

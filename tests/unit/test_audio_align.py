@@ -1,3 +1,6 @@
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -81,6 +84,17 @@ def test_several_stretches_are_located(work: tuple[Fingerprint, ...]) -> None:
     assert second.work == pytest.approx((5, 15), abs=1.0)
 
 
+def test_parts_of_a_copy_that_are_cut_apart_are_told_apart(work: tuple[Fingerprint, ...]) -> None:
+    parts = [(20.0, 22.0), (22.4, 24.4), (24.9, 26.9), (27.3, 29.3), (29.8, 31.8)]
+    alignment = aligned(np.concatenate([cut(tune(1), *part) for part in parts]), work)
+    assert alignment.query_coverage > 0.6
+    assert alignment.signals["peak_evidence"] > 100
+    for segment in alignment.segments:
+        middle = sum(segment.query) / 2
+        true = parts[int(middle // 2)][0] + middle % 2
+        assert sum(segment.work) / 2 == pytest.approx(true, abs=0.5)
+
+
 def test_a_long_copy_is_one_stretch(work: tuple[Fingerprint, ...]) -> None:
     segment = only(aligned(tune(1, tempo=1.03), work))
     assert segment.speed == pytest.approx(1.03, abs=0.003)
@@ -128,3 +142,20 @@ def test_rows_fit_what_the_channels_say() -> None:
             assert fingerprint.views.max() == channel.views_of(role) - 1
     assert len(list(AUDIO.fingerprint([Segment(0.0, 30.0, sound)], Role.QUERY))) == len(AUDIO.stages)
     assert len(list(AUDIO.fingerprint([Segment(0.0, 30.0, sound)], Role.REFERENCE))) == 1
+
+
+@pytest.mark.parametrize(("role", "count", "most"), [(Role.REFERENCE, 12, 3), (Role.QUERY, 28, 24)])
+def test_memory_does_not_grow_with_the_length(role: Role, count: int, most: int) -> None:
+    pieces: list[weakref.ref[Sound]] = []
+    held = []
+
+    def sound() -> Iterator[Segment[Sound]]:
+        for number in range(count):
+            piece = np.random.default_rng(number).uniform(-0.1, 0.1, 30 * RATE).astype(np.float32)
+            pieces.append(weakref.ref(piece))
+            yield Segment(30.0 * number, 30.0 * (number + 1), piece)
+            del piece
+            held.append(sum(one() is not None for one in pieces))
+
+    described(AUDIO, sound(), role)
+    assert max(held) <= most

@@ -147,3 +147,27 @@ def test_a_stretch_of_a_tune_on_a_grid_is_found() -> None:
     (found, *_) = peaks.align(Constellation(work.times[inside] - 5, work.cents[inside]), work)
     assert found.evidence > 100
     assert found.work[0] == pytest.approx(5, abs=0.2)
+
+
+def without(sound: Sound, cuts: list[tuple[float, float]]) -> Sound:
+    """A sound of which stretches, in seconds, are cut out."""
+    kept = np.ones(len(sound), np.bool_)
+    for start, end in cuts:
+        kept[int(start * RATE) : int(end * RATE)] = False
+    return sound[kept]
+
+
+def test_parts_between_which_some_is_cut_out_are_one_copy(work: Sound, known: Constellation) -> None:
+    query = without(work[20 * RATE : 28 * RATE], [(1.8, 2.2), (4.0, 4.5), (6.2, 6.5)])
+    noise = np.random.default_rng(5).normal(0, 0.05, len(query)).astype(np.float32)
+    parts = sorted(peaks.align(found(query + noise), known), key=lambda one: one.query)
+    assert len({part.copy for part in parts}) == 1
+    places = [part.work[0] - part.speed * part.query[0] for part in parts]
+    assert places == pytest.approx([20, 20.4, 20.9, 21.2], abs=0.1)
+    assert sum(part.evidence for part in parts) > 60
+
+
+def test_what_lies_a_jump_away_from_a_copy_is_no_part_of_it(work: Sound, known: Constellation) -> None:
+    query = np.concatenate([work[20 * RATE : 23 * RATE], melody(7, 4)])
+    parts = peaks.align(found(query), known)
+    assert max(part.query[1] for part in parts) < 3.3
