@@ -331,6 +331,8 @@ class _Votes:
         self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], worth: npt.NDArray[np.float64]
     ) -> None:
         """Give the owners at these places their votes: of a row, each has the best."""
+        if not len(row):
+            return
         order = np.lexsort((-worth, places, row))
         row, places, worth = row[order], places[order], worth[order]
         first = np.ones(len(row), np.bool_)

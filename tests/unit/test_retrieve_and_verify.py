@@ -14,7 +14,7 @@ from indexers.index import Hits
 from indexers.index.exact import ExactIndex
 from indexers.modality import Alignment, Channel, Search
 from service.domain import DescriptorOwner
-from service.matching.retrieve import Candidates, retrieve
+from service.matching.retrieve import Candidates, _Votes, retrieve
 from service.matching.verify import verify
 
 SCHEME = Scheme("test.bits", 1, 64, Metric.HAMMING, SpanUnit.FRAME)
@@ -210,6 +210,13 @@ def test_a_reference_that_holds_a_descriptor_often_has_one_vote_of_it() -> None:
     refrain = registered.add(*far(0) * 5)
     twice = registered.add(*far(1, 2))
     assert voted(registered, *far(0, 1, 2)) == [twice, refrain]
+
+
+def test_rows_without_any_neighbour_leave_the_votes_of_others_as_they_are() -> None:
+    registered = Registered()
+    held = registered.add(*far(0, 1))
+    unknown = [(1 << 40) + (i << 8) for i in range(2 * _Votes.rows)]
+    assert voted(registered, *far(0, 1), *unknown) == [held]
 
 
 def test_owners_are_asked_for_by_the_reference_not_by_the_descriptor() -> None:
