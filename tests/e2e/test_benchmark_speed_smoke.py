@@ -19,7 +19,9 @@ def smoke(name: str, folder: Path) -> dict[str, Any]:
 
 
 def test_match(tmp_path: Path) -> None:
-    for figures in smoke("match", tmp_path).values():
+    measured = smoke("match", tmp_path)
+    assert measured.pop("idle")["ms_a_second"] >= 0
+    for figures in measured.values():
         assert 0 < figures["ratio"] < 5  # below 1 where the service is sure before the last stage
         assert figures["of_it_workers_ms"] > 0
         assert min(figures["stages_ms"][stage] for stage in ("decode", "retrieve", "decide")) > 0
