@@ -40,7 +40,7 @@ TILES: Final = (
 VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
-GLANCE: Final = 2
+GLANCE: Final = 4
 GLANCE_EVERY: Final = 10
 """Frames of which each part is described at first, at least, and each tile of one less; of longer films, one
 in so many."""
@@ -49,7 +49,7 @@ CLOSER: Final = 36
 """Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
 frames are taken, as many."""
 
-_LOOKED_AT: Final = 6
+_LOOKED_AT: Final = 12
 """Frames in which rectangles are looked for."""
 _OF_EACH: Final = 5
 """Rectangles that each frame proposes."""
