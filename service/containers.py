@@ -20,7 +20,7 @@ from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Role
 from service.domain import CONTAINER, Match, MatchReport, NewReference
 from service.errors import BusyError, ServiceError, UnreadableMediaError
-from service.inquiry import Answering, Inquiry, Options, Searched, suppressed
+from service.inquiry import Answering, Inquiry, Options, Searched
 from service.matching import decide, report
 from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
@@ -455,15 +455,14 @@ class Containers:
             for match in found
         }
         identical = view.references_by_sha256(sha256, owner=options.owner)
-        registered = view.get_registered([one.id for one in identical])
-        held_back = suppressed(view, registered)
-        for reference, work in registered:
+        for one in view.get_registered(identical):
+            work, reference = one.work, one.reference
             known = matches.get(work.id) or _bare(work, reference, Alignment({}))
-            if reference.id in held_back and work.id in matches and not known.suppressed:
+            if one.suppressed and work.id in matches and not known.suppressed:
                 continue
             matches[work.id] = replace(
                 known,
-                suppressed=reference.id in held_back,
+                suppressed=one.suppressed,
                 reference=reference,
                 probability=1.0,
                 signals={**known.signals, IDENTICAL_FILE: 1.0},

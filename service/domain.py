@@ -206,6 +206,20 @@ class IndexChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """A reference and the work that it is of.
+
+    Attributes:
+        work: Without its references.
+        suppressed: Whether matches of it are kept back: its own, its container's or its work's.
+    """
+
+    reference: Reference
+    work: Work
+    suppressed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DescriptorOwner:
     """Which reference a descriptor belongs to, and which others belong to it.
 

@@ -15,11 +15,11 @@ from indexers.fingerprint import Fingerprint, joined
 from indexers.index import Hits
 from indexers.modality import Alignment, Channel, Modality
 from service.catalogue import Catalogue
-from service.domain import Match, MatchReport, Reference, Work
+from service.domain import Match, MatchReport, Registered
 from service.matching import decide, report, retrieve, verify
 from service.matching.score import IDENTICAL_FILE, Scorer
 from service.metrics import Metrics
-from service.store import Store, Transaction, View
+from service.store import Store, View
 
 _SURE = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
@@ -315,7 +315,7 @@ class Inquiry:
         """Count references whose file is the query's own as copies for certain."""
         if self._sha256 is None:
             return
-        identical = [r.id for r in view.references_by_sha256(self._sha256, owner=self._options.owner)]
+        identical = view.references_by_sha256(self._sha256, owner=self._options.owner)
         unverified = [one for one in identical if one not in self._alignments]
         if self._modality is not None and unverified:
             self._verify(view, unverified, self._searched(self._modality))
@@ -382,11 +382,7 @@ class Inquiry:
     def _report(self, view: View) -> MatchReport:
         now = datetime.now(UTC)
         options, thresholds, scorer = self._options, self._with.thresholds, self._with.scorer
-        registered = view.get_registered(self._alignments.keys())
-        held = suppressed(view, registered)
-        matches = [
-            self._match_of(work, reference, suppressed=reference.id in held) for reference, work in registered
-        ]
+        matches = [self._match_of(one) for one in view.get_registered(self._alignments.keys())]
         counting = report.best_of_each_work(report.covering(matches, options.selection), thresholds.review)
         verdict, decided = decide.decide(
             counting,
@@ -404,7 +400,8 @@ class Inquiry:
             created_at=now,
         )
 
-    def _match_of(self, work: Work, reference: Reference, *, suppressed: bool) -> Match:
+    def _match_of(self, registered: Registered) -> Match:
+        reference = registered.reference
         alignment = self._alignments[reference.id]
         probability = self._probability(reference.id)
         modality = self._modalities.get(reference.id)
@@ -414,7 +411,7 @@ class Inquiry:
         if modality is not None and self._with.scorer.asks_for_moments(modality.name):
             scene = self._probability(reference.id, alone=True, scene=True)
         return Match(
-            work=work,
+            work=registered.work,
             reference=reference,
             probability=probability,
             alone=alone,
@@ -425,20 +422,5 @@ class Inquiry:
             regions=alignment.regions,
             query_coverage=alignment.query_coverage,
             work_coverage=alignment.work_coverage,
-            suppressed=suppressed,
+            suppressed=registered.suppressed,
         )
-
-
-def suppressed(view: View | Transaction, registered: Sequence[tuple[Reference, Work]]) -> set[UUID]:
-    """The references, of these, that are suppressed: by themselves, or with their container or work."""
-    if not registered:
-        return set()
-    wanted = {work.id for _, work in registered}
-    for reference, _ in registered:
-        wanted |= {reference.id, reference.container_id or reference.id}
-    held = view.reviews.suppressed(wanted)
-    return {
-        reference.id
-        for reference, work in registered
-        if held & {reference.id, reference.container_id or reference.id, work.id}
-    }

@@ -157,8 +157,8 @@ def _reference(view: View, reference_id: UUID) -> tuple[Reference, Work, tuple[F
     registered = view.get_registered([reference_id])
     if not registered:
         return None
-    reference, work = registered[0]
-    return reference, work, view.fingerprints([reference_id]).get(reference_id, ())
+    found = registered[0]
+    return found.reference, found.work, view.fingerprints([reference_id]).get(reference_id, ())
 
 
 def describe_captures(gathered: Gathered, blobs: Blobs) -> dict[UUID, Description]:

@@ -13,7 +13,7 @@ from service.blobs import Blobs, cut_out
 from service.catalogue import Catalogue
 from service.domain import CONTAINER, Match
 from service.errors import BusyError, NotFoundError, ServiceError, StorageFullError, UnreadableMediaError
-from service.inquiry import Options, suppressed
+from service.inquiry import Options
 from service.loop import Loop
 from service.matcher import Matcher
 from service.matching.report import Selection
@@ -238,8 +238,13 @@ def in_scope(matches: Sequence[Match], watch: Watch, threshold: float) -> tuple[
 
 def _recalled(transaction: Transaction, matches: Sequence[Match]) -> bool:
     """Whether something was kept back that is suppressed no more."""
-    held = [(match.reference, match.work) for match in matches if match.suppressed]
-    return bool(held) and len(suppressed(transaction, held)) < len({one.id for one, _ in held})
+    held = [
+        {match.reference.id, match.reference.container_id or match.reference.id, match.work.id}
+        for match in matches
+        if match.suppressed
+    ]
+    still = transaction.reviews.suppressed(set().union(*held))
+    return any(still.isdisjoint(subjects) for subjects in held)
 
 
 def record(transaction: Transaction, watch: Watch, finding: Finding, modality: str, now: datetime) -> int:

@@ -86,9 +86,9 @@ class PreviewService(preview_pb2_grpc.PreviewServiceServicer):
             raise not_found("report", name)
         work_id, reference_id = convert.read_reference_name(name, "name")
         with self._store.view() as view:
-            for reference, work in view.get_registered([reference_id]):
-                if work.id == work_id and caller.owner in (None, work.owner):
-                    return reference.id
+            for found in view.get_registered([reference_id]):
+                if found.work.id == work_id and caller.owner in (None, found.work.owner):
+                    return found.reference.id
         raise not_found("reference", name)
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     column,
+    exists,
     func,
     null,
     select,
@@ -31,9 +32,26 @@ from sqlalchemy import (
 )
 
 from indexers.fingerprint import Fingerprint, Scheme
-from service.domain import CONTAINER, Counts, DescriptorOwner, Holding, IndexChange, Reference, Work
+from service.domain import (
+    CONTAINER,
+    Counts,
+    DescriptorOwner,
+    Holding,
+    IndexChange,
+    Reference,
+    Registered,
+    Work,
+)
 from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
-from service.store.schema import counters, fingerprints, removals, schemes, work_references, works
+from service.store.schema import (
+    counters,
+    fingerprints,
+    removals,
+    schemes,
+    suppressions,
+    work_references,
+    works,
+)
 
 _SIZES = (1, 4, 16, 64, 256, 1000)
 """Numbers of ids that statements take; databases limit the number of parameters."""
@@ -61,7 +79,8 @@ _REFERENCES = select(work_references, _SCHEMES_OF_REFERENCE.label("schemes"))
 _REFERENCE_COLUMNS = len(_REFERENCES.selected_columns)
 _REFERENCES_OF_WORK = _REFERENCES.where(work_references.c.work_id == bindparam("work_id"))
 _REFERENCES_BY_SHA256 = (
-    _REFERENCES.where(work_references.c.sha256 == bindparam("sha256"))
+    select(work_references.c.id)
+    .where(work_references.c.sha256 == bindparam("sha256"))
     .order_by(work_references.c.work_id)
     .limit(bindparam("limit"))
 )
@@ -111,8 +130,13 @@ class _ByIds:
 _WORKS_BY_ID = _ByIds(select(works), works.c.id)
 _HOLDINGS_OF = _ByIds(_HOLDINGS, work_references.c.work_id)
 _REFERENCES_BY_ID = _ByIds(_REFERENCES, work_references.c.id)
+_HELD_BACK = exists().where(
+    suppressions.c.subject_id.in_([work_references.c.id, work_references.c.container_id, works.c.id])
+)
 _REGISTERED_BY_ID = _ByIds(
-    _REFERENCES.join(works, works.c.id == work_references.c.work_id).add_columns(*works.c),
+    _REFERENCES.join(works, works.c.id == work_references.c.work_id).add_columns(
+        _HELD_BACK.label("suppressed"), *works.c
+    ),
     work_references.c.id,
 )
 _SCHEMES_AT_ONCE = 8
@@ -193,21 +217,19 @@ def references_by_id(connection: Connection, ids: Collection[UUID]) -> dict[UUID
     return {row[0]: _to_reference(row) for row in _REFERENCES_BY_ID.rows(connection, ids)}
 
 
-def registered_by_id(connection: Connection, ids: Collection[UUID]) -> list[tuple[Reference, Work]]:
-    """References, each with its work without references; missing ones are absent."""
-    found: list[tuple[Reference, Work]] = []
+def registered_by_id(connection: Connection, ids: Collection[UUID]) -> list[Registered]:
+    """References with their works; missing ones are absent."""
+    found: list[Registered] = []
     known: dict[UUID, Work] = {}
     for row in _REGISTERED_BY_ID.rows(connection, ids):
-        reference, stored = _to_reference(row[:_REFERENCE_COLUMNS]), row[_REFERENCE_COLUMNS:]
+        reference, stored = _to_reference(row[:_REFERENCE_COLUMNS]), row[_REFERENCE_COLUMNS + 1 :]
         work = known.get(reference.work_id) or _to_work(stored, None)
         known[reference.work_id] = work
-        found.append((reference, work))
+        found.append(Registered(reference, work, suppressed=row[_REFERENCE_COLUMNS]))
     return found
 
 
-def references_by_sha256(
-    connection: Connection, sha256: bytes, owner: str | None, limit: int
-) -> list[Reference]:
+def references_by_sha256(connection: Connection, sha256: bytes, owner: str | None, limit: int) -> list[UUID]:
     """The references that are this very file; those of old works first."""
     key = {"sha256": sha256, "limit": limit}
     found = (
@@ -215,7 +237,7 @@ def references_by_sha256(
         if owner is None
         else connection.execute(_REFERENCES_OF_OWNER_BY_SHA256, {**key, "owner": owner})
     )
-    return [_to_reference(row) for row in found]
+    return list(found.scalars())
 
 
 def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:

@@ -164,7 +164,7 @@ class Store:
 
     def references_by_sha256(
         self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
-    ) -> list[Reference]:
+    ) -> list[UUID]:
         """As `View.references_by_sha256`."""
         with self.view() as view:
             return view.references_by_sha256(sha256, owner=owner, limit=limit)

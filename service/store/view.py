@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from indexers.fingerprint import Fingerprint, Scheme
-from service.domain import ApiKey, DescriptorOwner, Holding, Reference, Work
+from service.domain import ApiKey, DescriptorOwner, Holding, Reference, Registered, Work
 from service.store import keys, queries
 from service.store.captures import Captures
 from service.store.cases import Cases
@@ -65,8 +65,8 @@ class View:
         """References; missing ones are absent."""
         return queries.references_by_id(self._connection, ids)
 
-    def get_registered(self, reference_ids: Collection[UUID]) -> list[tuple[Reference, Work]]:
-        """References, each with its work, which is without references; missing ones are absent."""
+    def get_registered(self, reference_ids: Collection[UUID]) -> list[Registered]:
+        """References with their works; missing ones are absent."""
         return queries.registered_by_id(self._connection, reference_ids)
 
     def get_holdings(self, work_ids: Collection[UUID]) -> dict[UUID, list[Holding]]:
@@ -75,8 +75,8 @@ class View:
 
     def references_by_sha256(
         self, sha256: bytes, *, owner: str | None = None, limit: int = 1000
-    ) -> list[Reference]:
-        """The references that are this very file; those of old works first.
+    ) -> list[UUID]:
+        """Ids of the references that are this very file; those of old works first.
 
         A work has several where more than one of its containers hold it.
 

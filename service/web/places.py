@@ -215,9 +215,9 @@ async def visible_reference(call: Call, reference_id: UUID) -> Reference:
         NotFoundError: If there is none; the same for what is not, and for what they may not see.
     """
     found = await call.read(lambda view: view.get_registered([reference_id]))
-    if not found or call.actor.owner not in (None, found[0][1].owner):
+    if not found or call.actor.owner not in (None, found[0].work.owner):
         raise NotFoundError(f"there is no reference {reference_id}")
-    return found[0][0]
+    return found[0].reference
 
 
 def _run(view: View, run_id: UUID) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 from PIL import Image, ImageFilter, ImageOps
 
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
@@ -30,18 +31,22 @@ def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 REGISTERED = ("astronaut", "coffee", "rocket", "china", "camera", "retina")
 UNREGISTERED = ("chelsea", "motorcycle_left", "hubble_deep_field", "gravel", "coins", "flower")
 
 
 @pytest.fixture
-def matches(channel: grpc.aio.Channel) -> match_pb2_grpc.MatchServiceAsyncStub:
-    return match_pb2_grpc.MatchServiceStub(channel)
+def matches(shared_channel: grpc.aio.Channel) -> match_pb2_grpc.MatchServiceAsyncStub:
+    return match_pb2_grpc.MatchServiceStub(shared_channel)
 
 
-@pytest.fixture
-async def registered(channel: grpc.aio.Channel, photographs: dict[str, bytes]) -> dict[str, work_pb2.Work]:
-    works = work_pb2_grpc.WorkServiceStub(channel)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def registered(
+    shared_channel: grpc.aio.Channel, photographs: dict[str, bytes]
+) -> dict[str, work_pb2.Work]:
+    works = work_pb2_grpc.WorkServiceStub(shared_channel)
     return {
         name: await works.CreateWork(
             work_pb2.CreateWorkRequest(
@@ -118,9 +123,9 @@ async def test_all_candidates_come_with_min_probability_0_best_first(
 
 
 async def test_a_flat_picture_is_refused_as_a_reference_and_answered_as_a_query(
-    matches: match_pb2_grpc.MatchServiceAsyncStub, channel: grpc.aio.Channel
+    matches: match_pb2_grpc.MatchServiceAsyncStub, shared_channel: grpc.aio.Channel
 ) -> None:
-    works = work_pb2_grpc.WorkServiceStub(channel)
+    works = work_pb2_grpc.WorkServiceStub(shared_channel)
     request = work_pb2.CreateWorkRequest(
         work=work_pb2.Work(owner="studio", external_id="blank page"),
         media=[fingerprint_pb2.Media(content=encoded(Image.new("RGB", (64, 64), "white")))],
@@ -176,24 +181,19 @@ async def test_fingerprints_and_digests_alone_are_enough(
     matches: match_pb2_grpc.MatchServiceAsyncStub,
     registered: dict[str, work_pb2.Work],
     photographs: dict[str, bytes],
-    service: Running,
+    shared_service: Running,
 ) -> None:
-    work = registered["coffee"]
-    reference = service.catalogue.store.references_by_sha256(hashlib.sha256(photographs["coffee"]).digest())[
-        0
-    ]
-    (pdq,) = [
-        f
-        for f in service.catalogue.store.fingerprints([reference.id])[reference.id]
-        if f.scheme == hashes.PDQ
-    ]
+    work, digest = registered["coffee"], hashlib.sha256(photographs["coffee"]).digest()
+    store = shared_service.catalogue.store
+    (reference_id,) = store.references_by_sha256(digest)
+    (pdq,) = [one for one in store.fingerprints([reference_id])[reference_id] if one.scheme == hashes.PDQ]
     wire = fingerprint_pb2.Fingerprint(scheme=hashes.PDQ.id, count=1, descriptors=pdq.descriptors.tobytes())
     answer = await matches.Match(
         match_pb2.MatchRequest(fingerprints=fingerprint_pb2.FingerprintSet(fingerprints=[wire]))
     )
     assert answer.matches[0].work == work.name
     assert {s.name: s.value for s in answer.matches[0].signals}["pdq_distance"] == 0.0
-    by_digest = await matches.Match(match_pb2.MatchRequest(sha256=reference.sha256 or b""))
+    by_digest = await matches.Match(match_pb2.MatchRequest(sha256=digest))
     assert by_digest.matches[0].work == work.name
     assert by_digest.action == work_pb2.ACTION_BLOCK
     unknown = await matches.Match(match_pb2.MatchRequest(sha256=bytes(32)))
@@ -290,13 +290,13 @@ async def test_comparing_explains_a_pair(
     matches: match_pb2_grpc.MatchServiceAsyncStub,
     registered: dict[str, work_pb2.Work],
     photographs: dict[str, bytes],
-    channel: grpc.aio.Channel,
+    shared_channel: grpc.aio.Channel,
 ) -> None:
     coffee = photographs["coffee"]
     mirrored = match_pb2.CompareSide(
         media=fingerprint_pb2.Media(content=encoded(ImageOps.mirror(opened(coffee))))
     )
-    whole = await work_pb2_grpc.WorkServiceStub(channel).GetWork(
+    whole = await work_pb2_grpc.WorkServiceStub(shared_channel).GetWork(
         work_pb2.GetWorkRequest(name=registered["coffee"].name)
     )
     stored = match_pb2.CompareSide(reference=whole.references[0].name)
