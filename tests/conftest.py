@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,7 @@ import grpc.aio
 import hypothesis
 import psycopg
 import pytest
+import pytest_asyncio
 
 from service.app import Running, running
 from service.sandbox import ForkServer
@@ -32,12 +34,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of whole services, and of many inputs, run untraced unless asked: tracing takes a quarter."""
-    if config.getoption("--cover-all"):
-        return
-    for item in items:
-        if item.path.parent.name in {"e2e", "browser", "property"}:
+    """Tests that take long come first, and run untraced unless asked: tracing takes a quarter."""
+    if not config.getoption("--cover-all"):
+        for item in filter(_takes_long, items):
             item.add_marker("no_cover")
+    items[:] = _dealt(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    """Whether it is a test of whole services, or of many inputs."""
+    return item.path.parent.name in {"e2e", "browser", "property"}
+
+
+def _dealt(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Tests by module, those that take long spread over all workers and at the beginning of each one's share.
+
+    pytest-xdist gives each worker a stretch of the list, and what is left at its end to those that are done.
+    """
+    modules: defaultdict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        modules[item.path].append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    ordered = sorted(modules.values(), key=lambda module: not _takes_long(module[0]))
+    for number, module in enumerate(ordered):
+        share = shares[number % workers] if _takes_long(module[0]) else min(shares, key=len)
+        share += module
+    return [item for share in shares for item in share]
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +92,14 @@ def postgresql_server() -> Iterator[str]:
             server.cleanup()
 
 
+def _settings(folder: Path) -> Settings:
+    return Settings(data=folder / "hound", listen="127.0.0.1:0", allow_anonymous=True, workers=1)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A service on a free loopback port, with an empty folder and one worker."""
-    return Settings(data=tmp_path / "hound", listen="127.0.0.1:0", allow_anonymous=True, workers=1)
+    return _settings(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -97,4 +123,20 @@ async def service(settings: Settings, forks: ForkServer) -> AsyncIterator[Runnin
 async def channel(service: Running) -> AsyncIterator[grpc.aio.Channel]:
     """A connection to it."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
+        yield channel
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_service(
+    tmp_path_factory: pytest.TempPathFactory, forks: ForkServer
+) -> AsyncIterator[Running]:
+    """A service for all tests of a module, which run in the module's event loop."""
+    async with running(_settings(tmp_path_factory.mktemp("shared")), forks=forks) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_channel(shared_service: Running) -> AsyncIterator[grpc.aio.Channel]:
+    """A connection to it."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{shared_service.port}") as channel:
         yield channel

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from copyhound.service_process import service_command, service_environment
 from copyhound.status import LOST_STATUS
-from copyhound.v1 import match_pb2, match_pb2_grpc
+from copyhound.v1 import match_pb2, match_pb2_grpc, work_pb2
 
 START_SECONDS = 300
 STOP_SECONDS = 120
@@ -175,3 +175,12 @@ async def refused_stream(send: Callable[[], Awaitable[object]]) -> grpc.aio.AioR
         if caught.value.details() != LOST_STATUS:
             return caught.value
     pytest.fail(f"{LOST_STATUS}, each time")
+
+
+async def upload(
+    header: work_pb2.UploadReferenceRequest.Header, content: bytes, chunk: int = 10_000
+) -> AsyncIterator[work_pb2.UploadReferenceRequest]:
+    """What UploadReference is sent."""
+    yield work_pb2.UploadReferenceRequest(header=header)
+    for start in range(0, len(content), chunk):
+        yield work_pb2.UploadReferenceRequest(chunk=content[start : start + chunk])

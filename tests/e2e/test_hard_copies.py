@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
+import pytest_asyncio
 from PIL import Image, ImageOps
 
 import copyhound
 from copyhound import Answer, Box
 from service.app import Running
 from tests.e2e.pictures import encoded, photograph
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REGISTERED = ("astronaut", "coffee", "rocket", "china", "retina", "motorcycle_left")
 BACKDROP = "chelsea"
@@ -80,9 +83,9 @@ ALTERATIONS: dict[str, Callable[[Image.Image], Altered]] = {
 }
 
 
-@pytest.fixture
-async def client(service: Running) -> AsyncIterator[copyhound.AsyncClient]:
-    async with copyhound.AsyncClient(f"127.0.0.1:{service.port}") as client:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(shared_service: Running) -> AsyncIterator[copyhound.AsyncClient]:
+    async with copyhound.AsyncClient(f"127.0.0.1:{shared_service.port}") as client:
         for name in REGISTERED:
             await client.register(encoded(photograph(name)), owner="studio", external_id=name)
         yield client

@@ -4,7 +4,6 @@ from __future__ import annotations  # the stubs' types exist for mypy alone
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,10 +18,9 @@ from indexers import registry
 from service.app import Running, running
 from service.matcher import Matcher
 from service.rpc.once import digest_of_request as works_digest
-from service.rpc.uploads import Spooler
 from service.sandbox import ForkServer
 from service.settings import Settings
-from tests.e2e.serving import reason_of, refused_stream
+from tests.e2e.serving import reason_of, refused_stream, upload
 
 
 def status_of(error: Any) -> Any:
@@ -174,19 +172,6 @@ async def test_a_batch_larger_than_the_queue_is_answered(
         assert [result.WhichOneof("outcome") for result in answers.results] == ["response"] * 12
 
 
-async def test_references_in_one_request_are_bounded(works: work_pb2_grpc.WorkServiceAsyncStub) -> None:
-    media, prints = fingerprint_pb2.Media(content=b"x"), fingerprint_pb2.FingerprintSet()
-    for media_count, prints_count, field in ((17, 0, "media"), (1, 16, "fingerprints")):
-        with pytest.raises(grpc.aio.AioRpcError, match=f"{field}: send at most 16"):
-            await works.CreateWork(
-                work_pb2.CreateWorkRequest(
-                    work=work_pb2.Work(owner="studio"),
-                    media=[media] * media_count,
-                    fingerprints=[prints] * prints_count,
-                )
-            )
-
-
 async def test_a_repeated_deletion_gives_the_first_answer(
     works: work_pb2_grpc.WorkServiceAsyncStub, photographs: dict[str, bytes]
 ) -> None:
@@ -291,14 +276,6 @@ async def test_one_bad_item_never_sinks_a_batch(
     assert (await found(matches, photographs["rocket"])).action == work_pb2.ACTION_BLOCK
 
 
-async def upload(
-    header: work_pb2.UploadReferenceRequest.Header, content: bytes, chunk: int = 10_000
-) -> AsyncIterator[work_pb2.UploadReferenceRequest]:
-    yield work_pb2.UploadReferenceRequest(header=header)
-    for start in range(0, len(content), chunk):
-        yield work_pb2.UploadReferenceRequest(chunk=content[start : start + chunk])
-
-
 async def test_an_upload_makes_a_work_and_adds_to_it(
     works: work_pb2_grpc.WorkServiceAsyncStub,
     matches: match_pb2_grpc.MatchServiceAsyncStub,
@@ -320,75 +297,3 @@ async def test_an_upload_makes_a_work_and_adds_to_it(
     assert [*work.references] == [first.reference, second.reference]
     answer = await found(matches, rocket)
     assert answer.matches[0].reference == second.reference.name
-
-
-@pytest.mark.parametrize(
-    ("case", "reason"),
-    [
-        ("wrong digest", "INVALID_REQUEST"),
-        ("no target", "INVALID_REQUEST"),
-        ("no such work", "NOT_FOUND"),
-        ("empty", "MEDIA_DAMAGED"),
-        ("program", "MEDIA_UNSUPPORTED"),
-    ],
-)
-async def test_an_upload_that_cannot_be_taken_says_why(
-    works: work_pb2_grpc.WorkServiceAsyncStub, photographs: dict[str, bytes], case: str, reason: str
-) -> None:
-    header = work_pb2.UploadReferenceRequest.Header(new_work=work_pb2.Work(owner="studio"))
-    content = photographs["coffee"]
-    match case:
-        case "wrong digest":
-            header.sha256 = bytes(32)
-        case "no target":
-            header.ClearField("new_work")
-        case "no such work":
-            header.work = f"works/{uuid4()}"
-        case "empty":
-            content = b""
-        case "program":
-            content = b"\x7fELF\2\1\1\0" * 1000
-    error = await refused_stream(lambda: works.UploadReference(upload(header, content)))
-    assert reason_of(error) == reason
-    assert not (await works.ListWorks(work_pb2.ListWorksRequest())).works
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {},
-        {"work": "works/x"},
-        {"work": f"works/{UUID(int=0)}"},
-        {"filename": "x" * 256},
-        {"request_id": "x" * 65},
-        {"modality": 99},
-        {"sha256": b"short"},
-        {"new_work": work_pb2.Work()},
-    ],
-)
-async def test_a_wrong_header_is_refused_before_any_chunk(
-    works: work_pb2_grpc.WorkServiceAsyncStub, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(Spooler, "receive", None)
-    target = {} if not wrong or "work" in wrong else {"new_work": work_pb2.Work(owner="studio")}
-    header = work_pb2.UploadReferenceRequest.Header(**(target | wrong))
-    error = await refused_stream(lambda: works.UploadReference(upload(header, b"x")))
-    assert reason_of(error) in {"INVALID_REQUEST", "NOT_FOUND"}
-
-
-async def test_chunks_without_a_header_are_refused(
-    works: work_pb2_grpc.WorkServiceAsyncStub,
-) -> None:
-    chunk = work_pb2.UploadReferenceRequest(chunk=b"x")
-    error = await refused_stream(lambda: works.UploadReference(iter([chunk])))
-    assert "header" in (error.details() or "")
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("works/x", "INVALID_REQUEST"), ("", "INVALID_REQUEST"), (f"works/{UUID(int=0)}", "NOT_FOUND")],
-)
-async def test_unknown_works(works: work_pb2_grpc.WorkServiceAsyncStub, name: str, reason: str) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await works.GetWork(work_pb2.GetWorkRequest(name=name))
-    assert reason_of(caught.value) == reason

@@ -218,8 +218,10 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
         self, request_iterator: Iterator[work_pb2.UploadReferenceRequest], context: grpc.ServicerContext
     ) -> work_pb2.UploadReferenceResponse:
         header = next(request_iterator).header
+        content = b"".join(
+            message.chunk for message in request_iterator
+        )  # gRPC loses errors that come earlier
         self.state.begin("UploadReference", header, context)
-        content = b"".join(message.chunk for message in request_iterator)
         if hashlib.sha256(content).digest() != header.sha256:
             self.state.refuse(_make_status(code_pb2.INVALID_ARGUMENT, "digest differs"), context)
         try:
