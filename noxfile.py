@@ -36,7 +36,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    session.run("mypy")
+    session.run("mypy", "--num-workers", "2")
 
 
 @nox.session

@@ -17,8 +17,10 @@ from service.app import Running, running
 from service.sandbox import ForkServer
 from service.settings import Settings
 
-# Without deadlines, since machines differ; deterministic where CI is set.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
+# Without deadlines, since machines differ; deterministic where CI is set. `nox -s fuzz` searches longer.
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=40
+)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile("house")
 

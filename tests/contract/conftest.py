@@ -1,5 +1,6 @@
 """Databases for the contract suites: SQLite files, and databases of the PostgreSQL server."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -37,10 +38,19 @@ def new_postgresql_url(migrated_server: str) -> Callable[[str], str]:
     return new
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file whose tables are made."""
+    path = tmp_path_factory.mktemp("migrated") / "copyhound.db"
+    Store.open(f"sqlite:///{path}", SCHEMES).close()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of an empty database on each backend."""
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path)
         return f"sqlite:///{tmp_path / 'copyhound.db'}"
     url: str = request.getfixturevalue("new_postgresql_url")("migrated")
     return url

@@ -361,7 +361,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories=st.lists(STEPS, max_size=6), batch=st.integers(1, 9))
 def test_a_replay_from_anywhere_gives_what_is_live(
     store: Store, histories: list[list[tuple[str, int]]], batch: int

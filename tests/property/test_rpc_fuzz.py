@@ -424,7 +424,7 @@ def test_any_message(service: Service, method: str) -> None:
 
     share = 10 if method.startswith(REVIEW) else 5 if method.startswith((MONITOR, CAPTURES, REPORTS)) else 2
 
-    @settings(max_examples=usual // share)
+    @settings(max_examples=max(10, usual // share))
     @given(sent=st.lists(messages(METHODS[method].DESCRIPTOR), min_size=1, max_size=3))
     def check(sent: list[Message]) -> None:
         service.check(method, *(message.SerializeToString() for message in sent))
