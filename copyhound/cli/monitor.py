@@ -85,17 +85,15 @@ def import_list(
             "title": title,
             "depth": depth,
             "max_pages": max_pages,
-            "every": every,
+            "every": read_interval(every) if every else None,
             "daily": daily,
-            "expires": expires,
+            "expires": read_moment(expires) if expires else None,
             "webhook": webhook,
             "min_probability": min_probability,
         }
-        chosen = {
-            **read.settings,
-            **{name: str(value) for name, value in given.items() if value not in ("", None)},
-        }
-        new = _new_list(chosen)
+        new = _new_list(
+            {**read.settings, **{name: value for name, value in given.items() if value not in ("", None)}}
+        )
     except (ManifestError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     if not list_name and not new.owner:
@@ -117,29 +115,19 @@ class _Target:
     partial: bool
 
 
-def _new_list(chosen: Mapping[str, str]) -> NewMonitoringList:
-    """The list that settings describe, without its rows.
-
-    Raises:
-        ValueError: If one is wrong.
-    """
-    schedule = None
-    if chosen.get("every") or chosen.get("daily"):
-        interval = read_interval(chosen["every"]) if chosen.get("every") else None
-        schedule = Schedule(interval, chosen.get("daily", ""))
-    webhook = None
-    if chosen.get("webhook"):
-        webhook = Webhook(chosen["webhook"], os.environ.get(_SECRET_VARIABLE, ""))
-    expires = chosen.get("expires")
+def _new_list(chosen: Mapping[str, Any]) -> NewMonitoringList:
+    """The list that settings describe, without its rows."""
+    interval, daily = chosen.get("every"), chosen.get("daily", "")
+    url = chosen.get("webhook")
     return NewMonitoringList(
         owner=chosen.get("owner", ""),
         title=chosen.get("title", ""),
-        max_depth=int(chosen.get("depth", "2")),
-        max_pages=int(chosen.get("max_pages", "1000")),
-        schedule=schedule,
-        expires_at=read_moment(expires) if expires else None,
-        webhook=webhook,
-        min_probability=float(chosen.get("min_probability", "0")),
+        max_depth=chosen.get("depth", 2),
+        max_pages=chosen.get("max_pages", 1000),
+        schedule=Schedule(interval, daily) if interval is not None or daily else None,
+        expires_at=chosen.get("expires"),
+        webhook=Webhook(url, os.environ.get(_SECRET_VARIABLE, "")) if url else None,
+        min_probability=chosen.get("min_probability", 0.0),
     )
 
 
