@@ -458,18 +458,15 @@ def _own_agent(version: str) -> str:
 def why_not(error: Exception) -> str:
     """Say why a browser does not start, by what it wrote before it ended, and what to do."""
     said = str(error)
-    without = "COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without Chromium's sandbox"
+    without = "; where nothing else is on the machine, COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without the sandbox"
     if "Running as root" in said:
-        return (
-            "its sandbox is not for root: run the crawler as an ordinary user, or, where nothing else is on the"
-            f" machine, {without}"
-        )
+        return f"its sandbox is not for root: run the crawler as an ordinary user{without}"
     if "No usable sandbox" in said:
         return (
             "user namespaces are closed to it, of which its sandbox is made: open them (sysctl"
-            " user.max_user_namespaces, kernel.unprivileged_userns_clone, AppArmor's"
-            " kernel.apparmor_restrict_unprivileged_userns, a container's seccomp profile), install the system's"
-            f" package chromium-sandbox, or, where nothing else is on the machine, {without}"
+            " user.max_user_namespaces, kernel.unprivileged_userns_clone or"
+            " kernel.apparmor_restrict_unprivileged_userns, or a container's seccomp profile), or install the"
+            f" system's package chromium-sandbox{without}"
         )
     return f"{_first_line(error)}; COPYHOUND_CRAWLER_BROWSER names a Chromium that runs on this machine"
 

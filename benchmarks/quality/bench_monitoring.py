@@ -6,8 +6,8 @@ r"""Monitoring, the whole way: sites with thousands of media files, the crawler,
 Works are registered twice, for two owners, each of whom watches the same sites (`monitoring_site`). The
 crawler of the first runs undisturbed; that of the second is killed again and again, at even distances.
 Every copy that a crawler may reach has to be reported, once, with every place where it stands; nothing else
-may be, and nothing that is forbidden may be asked for. Of each copy that is not reported, the results say what
-became of it. All numbers are of media that are made up or ship with packages.
+may be, and nothing that is forbidden may be asked for. Of each copy that is not reported, the results say
+what became of it. All numbers are of media that are made up or ship with packages.
 """
 
 import argparse
@@ -193,8 +193,7 @@ def _checked(sites: Sites, result: Found, database: Path) -> dict[str, Any]:
         "copies": len(expected),
         "reported": len(pairs & expected),
         "missed": {
-            f"{work} {sha256.hex()[:12]}": fate(database, sha256)
-            for work, sha256 in sorted(expected - pairs)
+            f"{work} {sha256.hex()[:12]}": fate(database, sha256) for work, sha256 in sorted(expected - pairs)
         },
         "wrong": sorted(f"{work} {sha256.hex()[:12]}" for work, sha256 in pairs - expected),
         "twice": len(result.reports) - len(pairs),
