@@ -458,7 +458,9 @@ def _own_agent(version: str) -> str:
 def why_not(error: Exception) -> str:
     """Say why a browser does not start, by what it wrote before it ended, and what to do."""
     said = str(error)
-    without = "; where nothing else is on the machine, COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without the sandbox"
+    without = (
+        "; where nothing else is on the machine, COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without it"
+    )
     if "Running as root" in said:
         return f"its sandbox is not for root: run the crawler as an ordinary user{without}"
     if "No usable sandbox" in said:
