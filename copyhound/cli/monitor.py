@@ -30,6 +30,7 @@ from copyhound.monitor_types import (
     Schedule,
     Webhook,
 )
+from copyhound.monitoring import ListChanges
 from copyhound.service_process import service_environment
 
 monitor = typer.Typer(help="Monitoring lists: which places are watched for copies of which works.")
@@ -77,7 +78,7 @@ def import_list(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a monitoring list of a file's rows, or add them to a list. Doing it again adds nothing twice."""
+    """Make a monitoring list of a file's rows, or, with --list, change a list and add rows that it lacks."""
     try:
         read = read_list_file(file)
         given = {
@@ -91,15 +92,19 @@ def import_list(
             "webhook": webhook,
             "min_probability": min_probability,
         }
-        new = _new_list(
-            {**read.settings, **{name: value for name, value in given.items() if value not in ("", None)}}
-        )
+        chosen = {
+            **read.settings,
+            **{name: value for name, value in given.items() if value not in ("", None)},
+        }
     except (ManifestError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
+    new = _new_list(chosen)
     if not list_name and not new.owner:
         raise typer.BadParameter("whose works are they? give --owner NAME")
     with connection.client() as client:
-        target = _Target(list_name, dry_run=dry_run, partial=partial)
+        if list_name and new.owner and client.get_list(list_name).owner != new.owner:
+            raise typer.BadParameter(f"{list_name} is no list of {new.owner}: a list keeps its owner")
+        target = _Target(list_name, _changes(chosen, new), dry_run=dry_run, partial=partial)
         failed = _import(client, read, new, target, as_json=as_json)
     if failed:
         raise typer.Exit(FAILED)
@@ -107,9 +112,10 @@ def import_list(
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where rows go: into a list, or (empty name) into a new one."""
+    """Where rows go: into a list, some of whose fields change too, or (empty name) into a new one."""
 
     list_name: str
+    changes: ListChanges
     _: KW_ONLY
     dry_run: bool
     partial: bool
@@ -131,6 +137,20 @@ def _new_list(chosen: Mapping[str, Any]) -> NewMonitoringList:
     )
 
 
+def _changes(chosen: Mapping[str, Any], new: NewMonitoringList) -> ListChanges:
+    """The fields of a list that chosen settings change."""
+    fields = {
+        "depth": "max_depth",
+        "every": "schedule",
+        "daily": "schedule",
+        "expires": "expires_at",
+    }
+    changes: Any = {
+        field: getattr(new, field) for name in chosen if (field := fields.get(name, name)) != "owner"
+    }
+    return changes
+
+
 def _import(
     client: Client, read: ListFile, new: NewMonitoringList, target: _Target, *, as_json: bool
 ) -> bool:
@@ -141,7 +161,10 @@ def _import(
     name = target.list_name
     if name:
         trial = target.dry_run or kept_out
-        outcome = _sent(client, rows, name, partial=target.partial, trial=trial)
+        outcome = _sent(client, rows, name, partial=target.partial, trial=trial or bool(target.changes))
+        if target.changes and not trial and (target.partial or not outcome.errors):
+            client.update_list(name, **target.changes)
+            outcome = _sent(client, rows, name, partial=target.partial)
     else:
         client.create_list(new, validate_only=True)
         outcome = _sent(client, rows, "", owner=new.owner)
@@ -257,6 +280,23 @@ def delete(
     with connection.client() as client:
         client.delete_list(name)
     print_line(f"deleted  {name}")
+
+
+@monitor.command("cancel")
+@connects
+def cancel_run(
+    connection: Connection,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="lists/…/runs/… as `monitor show` shows it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """End a run: its crawler stops. What the server has of it is still matched; a schedule goes on."""
+    with connection.client() as client:
+        ended = client.cancel_run(run)
+    if as_json:
+        print_json(_run_values(ended))
+    else:
+        print_line(_progress_line(ended))
 
 
 @monitor.command("run")

@@ -113,6 +113,13 @@ def test_from_a_list_to_reports(
     assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", "--partial"]) == 1
     (partial,) = capsys.readouterr().out.splitlines()
     assert f"page         {site.url}/" in command("monitor", "show", partial)
+    wrong.write_text(f"kind,value\npage,{site.url}/\npage,{site.url}/new\n")
+    command("monitor", "import", str(wrong), "--list", partial, "--depth", "4", "--every", "6h")
+    shown_list = command("monitor", "show", partial)
+    assert f"page         {site.url}/new" in shown_list
+    assert "limits       4 links deep, 1,000 pages a run" in shown_list
+    waiting = json.loads(command("monitor", "run", partial, "--detach", "--json")[-1])
+    assert json.loads(command("monitor", "cancel", waiting["name"], "--json")[-1])["state"] == "cancelled"
     command("monitor", "delete", partial)
     (name,) = command("monitor", "import", str(rows))
     data = str(tmp_path / "crawler")
