@@ -253,7 +253,7 @@ class Session:
             return written, written.size
         written = await asyncio.to_thread(draft)
         token = await self._authority.stamp(written.seal, engine)
-        tail = token_record(token, written.seal, evidence.exchanges[-1].url) if token else b""
+        tail = token_record(token, written, evidence.media_url) if token else b""
         written.digest.update(tail)
         await asyncio.to_thread(self._spool.commit, capture, tail)
         return written, written.size + len(tail)

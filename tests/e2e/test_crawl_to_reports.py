@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,6 +61,32 @@ def page(title: str, *parts: str) -> tuple[str, bytes]:
     return "text/html; charset=utf-8", html.encode()
 
 
+def check_imports(
+    command: Callable[..., list[str]], path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Import wrong rows, some of them anyway, and then change that list."""
+    path.write_text(f"kind,value\npage,{url}/\npage,httpx://x\nwork,nobody\npages,x\n")
+    for options in ((), ("--dry-run",)):
+        assert cli.run(["monitor", "import", str(path), "--owner", "studio", *options]) == 1
+        said = capsys.readouterr().err
+        assert "line 3: place.url: “httpx://x” is no address" in said
+        assert "line 4: work: “nobody” is no work of studio" in said
+        assert "line 5: kind must be one of page," in said
+        assert "0 " in said.splitlines()[-1]
+    assert command("monitor", "list", "--json") == []
+    assert cli.run(["monitor", "import", str(path), "--owner", "studio", "--partial"]) == 1
+    (partial,) = capsys.readouterr().out.splitlines()
+    assert f"page         {url}/" in command("monitor", "show", partial)
+    path.write_text(f"kind,value\npage,{url}/\npage,{url}/new\n")
+    command("monitor", "import", str(path), "--list", partial, "--depth", "4", "--every", "6h")
+    shown_list = command("monitor", "show", partial)
+    assert f"page         {url}/new" in shown_list
+    assert "limits       4 links deep, 1,000 pages a run" in shown_list
+    waiting = json.loads(command("monitor", "run", partial, "--detach", "--json")[-1])
+    assert json.loads(command("monitor", "cancel", waiting["name"], "--json")[-1])["state"] == "cancelled"
+    command("monitor", "delete", partial)
+
+
 def test_from_a_list_to_reports(
     server: ServerProcess,
     site: Site,
@@ -100,27 +126,7 @@ def test_from_a_list_to_reports(
         return capsys.readouterr().out.splitlines()
 
     command("register", str(works), "--owner", "studio")
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text(f"kind,value\npage,{site.url}/\npage,httpx://x\nwork,nobody\npages,x\n")
-    for options in ((), ("--dry-run",)):
-        assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", *options]) == 1
-        said = capsys.readouterr().err
-        assert "line 3: place.url: “httpx://x” is no address" in said
-        assert "line 4: work: “nobody” is no work of studio" in said
-        assert "line 5: kind must be one of page," in said
-        assert "0 " in said.splitlines()[-1]
-    assert command("monitor", "list", "--json") == []
-    assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", "--partial"]) == 1
-    (partial,) = capsys.readouterr().out.splitlines()
-    assert f"page         {site.url}/" in command("monitor", "show", partial)
-    wrong.write_text(f"kind,value\npage,{site.url}/\npage,{site.url}/new\n")
-    command("monitor", "import", str(wrong), "--list", partial, "--depth", "4", "--every", "6h")
-    shown_list = command("monitor", "show", partial)
-    assert f"page         {site.url}/new" in shown_list
-    assert "limits       4 links deep, 1,000 pages a run" in shown_list
-    waiting = json.loads(command("monitor", "run", partial, "--detach", "--json")[-1])
-    assert json.loads(command("monitor", "cancel", waiting["name"], "--json")[-1])["state"] == "cancelled"
-    command("monitor", "delete", partial)
+    check_imports(command, tmp_path / "rows.csv", site.url, capsys)
     (name,) = command("monitor", "import", str(rows))
     data = str(tmp_path / "crawler")
     run = json.loads(
