@@ -180,8 +180,8 @@ class Delivery:
                 await asyncio.sleep(max(pause, error.retry_after or 0.0))
                 pause = min(pause * 2, self._longest)
             else:
-                if self.away:
-                    logger.warning("the other side is back")
-                self._waiting: set[str] = set()
-                self._session.metrics.away.set(0)
+                if what in self._waiting:
+                    logger.warning("%s can be handed over again", what)
+                self._waiting.discard(what)
+                self._session.metrics.away.set(self.away)
                 return answer
