@@ -275,6 +275,18 @@ def ingested_from_message(message: capture_pb2.IngestCaptureResponse) -> types.I
     return types.Ingested(message.capture, message.already_present, message.content_known)
 
 
+def content_state_to_message(state: str) -> capture_pb2.ContentState:
+    """Return the message.
+
+    Raises:
+        ValueError: If it is no state.
+    """
+    name = f"CONTENT_STATE_{state.upper() or 'UNSPECIFIED'}"
+    if name not in capture_pb2.ContentState.keys():  # noqa: SIM118  protobuf's enumerations are no mappings
+        raise ValueError(f"{state!r} is no state of a content; take pending, read or unreadable")
+    return capture_pb2.ContentState.Value(name)
+
+
 def capture_from_message(message: capture_pb2.Capture) -> types.Capture:
     """Return the value."""
     state = capture_pb2.ContentState.Name(message.content_state)

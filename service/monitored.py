@@ -288,6 +288,11 @@ class Content:
     byte_count: int
     capture_id: UUID
 
+    @property
+    def half(self) -> UUID:
+        """The first half of its digest, which tells it from all other contents: where a page of them ends."""
+        return UUID(bytes=self.sha256[:16])
+
 
 @dataclass(frozen=True, slots=True)
 class CustodyEvent:

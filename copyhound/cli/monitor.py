@@ -21,6 +21,7 @@ from copyhound.cli.output import FAILED, print_error, print_json, print_line, pr
 from copyhound.client import Client
 from copyhound.errors import CopyhoundError
 from copyhound.monitor_types import (
+    Capture,
     ItemsImported,
     MonitoringItem,
     MonitoringList,
@@ -299,6 +300,34 @@ def cancel_run(
         print_line(_progress_line(ended))
 
 
+@monitor.command("captures")
+@connects
+def list_captures(
+    connection: Connection,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="lists/…/runs/… as `monitor show` shows it.")],
+    *,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="Only what cannot be read, with the reasons.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run captured that its list had not seen before, and how far that is."""
+    state = "unreadable" if unreadable else ""
+    with connection.client() as client:
+        found = list(client.captures(run, content_state=state))
+    if as_json:
+        for one in found:
+            print_json(_capture_values(one))
+        return
+    print_table(
+        ("capture", "content", "page", "media", "reason"),
+        [
+            (one.name, one.content_state, one.header.page_url, one.header.media_url, one.unreadable_reason)
+            for one in found
+        ],
+    )
+
+
 @monitor.command("run")
 @connects
 def run_list(
@@ -395,7 +424,7 @@ def _print_runs(runs: list[Run]) -> None:
     print_table(
         (
             *("run", "state", "started", "pages", "media", "captures", "to crawl", "left out", "failed"),
-            *("to match", "reports", "message"),
+            *("to match", "unreadable", "reports", "message"),
         ),
         [
             (
@@ -409,6 +438,7 @@ def _print_runs(runs: list[Run]) -> None:
                 f"{run.progress.refused:,}",
                 f"{run.progress.errors:,}",
                 f"{run.pending_contents:,}",
+                f"{run.unreadable_contents:,}",
                 f"{run.reports:,}",
                 run.message,
             )
@@ -463,6 +493,20 @@ def _run_values(run: Run) -> dict[str, Any]:
         "message": run.message,
         "started_at": run.started_at,
         "ended_at": run.ended_at,
+    }
+
+
+def _capture_values(capture: Capture) -> dict[str, Any]:
+    header = capture.header
+    return {
+        "name": capture.name,
+        "content_state": capture.content_state,
+        "unreadable_reason": capture.unreadable_reason,
+        "page_url": header.page_url,
+        "media_url": header.media_url,
+        "content_sha256": header.content_sha256,
+        "sha256": header.sha256,
+        "captured_at": header.captured_at,
     }
 
 

@@ -99,12 +99,19 @@ def test_from_a_list_to_reports(
         "/robots.txt": ("text/plain", b"User-agent: *\nDisallow: /private/\n"),
         "/": page("Start", '<a href="/films">films</a> <a href="/private/">private</a>'),
         "/films": page("Free films", '<img src="/a.jpg">', '<img data-src="/b.jpg">', '<a href="/two">2</a>'),
-        "/two": page("More", '<img src="/again.jpg">', '<img src="/other.jpg">', '<img src="/kept/c.jpg">'),
+        "/two": page(
+            "More",
+            '<img src="/again.jpg">',
+            '<img src="/other.jpg">',
+            '<img src="/kept/c.jpg">',
+            '<img src="/cut.jpg">',
+        ),
         "/private/": page("Private", '<img src="/private/a.jpg">'),
         "/a.jpg": ("image/jpeg", encoded(coffee.resize((300, 200)), 40)),
         "/b.jpg": ("image/jpeg", encoded(chelsea.crop((40, 20, 420, 290)), 60)),
         "/again.jpg": ("image/jpeg", encoded(coffee.resize((300, 200)), 40)),
         "/other.jpg": ("image/jpeg", encoded(photograph("rocket"))),
+        "/cut.jpg": ("image/jpeg", b"\xff\xd8\xff" + bytes(200)),
         "/kept/c.jpg": ("image/jpeg", encoded(coffee)),
     }
     works = tmp_path / "works"
@@ -134,6 +141,10 @@ def test_from_a_list_to_reports(
     )
     assert run["state"] == "done"
     assert run["progress"]["captures"] >= 3
+    (cut,) = command("monitor", "captures", run["name"], "--unreadable", "--json")
+    assert json.loads(cut)["media_url"] == f"{site.url}/cut.jpg"
+    assert json.loads(cut)["unreadable_reason"].startswith("MEDIA_")
+    assert any(f"{site.url}/cut.jpg" in line for line in command("monitor", "captures", run["name"]))
 
     found = [json.loads(line)["report"] for line in command("reports", "list", "--list", name, "--json")]
     shown = {one["match"]["external_id"]: one for one in found}
