@@ -114,7 +114,7 @@ class Delivery:
         headers = self._frontier.waiting_captures(_AT_ONCE)
         outbox = self._session.metrics.outbox
         outbox.labels("captures").set(self._frontier.outbox_count() if headers else 0)
-        outbox.labels("bytes").set(self._frontier.spooled_bytes() if headers else 0)
+        outbox.labels("bytes").set(self._frontier.spooled_bytes if headers else 0)
         if headers:
             await asyncio.gather(*map(self._capture, headers))
         return bool(headers)

@@ -92,7 +92,7 @@ class Session:
 
     def next_task(self) -> Task | None:
         """Return what to fetch next; None: nothing now."""
-        if self.stopped or self._frontier.spooled_bytes() > self.settings.spool_mb * _MIB:
+        if self.stopped or self._frontier.spooled_bytes > self.settings.spool_mb * _MIB:
             return None
         # Pages that wait for the browser wait in memory.
         pages = 2 * self.settings.browser_pages if self.settings.browser is not None else None
