@@ -124,6 +124,8 @@ class MonitoringList:
         next_run_at: UTC; None: it does not run by itself.
         latest_run: Id of its latest run; None: none yet.
         revision: Rises with every change.
+        untold: Events that its webhook did not take yet; 0 where lists are listed.
+        failed_attempts: Of the one of these that was tried most.
     """
 
     id: UUID
@@ -135,6 +137,8 @@ class MonitoringList:
     revision: int
     created_at: datetime
     updated_at: datetime
+    untold: int = 0
+    failed_attempts: int = 0
 
     def active(self, now: datetime) -> bool:
         """Whether it has not expired."""

@@ -263,7 +263,7 @@ def show(
     print_line(f"limits       {found.max_depth} links deep, {found.max_pages:,} pages a run")
     print_line(f"next run     {_when(found.next_run_at)}")
     print_line(f"expires      {_when(found.expires_at)}")
-    print_line(f"webhook      {found.webhook.url if found.webhook else '-'}")
+    print_line(f"webhook      {_webhook_line(found.webhook)}")
     for host in found.leave_alone:
         print_line(f"leave alone  {host}")
     for place in found.places:
@@ -474,6 +474,8 @@ def _list_values(found: MonitoringList) -> dict[str, Any]:
         "daily_time": schedule.daily_time if schedule else "",
         "expires_at": found.expires_at,
         "webhook": found.webhook.url if found.webhook else None,
+        "webhook_waiting_count": found.webhook.waiting_count if found.webhook else 0,
+        "webhook_failed_attempts": found.webhook.failed_attempts if found.webhook else 0,
         "min_probability": found.min_probability,
         "place_count": found.place_count,
         "next_run_at": found.next_run_at,
@@ -508,6 +510,15 @@ def _capture_values(capture: Capture) -> dict[str, Any]:
         "sha256": header.sha256,
         "captured_at": header.captured_at,
     }
+
+
+def _webhook_line(webhook: Webhook | None) -> str:
+    if webhook is None:
+        return "-"
+    if not webhook.waiting_count:
+        return webhook.url
+    failed = f"failed: {webhook.failed_attempts} times"
+    return f"{webhook.url} (events that wait: {webhook.waiting_count:,}, {failed})"
 
 
 def _when(moment: Any) -> str:

@@ -359,6 +359,8 @@ def list_message(found: MonitoringList) -> monitor_pb2.MonitoringList:
         message.expire_time.CopyFrom(convert.timestamp(settings.expires_at))
     if settings.webhook is not None:
         message.webhook.url = settings.webhook.url
+        message.webhook.waiting_count = found.untold
+        message.webhook.failed_attempts = found.failed_attempts
     if found.next_run_at is not None:
         message.next_run_time.CopyFrom(convert.timestamp(found.next_run_at))
     return message

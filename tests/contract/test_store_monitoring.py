@@ -421,6 +421,11 @@ def test_events_wait_for_webhooks_until_they_are_told_or_unwanted(store: Store) 
         assert transaction.reports.due_deliveries(NOW, 9) == []
         (again,) = transaction.reports.due_deliveries(NOW + MINUTE, 9)
         assert (again.id, again.attempts) == (delivery.id, 1)
+        assert (transaction.lists.get(told.id).untold, transaction.lists.get(told.id).failed_attempts) == (
+            1,
+            1,
+        )
+        assert transaction.lists.get(deaf.id).untold == 0
         transaction.reports.drop_delivery(delivery.id)
         transaction.reports.tell(told.id, "run.ended", body, NOW)
         transaction.lists.update(told.id, replace(SETTINGS, webhook=None), NOW, revision=None)

@@ -78,12 +78,16 @@ def check_imports(
     (partial,) = capsys.readouterr().out.splitlines()
     assert f"page         {url}/" in command("monitor", "show", partial)
     path.write_text(f"kind,value\npage,{url}/\npage,{url}/new\n")
-    command("monitor", "import", str(path), "--list", partial, "--depth", "4", "--every", "6h")
+    hook = "http://127.0.0.1:9/"
+    changes = ("--depth", "4", "--every", "6h", "--webhook", hook)
+    command("monitor", "import", str(path), "--list", partial, *changes)
     shown_list = command("monitor", "show", partial)
     assert f"page         {url}/new" in shown_list
     assert "limits       4 links deep, 1,000 pages a run" in shown_list
     waiting = json.loads(command("monitor", "run", partial, "--detach", "--json")[-1])
     assert json.loads(command("monitor", "cancel", waiting["name"], "--json")[-1])["state"] == "cancelled"
+    told = "\n".join(command("monitor", "show", partial))
+    assert f"webhook      {hook} (events that wait: 1, failed: " in told
     command("monitor", "delete", partial)
 
 
@@ -125,6 +129,7 @@ def test_from_a_list_to_reports(
     )
     monkeypatch.setenv("COPYHOUND_SERVER", f"127.0.0.1:{server.port}")
     monkeypatch.setenv("COPYHOUND_CRAWLER_ALLOW_ADDRESS", "127.0.0.0/8, ::1")
+    monkeypatch.setenv("COPYHOUND_WEBHOOK_SECRET", "a key of signatures")
     monkeypatch.setenv("COPYHOUND_CRAWLER_THROTTLE", "false")
     monkeypatch.setenv("COPYHOUND_CRAWLER_DELAY", "0")
 
