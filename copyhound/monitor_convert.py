@@ -281,7 +281,7 @@ def ingested_from_message(message: capture_pb2.IngestCaptureResponse) -> types.I
     return types.Ingested(message.capture, message.already_present, message.content_known)
 
 
-def content_state_to_message(state: str) -> capture_pb2.ContentState:
+def content_state_to_message(state: str) -> "capture_pb2.ContentState.ValueType":
     """Return the message.
 
     Raises:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -146,10 +146,8 @@ def _changes(chosen: Mapping[str, Any], new: NewMonitoringList) -> ListChanges:
         "daily": "schedule",
         "expires": "expires_at",
     }
-    changes: Any = {
-        field: getattr(new, field) for name in chosen if (field := fields.get(name, name)) != "owner"
-    }
-    return changes
+    names = {fields.get(name, name) for name in chosen} - {"owner"}
+    return cast("ListChanges", {name: getattr(new, name) for name in names})
 
 
 def _import(
