@@ -121,6 +121,7 @@ class Client:
     reports = _iterates(AsyncClient.reports)
     watch_reports = _iterates(AsyncClient.watch_reports)
     get_capture = _waits(AsyncClient.get_capture)
+    captures = _iterates(AsyncClient.captures)
     export_evidence = _waits(AsyncClient.export_evidence)
     get_preview = _waits(AsyncClient.get_preview)
     read_preview = _iterates(AsyncClient.read_preview)

@@ -12,7 +12,10 @@ A capture is one file in WARC 1.1 (ISO 28500:2017), uncompressed, named by its i
 4. ``metadata``, the manifest: JSON that names every record before it with its place, its length, its SHA-256
    and a chain: ``chain[i] = SHA-256(chain[i-1] + sha256[i])``, of the raw digests, starting from 32 zero
    bytes. It also says where in the file the content lies: byte ranges whose concatenation is the medium.
-5. ``resource``, optional: an RFC 3161 time-stamp response over the seal.
+   And it names its own record's id and date (``record``), so that this record's head, which no digest
+   covers, can be told from its content; captures of earlier versions don't, and their head is not checked.
+5. ``resource``, optional: an RFC 3161 time-stamp response over the seal. Its head follows from the manifest
+   and the seal in the same way.
 
 The seal is ``SHA-256(chain + SHA-256(the manifest record))``, with the last chain. Without a time stamp, or a
 copy of the seal in other hands, someone who can write the file can write another that is consistent in
@@ -25,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from uuid import NAMESPACE_OID, uuid5
 
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
@@ -111,6 +115,11 @@ class NoCaptureError(Exception):
 def chained(previous: bytes, digest: bytes) -> bytes:
     """Return the next link of a chain of raw SHA-256 digests."""
     return hashlib.sha256(previous + digest).digest()
+
+
+def token_id(seal: bytes) -> str:
+    """Return the WARC-Record-ID of the record that holds the time stamp of a seal."""
+    return f"<urn:uuid:{uuid5(NAMESPACE_OID, seal.hex())}>"
 
 
 def read_records(file: BinaryIO) -> Iterator[Record]:
@@ -244,6 +253,7 @@ def verify_file(
         )
         return Verification("", tuple(findings), "", (), {}, whole, "")
     manifest_record = sealed[0]
+    after = [record for record in records if record.offset > manifest_record.offset]
     findings += _altered_block(file, manifest_record, "the manifest")
     try:
         manifest = _read_manifest(file, manifest_record)
@@ -252,13 +262,13 @@ def verify_file(
         _check_content(file, manifest, findings)
         for name, kind in (("screenshot", "resource"), ("dom", "conversion")):
             _check_named(file, before, manifest, findings, name=name, kind=kind)
+        raw_seal = chained(chain, digest_range(file, manifest_record.offset, manifest_record.length))
+        findings += _altered_heads(file, manifest_record, after, raw_seal, manifest)
     except _MALFORMED as error:
         findings.append(f"the manifest was altered: it cannot be read ({type(error).__name__}: {error})")
         return Verification("", tuple(findings), "", (), {}, whole, "")
-    raw_seal = chained(chain, digest_range(file, manifest_record.offset, manifest_record.length))
     if seal and seal != raw_seal.hex():
         findings.append(f"the seal is another one: it is {raw_seal.hex()}, not {seal}")
-    after = [record for record in records if record.offset > manifest_record.offset]
     stamped = _check_token(file, after, raw_seal, authorities, findings, notes)
     if not stamped:
         notes.append(
@@ -314,6 +324,53 @@ def _altered_payload(file: BinaryIO, record: Record, name: str) -> list[str]:
     if stated == actual:
         return []
     return [f"{name}: the payload was altered: its digest is {actual}, its header says {stated}"]
+
+
+def _altered_heads(
+    file: BinaryIO, record: Record, after: Sequence[Record], seal: bytes, manifest: Mapping[str, Any]
+) -> list[str]:
+    """Compare the heads of the manifest's record, and of the time stamp's, with what the manifest says."""
+    if manifest.get("record") is None:
+        return []
+    fields = _head_fields("metadata", str(manifest["record"]["id"]), manifest, MANIFEST_TYPE)
+    found = _altered_head(file, record, fields, "the manifest")
+    for token in after[:1]:
+        if token.header.get("content-type") == TOKEN_TYPE:
+            fields = _head_fields("resource", token_id(seal), manifest, TOKEN_TYPE, {"WARC-Seal": seal.hex()})
+            found += _altered_head(file, token, fields, "the time stamp")
+    return found
+
+
+def _head_fields(
+    kind: str,
+    identity: str,
+    manifest: Mapping[str, Any],
+    content_type: str,
+    extra: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    return {
+        "WARC-Type": kind,
+        "WARC-Record-ID": identity,
+        "WARC-Date": str(manifest["record"]["date"]),
+        "WARC-Target-URI": str(manifest["media_url"]),
+        **(extra or {}),
+        "WARC-Payload-Digest": "",
+        "WARC-Block-Digest": "",
+        "Content-Type": content_type,
+    }
+
+
+def _altered_head(file: BinaryIO, record: Record, fields: Mapping[str, str], name: str) -> list[str]:
+    """Compare the head of a record with its fields, byte by byte, unless its block was altered."""
+    if _altered_block(file, record, name):
+        return []
+    digest = f"sha256:{digest_range(file, record.block, record.block_length).hex()}"
+    lines = [f"{field}: {value or digest}" for field, value in fields.items()]
+    expected = "\r\n".join(["WARC/1.1", *lines, f"Content-Length: {record.block_length}", "", ""]).encode()
+    file.seek(record.offset)
+    if file.read(record.block - record.offset) == expected:
+        return []
+    return [f"{name}: its header was altered, its block was not"]
 
 
 def _check_records(

@@ -75,6 +75,12 @@ def changes_to_message(
     return monitor_pb2.UpdateMonitoringListRequest(list=message, update_mask=FieldMask(paths=paths))
 
 
+def _webhook_from_message(message: monitor_pb2.Webhook) -> types.Webhook:
+    return types.Webhook(
+        message.url, waiting_count=message.waiting_count, failed_attempts=message.failed_attempts
+    )
+
+
 def list_from_message(message: monitor_pb2.MonitoringList) -> types.MonitoringList:
     """Return the value."""
     schedule = message.schedule
@@ -93,7 +99,7 @@ def list_from_message(message: monitor_pb2.MonitoringList) -> types.MonitoringLi
         if message.HasField("schedule")
         else None,
         expires_at=convert.moment(message.expire_time) if message.HasField("expire_time") else None,
-        webhook=types.Webhook(message.webhook.url) if message.HasField("webhook") else None,
+        webhook=_webhook_from_message(message.webhook) if message.HasField("webhook") else None,
         min_probability=message.min_probability,
         place_count=message.place_count,
         next_run_at=convert.moment(message.next_run_time) if message.HasField("next_run_time") else None,
@@ -273,6 +279,18 @@ def _header_from_message(message: capture_pb2.CaptureHeader) -> types.CaptureHea
 def ingested_from_message(message: capture_pb2.IngestCaptureResponse) -> types.Ingested:
     """Return the value."""
     return types.Ingested(message.capture, message.already_present, message.content_known)
+
+
+def content_state_to_message(state: str) -> "capture_pb2.ContentState.ValueType":
+    """Return the message.
+
+    Raises:
+        ValueError: If it is no state.
+    """
+    name = f"CONTENT_STATE_{state.upper() or 'UNSPECIFIED'}"
+    if name not in capture_pb2.ContentState.keys():  # noqa: SIM118  protobuf's enumerations are no mappings
+        raise ValueError(f"{state!r} is no state of a content; take pending, read or unreadable")
+    return capture_pb2.ContentState.Value(name)
 
 
 def capture_from_message(message: capture_pb2.Capture) -> types.Capture:

@@ -63,10 +63,14 @@ class Webhook:
     Attributes:
         url: Where events are posted.
         secret: Key of the signatures, 16 to 256 characters; the server never returns it.
+        waiting_count: What the server says: events that it did not take yet. Not told where lists are listed.
+        failed_attempts: What the server says: how often the one of these that was tried most came to nothing.
     """
 
     url: str
     secret: str = field(default="", repr=False)
+    waiting_count: int = 0
+    failed_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,3 +253,26 @@ class MonitoringCalls(Calls):
         """Return what the server knows of ``captures/{uuid}``, with its custody."""
         request = capture_pb2.GetCaptureRequest(name=name)
         return convert.capture_from_message(await self._unary(self._captures.GetCapture, request))
+
+    async def captures(
+        self, run: str, *, content_state: str = "", page_size: int = 0
+    ) -> AsyncGenerator[Capture, None]:
+        """Yield what a run captured that its list had not seen before: one capture for each content.
+
+        Args:
+            run: ``lists/{uuid}/runs/{uuid}``.
+            content_state: Only contents that are ``pending``, ``read`` or ``unreadable``; empty: all.
+            page_size: Captures that are fetched at a time, 1 to 1,000; 0: 100.
+
+        Yields:
+            Captures without custody.
+        """
+        state = convert.content_state_to_message(content_state)
+        request = capture_pb2.ListCapturesRequest(run=run, content_state=state, page_size=page_size)
+        while True:
+            page = await self._unary(self._captures.ListCaptures, request)
+            for message in page.captures:
+                yield convert.capture_from_message(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

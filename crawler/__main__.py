@@ -17,6 +17,8 @@ from crawler.handover import FolderHandover, Handover, again, folder_assignment
 from crawler.run import CrawlerProcess, CrawlError, install_signal_handlers
 from crawler.settings import CrawlerSettings
 
+logger = logging.getLogger(__name__)
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _CALL_SECONDS = 600.0
@@ -114,6 +116,9 @@ def _execute(settings: CrawlerSettings, work: Callable[[CrawlerProcess], Awaitab
                 status = _say("there is no such run, or it has ended")
         except (CrawlError, CopyhoundError) as error:
             status = _say(str(error))
+        except Exception:
+            status = 1
+            logger.exception("the crawler ends: a fault of its own, which it should not have")
         finally:
             process.close()
 

@@ -15,7 +15,7 @@ from warcio.recordloader import ArcWarcRecord
 from warcio.statusandheaders import StatusAndHeaders, StatusAndHeadersParser
 from warcio.warcwriter import WARCWriter
 
-from copyhound.evidence import FORMAT, MANIFEST_TYPE, TOKEN_TYPE, chained
+from copyhound.evidence import FORMAT, MANIFEST_TYPE, TOKEN_TYPE, chained, token_id
 from crawler.exchanges import Exchange
 from crawler.rendering import Rendering
 
@@ -99,6 +99,7 @@ class Written:
         seal: What a time stamp is asked for.
         content_sha256: Of the content.
         content_ranges: Where in the file it lies.
+        sealed_at: When the manifest was written, UTC.
     """
 
     size: int
@@ -106,6 +107,7 @@ class Written:
     seal: bytes
     content_sha256: bytes
     content_ranges: tuple[tuple[int, int], ...]
+    sealed_at: datetime
 
 
 class _Tee:
@@ -149,9 +151,10 @@ class _Writer:
         at: datetime | None = None,
         extra: Mapping[str, str] | None = None,
         listed: bool = True,
+        identity: str = "",
     ) -> tuple[str, int]:
         """Write a record; return its id and where its block's payload begins."""
-        identity = StatusAndHeadersParser.make_warc_id()
+        identity = identity or StatusAndHeadersParser.make_warc_id()
         payload_digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
         whole = hashlib.sha256(head)
         whole.update(block)
@@ -255,15 +258,18 @@ def write_capture(file: BinaryIO, evidence: Evidence) -> Written:
         if content:
             ranges.append((start, len(content)))
     manifest = _manifest(evidence, writer, ranges, digest.hexdigest(), sum(map(len, evidence.contents)))
-    manifest |= shown
+    identity, sealed_at = StatusAndHeadersParser.make_warc_id(), datetime.now(UTC)
+    manifest |= shown | {"record": {"id": identity, "date": _warc_date(sealed_at)}}
     writer.record(
         "metadata",
         json.dumps(manifest, indent=1, ensure_ascii=True).encode(),
         target=evidence.media_url,
         content_type=MANIFEST_TYPE,
+        at=sealed_at,
         listed=False,
+        identity=identity,
     )
-    return Written(out.size, out.whole, writer.chain, digest.digest(), tuple(ranges))
+    return Written(out.size, out.whole, writer.chain, digest.digest(), tuple(ranges), sealed_at)
 
 
 def _write_rendering(writer: _Writer, evidence: Evidence, page: str) -> dict[str, Any]:
@@ -325,16 +331,21 @@ def _write_rendering(writer: _Writer, evidence: Evidence, page: str) -> dict[str
     return said
 
 
-def token_record(token: bytes, seal: bytes, target: str) -> bytes:
-    """Return the record that holds an RFC 3161 time-stamp response, to be appended to a capture."""
+def token_record(token: bytes, written: Written, media_url: str) -> bytes:
+    """Return the record that holds an RFC 3161 time-stamp response, to be appended to a capture.
+
+    Its head follows from the capture, so that it cannot be altered either.
+    """
     buffer = io.BytesIO()
     out = _Tee(buffer)
     _Writer(out, WARCWriter(out, gzip=False, warc_version="1.1")).record(
         "resource",
         token,
-        target=target,
+        target=media_url,
         content_type=TOKEN_TYPE,
-        extra={"WARC-Seal": seal.hex()},
+        at=written.sealed_at,
+        extra={"WARC-Seal": written.seal.hex()},
+        identity=token_id(written.seal),
     )
     return buffer.getvalue()
 

@@ -191,11 +191,7 @@ class Chromium:
                 async with asyncio.timeout(_START_SECONDS):
                     self._browser = await self._start()
             except (PlaywrightError, OSError, TimeoutError) as error:
-                raise BrowserError(
-                    f"{self._executable} does not start: {_first_line(error)};"
-                    " COPYHOUND_CRAWLER_BROWSER names a Chromium, whose sandbox needs a user who is not root"
-                    " and user namespaces (COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without)"
-                ) from error
+                raise BrowserError(f"{self._executable} does not start: {why_not(error)}") from error
             return self._browser
 
     async def _start(self) -> PlaywrightBrowser:
@@ -457,6 +453,24 @@ def _own_agent(version: str) -> str:
     major = version.partition(".")[0]
     engine = "AppleWebKit/537.36 (KHTML, like Gecko)"
     return f"Mozilla/5.0 (X11; Linux x86_64) {engine} Chrome/{major}.0.0.0 Safari/537.36"
+
+
+def why_not(error: Exception) -> str:
+    """Say why a browser does not start, by what it wrote before it ended, and what to do."""
+    said = str(error)
+    without = (
+        "; where nothing else is on the machine, COPYHOUND_CRAWLER_BROWSER_SANDBOX=false does without it"
+    )
+    if "Running as root" in said:
+        return f"its sandbox is not for root: run the crawler as an ordinary user{without}"
+    if "No usable sandbox" in said:
+        return (
+            "user namespaces are closed to it, of which its sandbox is made: open them (sysctl"
+            " user.max_user_namespaces, kernel.unprivileged_userns_clone or"
+            " kernel.apparmor_restrict_unprivileged_userns, or a container's seccomp profile), or install the"
+            f" system's package chromium-sandbox{without}"
+        )
+    return f"{_first_line(error)}; COPYHOUND_CRAWLER_BROWSER names a Chromium that runs on this machine"
 
 
 def _first_line(error: Exception) -> str:

@@ -62,7 +62,12 @@ class Delivery:
         self._session = session
         self._longest = longest_pause
         self.crawled = asyncio.Event()
-        self.away = False
+        self._waiting: set[str] = set()
+
+    @property
+    def away(self) -> bool:
+        """Whether something waits since the other side did not take it."""
+        return bool(self._waiting)
 
     async def run(self) -> None:
         """Carry until the crawl has ended and nothing waits any more."""
@@ -90,7 +95,7 @@ class Delivery:
             return not lease.cancelled
 
         try:
-            wanted = await self._patiently(send, "progress")
+            wanted = await self._patiently(send, "the run's progress")
         except REFUSED as error:
             self._session.fail(str(error))
             return False
@@ -109,7 +114,7 @@ class Delivery:
         headers = self._frontier.waiting_captures(_AT_ONCE)
         outbox = self._session.metrics.outbox
         outbox.labels("captures").set(self._frontier.outbox_count() if headers else 0)
-        outbox.labels("bytes").set(self._frontier.spooled_bytes() if headers else 0)
+        outbox.labels("bytes").set(self._frontier.spooled_bytes if headers else 0)
         if headers:
             await asyncio.gather(*map(self._capture, headers))
         return bool(headers)
@@ -168,15 +173,15 @@ class Delivery:
                 self.unwanted()
                 return None
             except LATER as error:
-                if not self.away:
-                    logger.warning("%s cannot be handed over, waiting: %s", what, urls.shown(str(error)))
-                self.away = True
+                if what not in self._waiting:
+                    logger.warning("%s cannot be handed over yet: %s", what, urls.shown(str(error)))
+                self._waiting.add(what)
                 self._session.metrics.away.set(1)
                 await asyncio.sleep(max(pause, error.retry_after or 0.0))
                 pause = min(pause * 2, self._longest)
             else:
-                if self.away:
-                    logger.warning("the other side is back")
-                self.away = False
-                self._session.metrics.away.set(0)
+                if what in self._waiting:
+                    logger.warning("%s can be handed over again", what)
+                self._waiting.discard(what)
+                self._session.metrics.away.set(self.away)
                 return answer

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from lxml import etree
-from w3lib.encoding import html_to_unicode
+from w3lib.encoding import html_body_declared_encoding, html_to_unicode, to_unicode
 
 from crawler import urls
 
@@ -21,6 +21,9 @@ MAX_LINKS: Final = 5_000
 """Most links of one page, and as many media."""
 MAX_CONTEXT: Final = 200
 """Longest text that is kept around a medium, in characters."""
+_BROKEN_PART: Final = 0.1
+"""Characters that cannot be decoded, for each byte that is no ASCII, from which an encoding does not fit."""
+_HIGH: Final = tuple(bytes([value]) for value in range(128, 256))
 _MAX_SCRIPT: Final = 2 * 1024 * 1024
 _MAX_JSON_DEPTH: Final = 32
 _MAX_NESTED: Final = 2
@@ -176,10 +179,17 @@ def kind_of_type(content_type: str, url: str) -> Kind:
 def decoded(body: bytes, content_type: str) -> str:
     """Return a text's characters; never fails.
 
-    The encoding is that which the header, the byte order mark or the page names, else UTF-8, else that of
-    Western Windows.
+    The encoding is that which the byte order mark, the header or the page names, else UTF-8, else that of
+    Western Windows. Where the header's does not fit and the page names another that fits better, that one
+    counts: servers often call all pages UTF-8.
     """
-    return html_to_unicode(content_type or None, body, default_encoding="utf-8", auto_detect_fun=_guess)[1]
+    text = html_to_unicode(content_type or None, body, default_encoding="utf-8", auto_detect_fun=_guess)[1]
+    broken = text.count("\ufffd")
+    if not broken or broken < _BROKEN_PART * sum(map(body.count, _HIGH)):
+        return text
+    named = html_body_declared_encoding(body)
+    other = to_unicode(body, named) if named else text
+    return other if other.count("\ufffd") < broken else text
 
 
 def _guess(body: bytes) -> str:

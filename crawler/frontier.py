@@ -244,6 +244,8 @@ class Frontier:
             steps = {0: _SCHEMA, 1: _SINCE_VERSION_2, 2: _SINCE_VERSION_3}
             script = "".join(step for since, step in steps.items() if version <= since)
             self._db.executescript(f"BEGIN; {script} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+        self.spooled_bytes = self._count_spooled()
+        """Size of all captures that wait: asked for with every request, so it is counted along."""
 
     def close(self) -> None:
         """Close the database."""
@@ -273,14 +275,16 @@ class Frontier:
     def handed_over(self, capture: UUID) -> None:
         """Forget a capture: the other side has it."""
         with self._transaction() as db:
-            db.execute("DELETE FROM outbox WHERE capture = ?", (str(capture),))
+            gone = db.execute(
+                "DELETE FROM outbox WHERE capture = ? RETURNING bytes", (str(capture),)
+            ).fetchall()
+        self.spooled_bytes -= sum(size for (size,) in gone)
 
     def has_capture(self, capture: str) -> bool:
         """Whether a capture waits to be handed over."""
         return self._db.execute("SELECT 1 FROM outbox WHERE capture = ?", (capture,)).fetchone() is not None
 
-    def spooled_bytes(self) -> int:
-        """Return the size of all captures that wait."""
+    def _count_spooled(self) -> int:
         return int(self._db.execute("SELECT coalesce(sum(bytes), 0) FROM outbox").fetchone()[0])
 
     def waiting_sightings(self, limit: int) -> list[tuple[int, str, SeenAgain]]:
@@ -299,6 +303,7 @@ class Frontier:
             captures = [str(c) for (c,) in db.execute("SELECT capture FROM outbox WHERE run = ?", (run,))]
             db.execute("DELETE FROM outbox WHERE run = ?", (run,))
             db.execute("DELETE FROM sighting WHERE run = ?", (run,))
+        self.spooled_bytes = self._count_spooled()
         return captures
 
     def capture_again(self, list_name: str, sha256: bytes) -> None:
@@ -583,6 +588,7 @@ class RunFrontier:
         except BaseException:
             self._waiting = before
             raise
+        self._frontier.spooled_bytes += outcome.header.byte_count if outcome.header is not None else 0
         self._active.pop(task.id, None)
         self._active_pages -= task.kind in _PAGES
         self._pages += outcome.page

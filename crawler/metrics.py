@@ -76,7 +76,9 @@ class CrawlerMetrics:
             "copyhound_crawler_outbox", "Captures that wait for the service", ("what",), registry=registry
         )
         self.away = Gauge(
-            "copyhound_crawler_service_away", "Whether the service cannot be reached", registry=registry
+            "copyhound_crawler_service_away",
+            "Whether something waits that the service could not take",
+            registry=registry,
         )
         self._delays = _Delays()
         registry.register(self._delays)

@@ -25,11 +25,13 @@ from crawler.rendering import Browser
 from crawler.session import Session
 from crawler.settings import CrawlerSettings
 from crawler.spider import CrawlSpider
-from crawler.spool import DiskFullError, Spool
+from crawler.spool import FULL, DiskFullError, Spool, is_full
 
 logger = logging.getLogger(__name__)
 
 _MIB: Final = 1024 * 1024
+_SAY_SECONDS: Final = 5.0
+"""How long a crawler that has to stop waits for the service to take the reason."""
 
 T = TypeVar("T")
 
@@ -229,13 +231,16 @@ class CrawlerProcess:
                 await self._crawl(session, carrying)
                 delivery.crawled.set()
                 await self._until_carried(session, carrying)
+        except CrawlError as error:
+            session.fail(str(error))
         finally:
             self._session = None
             for task in (carrying, reporting):
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            # What broke the first was raised above.
+            await asyncio.gather(carrying, reporting, return_exceptions=True)
         if session.failure:
+            await _said(delivery, session.failure)
             raise CrawlError(session.failure)
         if session.stopped:
             logger.warning("the crawl stops: %s", session.stopped)
@@ -283,6 +288,12 @@ class CrawlerProcess:
             await asyncio.sleep(self._settings.report_seconds)
 
 
+async def _said(delivery: Delivery, failure: str) -> None:
+    """Tell the other side why the crawl stands still, if it listens: the run waits for this crawler."""
+    with contextlib.suppress(TimeoutError, errors.CopyhoundError, sqlite3.Error):
+        await asyncio.wait_for(delivery.report(RunState.RUNNING, failure), _SAY_SECONDS)
+
+
 def _delays(runner: AsyncCrawlerRunner) -> list[tuple[str, float]]:
     """The pauses of the hosts that are asked now, in seconds."""
     engines: list[Any] = [crawler.engine for crawler in list(runner.crawlers)]
@@ -302,9 +313,8 @@ def _explained(folder: Path) -> Iterator[None]:
     except DiskFullError as error:
         raise CrawlError(str(error)) from error
     except (OSError, sqlite3.Error) as error:
-        raise CrawlError(
-            f"{folder}: {error}; the crawl goes on where it was when this is put right"
-        ) from error
+        what = FULL if is_full(error) else f"{error}; the crawl goes on where it was when this is put right"
+        raise CrawlError(f"{folder}: {what}") from error
 
 
 def _kept_name(path: Path) -> str:

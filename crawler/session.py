@@ -92,7 +92,7 @@ class Session:
 
     def next_task(self) -> Task | None:
         """Return what to fetch next; None: nothing now."""
-        if self.stopped or self._frontier.spooled_bytes() > self.settings.spool_mb * _MIB:
+        if self.stopped or self._frontier.spooled_bytes > self.settings.spool_mb * _MIB:
             return None
         # Pages that wait for the browser wait in memory.
         pages = 2 * self.settings.browser_pages if self.settings.browser is not None else None
@@ -253,7 +253,7 @@ class Session:
             return written, written.size
         written = await asyncio.to_thread(draft)
         token = await self._authority.stamp(written.seal, engine)
-        tail = token_record(token, written.seal, evidence.exchanges[-1].url) if token else b""
+        tail = token_record(token, written, evidence.media_url) if token else b""
         written.digest.update(tail)
         await asyncio.to_thread(self._spool.commit, capture, tail)
         return written, written.size + len(tail)

@@ -1,7 +1,6 @@
 """The spider: takes tasks from the frontier, reads what comes back, and writes down what became of them."""
 
 import asyncio
-import errno
 import hashlib
 import logging
 import sqlite3
@@ -45,7 +44,7 @@ from crawler.rendering import (
 )
 from crawler.robots import SITEMAPS, VERDICT, DisallowedError, RobotsUnreachableError
 from crawler.session import Session
-from crawler.spool import DiskFullError
+from crawler.spool import FULL, DiskFullError, is_full
 
 logger = logging.getLogger(__name__)
 
@@ -259,13 +258,7 @@ class CrawlSpider(Spider):
 
     def _broken(self, error: Exception) -> None:
         """Stop: what the crawl writes to does not work."""
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "disk is full" in str(error):
-            self.session.fail(
-                "the disk is full: make room and start the crawler again; it goes on where it was"
-            )
-        else:
-            self.session.fail(str(error))
+        self.session.fail(FULL if is_full(error) else str(error))
 
     def _explain(self, task: Task, outcome: Outcome, error: Exception) -> None:
         """Turn an error into an outcome."""

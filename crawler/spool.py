@@ -1,5 +1,6 @@
 """Captures that wait for the service: files in a folder, durable before anything says that they exist."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,15 @@ T = TypeVar("T")
 
 class DiskFullError(Exception):
     """There is not enough space left to go on."""
+
+
+FULL: Final = "the disk is full: make room and start the crawler again; it goes on where it was"
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error of files, or of SQLite, says that the disk is full."""
+    refused = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return refused or "disk is full" in str(error)
 
 
 class Spool:

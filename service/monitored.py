@@ -124,6 +124,8 @@ class MonitoringList:
         next_run_at: UTC; None: it does not run by itself.
         latest_run: Id of its latest run; None: none yet.
         revision: Rises with every change.
+        untold: Events that its webhook did not take yet; 0 where lists are listed.
+        failed_attempts: Of the one of these that was tried most.
     """
 
     id: UUID
@@ -135,6 +137,8 @@ class MonitoringList:
     revision: int
     created_at: datetime
     updated_at: datetime
+    untold: int = 0
+    failed_attempts: int = 0
 
     def active(self, now: datetime) -> bool:
         """Whether it has not expired."""
@@ -287,6 +291,11 @@ class Content:
     modality: str | None
     byte_count: int
     capture_id: UUID
+
+    @property
+    def half(self) -> UUID:
+        """The first half of its digest, which tells it from all other contents: where a page of them ends."""
+        return UUID(bytes=self.sha256[:16])
 
 
 @dataclass(frozen=True, slots=True)

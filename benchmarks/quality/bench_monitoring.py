@@ -6,18 +6,20 @@ r"""Monitoring, the whole way: sites with thousands of media files, the crawler,
 Works are registered twice, for two owners, each of whom watches the same sites (`monitoring_site`). The
 crawler of the first runs undisturbed; that of the second is killed again and again, at even distances.
 Every copy that a crawler may reach has to be reported, once, with every place where it stands; nothing else
-may be, and nothing that is forbidden may be asked for. All numbers are of media that are made up or ship
-with packages.
+may be, and nothing that is forbidden may be asked for. Of each copy that is not reported, the results say
+what became of it. All numbers are of media that are made up or ship with packages.
 """
 
 import argparse
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -130,6 +132,23 @@ def found(client: copyhound.Client, owner: str, run: copyhound.Run, asked: int, 
     return Found(reports, settled(client, run), asked, seconds)
 
 
+def fate(database: Path, sha256: bytes) -> str:
+    """What the service knows of a content, and whether it could read all of it.
+
+    Args:
+        database: Of the service.
+        sha256: Of the content.
+    """
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        known = db.execute("SELECT state, reason FROM contents WHERE sha256 = ?", (sha256,)).fetchone()
+        read = db.execute(
+            "SELECT detail FROM custody_events WHERE action = 'FINGERPRINTED' AND capture_id IN"
+            " (SELECT id FROM captures WHERE content_sha256 = ?)",
+            (sha256,),
+        ).fetchone()
+    return " ".join(known or ("not captured",)) + (f" {read[0]}" if read else "")
+
+
 def measure(folder: Path, shown: Library, amounts: Amounts, kills: int) -> dict[str, Any]:
     """Register, crawl twice, and compare what was reported with what there was to report."""
     results: list[Found] = []
@@ -144,7 +163,7 @@ def measure(folder: Path, shown: Library, amounts: Amounts, kills: int) -> dict[
                 seconds = crawl(service, sites, run, folder / owner, kills=times, total=total)
                 ended = settled(client, run)
                 results.append(found(client, owner, ended, sites.asked, seconds))
-                checked = _checked(sites, results[-1])
+                checked = _checked(sites, results[-1], folder / "hound/copyhound.db")
                 if owner == "calm":
                     calm = checked
                 else:
@@ -162,7 +181,7 @@ def measure(folder: Path, shown: Library, amounts: Amounts, kills: int) -> dict[
     }
 
 
-def _checked(sites: Sites, result: Found) -> dict[str, Any]:
+def _checked(sites: Sites, result: Found, database: Path) -> dict[str, Any]:
     """Numbers of one owner's run."""
     pairs, expected = result.pairs, sites.expected
     complete = sum(
@@ -173,7 +192,9 @@ def _checked(sites: Sites, result: Found) -> dict[str, Any]:
     return {
         "copies": len(expected),
         "reported": len(pairs & expected),
-        "missed": sorted(f"{work} {sha256.hex()[:12]}" for work, sha256 in expected - pairs),
+        "missed": {
+            f"{work} {sha256.hex()[:12]}": fate(database, sha256) for work, sha256 in sorted(expected - pairs)
+        },
         "wrong": sorted(f"{work} {sha256.hex()[:12]}" for work, sha256 in pairs - expected),
         "twice": len(result.reports) - len(pairs),
         "with_every_place": complete,

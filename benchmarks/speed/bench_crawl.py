@@ -6,8 +6,9 @@
 A site on loopback has pages that link to each other, each with pictures of its own. The bare spider is the
 one of Scrapy's tutorial: it follows all links with LinkExtractor and yields the pictures' bytes to nobody.
 The crawler does what it always does: robots.txt, frontier in its database, media found wherever they are, a
-capture of each picture as WARC, handed over to a folder. Both run without pauses and with the same number of
-requests at a time. Rates are requests by CPU second of the crawling process, of runs that take turns.
+capture of each picture as WARC, handed over to a folder, or to a service. All run without pauses and with the
+same number of requests at a time. Rates are requests by CPU second of the crawling process, of runs that take
+turns.
 
 Memory is that of the crawler's process at a tenth of a large site and at its end. The second run visits the
 same site when one page in a hundred has changed, with its pictures.
@@ -33,8 +34,9 @@ from typing import Any
 
 import psutil
 
+import copyhound
 from benchmarks.speed import harness
-from benchmarks.speed.harness import Bound
+from benchmarks.speed.harness import Bound, Service
 from tests.sites import Answer, Asked, Server, missing, with_validators
 
 _AT_ONCE = 16
@@ -239,8 +241,34 @@ def run(
 
 
 def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0, browser: str = "") -> Cost:
-    """Crawl a site with the crawler."""
-    environment = {
+    """Crawl a site with the crawler, into a folder."""
+    command = [sys.executable, "-m", "crawler", "places", f"{url}/", "--data", str(folder / "data")]
+    command += [
+        "--out",
+        str(folder / "out"),
+        "--depth",
+        "100",
+        "--pages",
+        str(pages),
+        "--number",
+        str(number),
+    ]
+    watch = folder / "out/run.json" if tenth else None
+    return run(command, _environment(browser), watch=watch, tenth=tenth)
+
+
+def crawl_for(service: Service, url: str, folder: Path) -> Cost:
+    """Crawl a site for a service, which gets every capture."""
+    place = copyhound.Place(copyhound.PlaceKind.PAGE, f"{url}/")
+    wanted = copyhound.NewMonitoringList("bench", places=(place,), max_depth=100, max_pages=10_000_000)
+    with copyhound.Client(service.target) as client:
+        name = client.run_list(client.create_list(wanted).name).name
+    command = [sys.executable, "-m", "crawler", "run", "--data", str(folder), "--server", service.target]
+    return run([*command, "--run", name], _environment())
+
+
+def _environment(browser: str = "") -> dict[str, str]:
+    return {
         **os.environ,
         "COPYHOUND_CRAWLER_THROTTLE": "false",
         "COPYHOUND_CRAWLER_DELAY": "0",
@@ -254,23 +282,11 @@ def crawl(url: str, folder: Path, pages: int, *, number: int = 0, tenth: int = 0
         "COPYHOUND_CRAWLER_BROWSER_SANDBOX": "false" if os.geteuid() == 0 else "true",
         **({"COPYHOUND_CRAWLER_BROWSER": browser} if browser else {}),
     }
-    command = [sys.executable, "-m", "crawler", "places", f"{url}/", "--data", str(folder / "data")]
-    command += [
-        "--out",
-        str(folder / "out"),
-        "--depth",
-        "100",
-        "--pages",
-        str(pages),
-        "--number",
-        str(number),
-    ]
-    return run(command, environment, watch=folder / "out/run.json" if tenth else None, tenth=tenth)
 
 
 def rates(shape: Shape, rounds: int) -> dict[str, Any]:
-    """Requests by CPU second of both, in turns."""
-    measured: dict[str, list[float]] = {"bare": [], "crawler": []}
+    """Requests by CPU second of the bare spider, of the crawler without and with a service, in turns."""
+    measured: dict[str, list[float]] = {"bare": [], "crawler": [], "served": []}
     for _ in range(rounds):
         with site(shape) as (url, count):
             cost = run([sys.executable, "-c", _BARE, f"{url}/", str(_AT_ONCE)], os.environ)
@@ -278,13 +294,19 @@ def rates(shape: Shape, rounds: int) -> dict[str, Any]:
         with site(shape) as (url, count), tempfile.TemporaryDirectory() as name:
             cost = crawl(url, Path(name), 10_000_000)
             measured["crawler"].append(count()[0] / cost.seconds)
+        with site(shape) as (url, count), tempfile.TemporaryDirectory() as name:
+            with harness.service(Path(name) / "hound") as service:
+                cost = crawl_for(service, url, Path(name) / "data")
+            measured["served"].append(count()[0] / cost.seconds)
     middle = {name: statistics.median(values) for name, values in measured.items()}
     return {
         "pages": shape.pages,
         "pictures": shape.pages * shape.pictures,
         "bare_requests_per_cpu_second": middle["bare"],
         "crawler_requests_per_cpu_second": middle["crawler"],
+        "served_requests_per_cpu_second": middle["served"],
         "ratio": middle["crawler"] / middle["bare"],
+        "served_ratio": middle["served"] / middle["bare"],
     }
 
 
@@ -355,6 +377,7 @@ def main() -> int:
     }
     bounds = [
         Bound.at_least(0.7, "requests by CPU second, crawler to bare spider", figures["rate"]["ratio"]),
+        Bound.at_least(0.7, "the same, with a service to hand over to", figures["rate"]["served_ratio"]),
         Bound.at_most(
             0.02,
             "bodies of a second run with 1 % changed, part of the first",

@@ -9,7 +9,7 @@ wrong are reported by their line and field.
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,17 +21,6 @@ from copyhound.cli.manifest import ManifestError, RowError
 from copyhound.monitor_types import MonitoringItem, Place, PlaceKind
 
 FIELDS: Final = ("kind", "value", "keywords")
-SETTINGS: Final = (
-    "owner",
-    "title",
-    "depth",
-    "max_pages",
-    "every",
-    "daily",
-    "expires",
-    "webhook",
-    "min_probability",
-)
 KINDS: Final = (*PlaceKind, "work", "leave_alone")
 _MOST_DEPTH: Final = 8
 _OPENING: Final = (
@@ -61,11 +50,11 @@ class ListFile:
     """What a file holds.
 
     Attributes:
-        settings: Settings of the list, as texts; empty but for YAML.
+        settings: Settings of the list, read as `SETTINGS` says; empty but for YAML.
         rows: Its rows, or what is wrong with them, in order.
     """
 
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
     rows: tuple[ItemRow | RowError, ...]
 
 
@@ -76,7 +65,7 @@ def read_list_file(path: Path) -> ListFile:
         ManifestError: If the file cannot be read, is no YAML, or its first line does not name the columns.
     """
     suffix = path.suffix.lower()
-    settings: Mapping[str, str] = {}
+    settings: Mapping[str, Any] = {}
     try:
         if suffix in (".yaml", ".yml"):
             settings, raw = _yaml_rows(path)
@@ -112,6 +101,34 @@ def read_moment(text: str) -> datetime:
     except ValueError:
         raise ValueError(f"{text!r} is no date; write 2027-01-31, or 2027-01-31T12:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+def _part(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number; write one such as 0.8") from None
+
+
+SETTINGS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "owner": str,
+    "title": str,
+    "depth": _whole,
+    "max_pages": _whole,
+    "every": read_interval,
+    "daily": str,
+    "expires": read_moment,
+    "webhook": str,
+    "min_probability": _part,
+}
+"""Settings of a list that a YAML file may hold, and what reads each."""
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]] | RowError]:
@@ -150,7 +167,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]] | RowError]
             yield _checked(line, fields)
 
 
-def _yaml_rows(path: Path) -> tuple[Mapping[str, str], list[tuple[int, Mapping[str, Any]] | RowError]]:
+def _yaml_rows(path: Path) -> tuple[Mapping[str, Any], list[tuple[int, Mapping[str, Any]] | RowError]]:
     """Settings and rows. Every scalar is a text: YAML would take 03:30 for a number."""
     text = path.read_text(encoding="utf-8-sig")
     try:
@@ -178,9 +195,9 @@ def _check_tokens(path: Path, text: str) -> None:
             )
 
 
-def _yaml_parts(path: Path, root: yaml.Node | None) -> tuple[Mapping[str, str], list[yaml.Node]]:
+def _yaml_parts(path: Path, root: yaml.Node | None) -> tuple[Mapping[str, Any], list[yaml.Node]]:
     """The settings and the rows below the root of a file."""
-    settings: dict[str, str] = {}
+    settings: dict[str, Any] = {}
     items = root
     if isinstance(root, yaml.MappingNode):
         items = None
@@ -189,7 +206,7 @@ def _yaml_parts(path: Path, root: yaml.Node | None) -> tuple[Mapping[str, str], 
             if name == "items":
                 items = node
             elif name in SETTINGS and isinstance(node, yaml.ScalarNode):
-                settings[name] = str(node.value)
+                settings[name] = _setting(path, line, name, str(node.value))
             else:
                 known = f"the settings are {', '.join(SETTINGS)}, each one text, and items"
                 raise ManifestError(f"{path}: line {line}: {name!r} is no setting; {known}")
@@ -199,6 +216,13 @@ def _yaml_parts(path: Path, root: yaml.Node | None) -> tuple[Mapping[str, str], 
         line = items.start_mark.line + 1
         raise ManifestError(f"{path}: line {line}: write a list of rows such as {{kind: page, value: …}}")
     return settings, list(items.value)
+
+
+def _setting(path: Path, line: int, name: str, text: str) -> Any:
+    try:
+        return SETTINGS[name](text)
+    except ValueError as error:
+        raise ManifestError(f"{path}: line {line}: {name}: {error}") from error
 
 
 def _checked(line: int, fields: Any) -> tuple[int, Mapping[str, Any]] | RowError:

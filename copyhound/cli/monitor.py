@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ from copyhound.cli.output import FAILED, print_error, print_json, print_line, pr
 from copyhound.client import Client
 from copyhound.errors import CopyhoundError
 from copyhound.monitor_types import (
+    Capture,
     ItemsImported,
     MonitoringItem,
     MonitoringList,
@@ -30,6 +31,7 @@ from copyhound.monitor_types import (
     Schedule,
     Webhook,
 )
+from copyhound.monitoring import ListChanges
 from copyhound.service_process import service_environment
 
 monitor = typer.Typer(help="Monitoring lists: which places are watched for copies of which works.")
@@ -77,7 +79,7 @@ def import_list(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a monitoring list of a file's rows, or add them to a list. Doing it again adds nothing twice."""
+    """Make a monitoring list of a file's rows, or, with --list, change a list and add rows that it lacks."""
     try:
         read = read_list_file(file)
         given = {
@@ -85,23 +87,25 @@ def import_list(
             "title": title,
             "depth": depth,
             "max_pages": max_pages,
-            "every": every,
+            "every": read_interval(every) if every else None,
             "daily": daily,
-            "expires": expires,
+            "expires": read_moment(expires) if expires else None,
             "webhook": webhook,
             "min_probability": min_probability,
         }
         chosen = {
             **read.settings,
-            **{name: str(value) for name, value in given.items() if value not in ("", None)},
+            **{name: value for name, value in given.items() if value not in ("", None)},
         }
-        new = _new_list(chosen)
     except (ManifestError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
+    new = _new_list(chosen)
     if not list_name and not new.owner:
         raise typer.BadParameter("whose works are they? give --owner NAME")
     with connection.client() as client:
-        target = _Target(list_name, dry_run=dry_run, partial=partial)
+        if list_name and new.owner and client.get_list(list_name).owner != new.owner:
+            raise typer.BadParameter(f"{list_name} is no list of {new.owner}: a list keeps its owner")
+        target = _Target(list_name, _changes(chosen, new), dry_run=dry_run, partial=partial)
         failed = _import(client, read, new, target, as_json=as_json)
     if failed:
         raise typer.Exit(FAILED)
@@ -109,38 +113,41 @@ def import_list(
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where rows go: into a list, or (empty name) into a new one."""
+    """Where rows go: into a list, some of whose fields change too, or (empty name) into a new one."""
 
     list_name: str
+    changes: ListChanges
     _: KW_ONLY
     dry_run: bool
     partial: bool
 
 
-def _new_list(chosen: Mapping[str, str]) -> NewMonitoringList:
-    """The list that settings describe, without its rows.
-
-    Raises:
-        ValueError: If one is wrong.
-    """
-    schedule = None
-    if chosen.get("every") or chosen.get("daily"):
-        interval = read_interval(chosen["every"]) if chosen.get("every") else None
-        schedule = Schedule(interval, chosen.get("daily", ""))
-    webhook = None
-    if chosen.get("webhook"):
-        webhook = Webhook(chosen["webhook"], os.environ.get(_SECRET_VARIABLE, ""))
-    expires = chosen.get("expires")
+def _new_list(chosen: Mapping[str, Any]) -> NewMonitoringList:
+    """The list that settings describe, without its rows."""
+    interval, daily = chosen.get("every"), chosen.get("daily", "")
+    url = chosen.get("webhook")
     return NewMonitoringList(
         owner=chosen.get("owner", ""),
         title=chosen.get("title", ""),
-        max_depth=int(chosen.get("depth", "2")),
-        max_pages=int(chosen.get("max_pages", "1000")),
-        schedule=schedule,
-        expires_at=read_moment(expires) if expires else None,
-        webhook=webhook,
-        min_probability=float(chosen.get("min_probability", "0")),
+        max_depth=chosen.get("depth", 2),
+        max_pages=chosen.get("max_pages", 1000),
+        schedule=Schedule(interval, daily) if interval is not None or daily else None,
+        expires_at=chosen.get("expires"),
+        webhook=Webhook(url, os.environ.get(_SECRET_VARIABLE, "")) if url else None,
+        min_probability=chosen.get("min_probability", 0.0),
     )
+
+
+def _changes(chosen: Mapping[str, Any], new: NewMonitoringList) -> ListChanges:
+    """The fields of a list that chosen settings change."""
+    fields = {
+        "depth": "max_depth",
+        "every": "schedule",
+        "daily": "schedule",
+        "expires": "expires_at",
+    }
+    names = {fields.get(name, name) for name in chosen} - {"owner"}
+    return cast("ListChanges", {name: getattr(new, name) for name in names})
 
 
 def _import(
@@ -153,7 +160,10 @@ def _import(
     name = target.list_name
     if name:
         trial = target.dry_run or kept_out
-        outcome = _sent(client, rows, name, partial=target.partial, trial=trial)
+        outcome = _sent(client, rows, name, partial=target.partial, trial=trial or bool(target.changes))
+        if target.changes and not trial and (target.partial or not outcome.errors):
+            client.update_list(name, **target.changes)
+            outcome = _sent(client, rows, name, partial=target.partial)
     else:
         client.create_list(new, validate_only=True)
         outcome = _sent(client, rows, "", owner=new.owner)
@@ -251,7 +261,7 @@ def show(
     print_line(f"limits       {found.max_depth} links deep, {found.max_pages:,} pages a run")
     print_line(f"next run     {_when(found.next_run_at)}")
     print_line(f"expires      {_when(found.expires_at)}")
-    print_line(f"webhook      {found.webhook.url if found.webhook else '-'}")
+    print_line(f"webhook      {_webhook_line(found.webhook)}")
     for host in found.leave_alone:
         print_line(f"leave alone  {host}")
     for place in found.places:
@@ -269,6 +279,51 @@ def delete(
     with connection.client() as client:
         client.delete_list(name)
     print_line(f"deleted  {name}")
+
+
+@monitor.command("cancel")
+@connects
+def cancel_run(
+    connection: Connection,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="lists/…/runs/… as `monitor show` shows it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """End a run: its crawler stops. What the server has of it is still matched; a schedule goes on."""
+    with connection.client() as client:
+        ended = client.cancel_run(run)
+    if as_json:
+        print_json(_run_values(ended))
+    else:
+        print_line(_progress_line(ended))
+
+
+@monitor.command("captures")
+@connects
+def list_captures(
+    connection: Connection,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="lists/…/runs/… as `monitor show` shows it.")],
+    *,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="Only what cannot be read, with the reasons.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run captured that its list had not seen before, and how far that is."""
+    state = "unreadable" if unreadable else ""
+    with connection.client() as client:
+        found = list(client.captures(run, content_state=state))
+    if as_json:
+        for one in found:
+            print_json(_capture_values(one))
+        return
+    print_table(
+        ("capture", "content", "page", "media", "reason"),
+        [
+            (one.name, one.content_state, one.header.page_url, one.header.media_url, one.unreadable_reason)
+            for one in found
+        ],
+    )
 
 
 @monitor.command("run")
@@ -367,7 +422,7 @@ def _print_runs(runs: list[Run]) -> None:
     print_table(
         (
             *("run", "state", "started", "pages", "media", "captures", "to crawl", "left out", "failed"),
-            *("to match", "reports", "message"),
+            *("to match", "unreadable", "reports", "message"),
         ),
         [
             (
@@ -381,6 +436,7 @@ def _print_runs(runs: list[Run]) -> None:
                 f"{run.progress.refused:,}",
                 f"{run.progress.errors:,}",
                 f"{run.pending_contents:,}",
+                f"{run.unreadable_contents:,}",
                 f"{run.reports:,}",
                 run.message,
             )
@@ -416,6 +472,8 @@ def _list_values(found: MonitoringList) -> dict[str, Any]:
         "daily_time": schedule.daily_time if schedule else "",
         "expires_at": found.expires_at,
         "webhook": found.webhook.url if found.webhook else None,
+        "webhook_waiting_count": found.webhook.waiting_count if found.webhook else 0,
+        "webhook_failed_attempts": found.webhook.failed_attempts if found.webhook else 0,
         "min_probability": found.min_probability,
         "place_count": found.place_count,
         "next_run_at": found.next_run_at,
@@ -436,6 +494,29 @@ def _run_values(run: Run) -> dict[str, Any]:
         "started_at": run.started_at,
         "ended_at": run.ended_at,
     }
+
+
+def _capture_values(capture: Capture) -> dict[str, Any]:
+    header = capture.header
+    return {
+        "name": capture.name,
+        "content_state": capture.content_state,
+        "unreadable_reason": capture.unreadable_reason,
+        "page_url": header.page_url,
+        "media_url": header.media_url,
+        "content_sha256": header.content_sha256,
+        "sha256": header.sha256,
+        "captured_at": header.captured_at,
+    }
+
+
+def _webhook_line(webhook: Webhook | None) -> str:
+    if webhook is None:
+        return "-"
+    if not webhook.waiting_count:
+        return webhook.url
+    failed = f"failed: {webhook.failed_attempts} times"
+    return f"{webhook.url} (events that wait: {webhook.waiting_count:,}, {failed})"
 
 
 def _when(moment: Any) -> str:

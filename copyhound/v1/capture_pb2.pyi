@@ -630,3 +630,65 @@ class Capture(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capture: _TypeAlias = Capture  # noqa: Y015
+
+@_typing.final
+class ListCapturesRequest(_message.Message):
+    """Asks for a page of what a run captured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    CONTENT_STATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """`lists/{uuid}/runs/{uuid}`."""
+    content_state: Global___ContentState.ValueType
+    """Only contents that are so far. Unset: all."""
+    page_size: _builtins.int
+    """Most captures on a page, 1 to 1,000; 0: 100. Larger numbers count as 1,000."""
+    page_token: _builtins.str
+    """The last answer's next_page_token, with the same run and state. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        content_state: Global___ContentState.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_state", b"content_state", "page_size", b"page_size", "page_token", b"page_token", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCapturesRequest: _TypeAlias = ListCapturesRequest  # noqa: Y015
+
+@_typing.final
+class ListCapturesResponse(_message.Message):
+    """A page of captures, in an order that stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPTURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: this was the last page."""
+    @_builtins.property
+    def captures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Capture]:
+        """The captures, without custody."""
+
+    def __init__(
+        self,
+        *,
+        captures: _abc.Iterable[Global___Capture] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captures", b"captures", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCapturesResponse: _TypeAlias = ListCapturesResponse  # noqa: Y015

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CaptureServiceStub:
-    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture is for roles `owner` (those of
-    its own lists), `investigator` and `admin`.
+    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture and ListCaptures are for roles
+    `owner` (those of its own lists), `investigator` and `admin`.
     """
 
     def __init__(self, channel):
@@ -61,11 +61,16 @@ class CaptureServiceStub:
                 request_serializer=copyhound_dot_v1_dot_capture__pb2.GetCaptureRequest.SerializeToString,
                 response_deserializer=copyhound_dot_v1_dot_capture__pb2.Capture.FromString,
                 _registered_method=True)
+        self.ListCaptures = channel.unary_unary(
+                '/copyhound.v1.CaptureService/ListCaptures',
+                request_serializer=copyhound_dot_v1_dot_capture__pb2.ListCapturesRequest.SerializeToString,
+                response_deserializer=copyhound_dot_v1_dot_capture__pb2.ListCapturesResponse.FromString,
+                _registered_method=True)
 
 
 class CaptureServiceServicer:
-    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture is for roles `owner` (those of
-    its own lists), `investigator` and `admin`.
+    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture and ListCaptures are for roles
+    `owner` (those of its own lists), `investigator` and `admin`.
     """
 
     def LeaseRun(self, request, context):
@@ -105,6 +110,13 @@ class CaptureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCaptures(self, request, context):
+        """Lists what a run captured that its list had not seen before: one capture for each content.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CaptureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -133,6 +145,11 @@ def add_CaptureServiceServicer_to_server(servicer, server):
                     request_deserializer=copyhound_dot_v1_dot_capture__pb2.GetCaptureRequest.FromString,
                     response_serializer=copyhound_dot_v1_dot_capture__pb2.Capture.SerializeToString,
             ),
+            'ListCaptures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCaptures,
+                    request_deserializer=copyhound_dot_v1_dot_capture__pb2.ListCapturesRequest.FromString,
+                    response_serializer=copyhound_dot_v1_dot_capture__pb2.ListCapturesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'copyhound.v1.CaptureService', rpc_method_handlers)
@@ -142,8 +159,8 @@ def add_CaptureServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CaptureService:
-    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture is for roles `owner` (those of
-    its own lists), `investigator` and `admin`.
+    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture and ListCaptures are for roles
+    `owner` (those of its own lists), `investigator` and `admin`.
     """
 
     @staticmethod
@@ -271,6 +288,33 @@ class CaptureService:
             '/copyhound.v1.CaptureService/GetCapture',
             copyhound_dot_v1_dot_capture__pb2.GetCaptureRequest.SerializeToString,
             copyhound_dot_v1_dot_capture__pb2.Capture.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCaptures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/copyhound.v1.CaptureService/ListCaptures',
+            copyhound_dot_v1_dot_capture__pb2.ListCapturesRequest.SerializeToString,
+            copyhound_dot_v1_dot_capture__pb2.ListCapturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

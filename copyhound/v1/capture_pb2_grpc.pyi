@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CaptureServiceStub:
-    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture is for roles `owner` (those of
-    its own lists), `investigator` and `admin`.
+    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture and ListCaptures are for roles
+    `owner` (those of its own lists), `investigator` and `admin`.
     """
 
     @_typing.overload
@@ -49,11 +49,13 @@ class CaptureServiceStub:
     """
     GetCapture: _grpc.UnaryUnaryMultiCallable[_capture_pb2.GetCaptureRequest, _capture_pb2.Capture]
     """Returns what is known of a capture, with its custody."""
+    ListCaptures: _grpc.UnaryUnaryMultiCallable[_capture_pb2.ListCapturesRequest, _capture_pb2.ListCapturesResponse]
+    """Lists what a run captured that its list had not seen before: one capture for each content."""
 
 @_typing.type_check_only
 class CaptureServiceAsyncStub(CaptureServiceStub):
-    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture is for roles `owner` (those of
-    its own lists), `investigator` and `admin`.
+    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture and ListCaptures are for roles
+    `owner` (those of its own lists), `investigator` and `admin`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -71,10 +73,12 @@ class CaptureServiceAsyncStub(CaptureServiceStub):
     """
     GetCapture: _aio.UnaryUnaryMultiCallable[_capture_pb2.GetCaptureRequest, _capture_pb2.Capture]  # type: ignore[assignment]
     """Returns what is known of a capture, with its custody."""
+    ListCaptures: _aio.UnaryUnaryMultiCallable[_capture_pb2.ListCapturesRequest, _capture_pb2.ListCapturesResponse]  # type: ignore[assignment]
+    """Lists what a run captured that its list had not seen before: one capture for each content."""
 
 class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture is for roles `owner` (those of
-    its own lists), `investigator` and `admin`.
+    """Takes captures from crawlers, which have role `crawler` or `admin`. GetCapture and ListCaptures are for roles
+    `owner` (those of its own lists), `investigator` and `admin`.
     """
 
     @_abc_1.abstractmethod
@@ -120,5 +124,13 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_capture_pb2.Capture, _abc.Awaitable[_capture_pb2.Capture]]:
         """Returns what is known of a capture, with its custody."""
+
+    @_abc_1.abstractmethod
+    def ListCaptures(
+        self,
+        request: _capture_pb2.ListCapturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_capture_pb2.ListCapturesResponse, _abc.Awaitable[_capture_pb2.ListCapturesResponse]]:
+        """Lists what a run captured that its list had not seen before: one capture for each content."""
 
 def add_CaptureServiceServicer_to_server(servicer: CaptureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -176,21 +176,31 @@ class Webhook(_message.Message):
 
     URL_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
+    WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """Where events are posted, http or https; addresses that are not public are refused. The guide on monitoring
     describes the events and how they are signed.
     """
     secret: _builtins.str
     """Key of the signatures: 16 to 256 characters. Never returned; left empty in an update, it stays as it was."""
+    waiting_count: _builtins.int
+    """Events that it did not take yet. Told of one list, not where lists are listed."""
+    failed_attempts: _builtins.int
+    """How often it refused the one of these that was tried most, or could not be reached; the server's log says
+    why. 0: it is well.
+    """
     def __init__(
         self,
         *,
         url: _builtins.str = ...,
         secret: _builtins.str = ...,
+        waiting_count: _builtins.int = ...,
+        failed_attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_attempts", b"failed_attempts", "secret", b"secret", "url", b"url", "waiting_count", b"waiting_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

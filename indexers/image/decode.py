@@ -19,7 +19,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pi_heif
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
@@ -133,8 +133,10 @@ def _as_media_errors(kind: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise MediaLimitError(f"the {kind} has too many pixels: send a smaller picture") from error
     except Exception as error:  # decoders raise nearly anything: OSError, SyntaxError, KeyError, struct.error
+        # That of an unknown file names an object of Python's.
+        why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise DamagedMediaError(
-            f"the {kind} is damaged, cut off or of an unusual variant ({error}): send the whole file, "
+            f"the {kind} is damaged, cut off or of an unusual variant{why}: send the whole file, "
             "or save it again as PNG or JPEG"
         ) from error
 

@@ -85,7 +85,10 @@ class Webhooks:
         self._metrics.webhooks.labels("failed" if error else "delivered").inc()
         attempts = delivery.attempts + 1
         if error:
-            log.warning("webhook failed", delivery=str(delivery.id), attempts=attempts, reason=error)
+            host = urlsplit(delivery.webhook.url).hostname
+            log.warning(
+                "webhook failed", delivery=str(delivery.id), host=host, attempts=attempts, reason=error
+            )
         if error and attempts < _MOST_ATTEMPTS:
             until = datetime.now(UTC) + pause_after(attempts) * random.uniform(0.5, 1.0)
             await self._catalogue.write(partial(_put_off, delivery, attempts, until))
@@ -146,7 +149,7 @@ class HttpPost:
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             refused = refusal(str(address[0]), self._allowed)
             if refused:
-                reason = refused
+                reason = f"{refused}; COPYHOUND_WEBHOOK_NETWORKS allows networks that are not"
                 continue
             connection = socket.socket(family, kind, protocol)
             connection.settimeout(_TIMEOUT_SECONDS)

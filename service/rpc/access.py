@@ -50,6 +50,7 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.CaptureService/ReportSightings": _CRAWLERS,
     "/copyhound.v1.CaptureService/IngestCapture": _CRAWLERS,
     "/copyhound.v1.CaptureService/GetCapture": _READERS,
+    "/copyhound.v1.CaptureService/ListCaptures": _READERS,
     "/copyhound.v1.ReportService/GetMatchReport": _READERS,
     "/copyhound.v1.ReportService/ListMatchReports": _READERS,
     "/copyhound.v1.ReportService/ExportEvidence": _READERS,

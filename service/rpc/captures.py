@@ -13,11 +13,22 @@ from service.blobs import Blobs, pieces
 from service.catalogue import Catalogue
 from service.errors import InvalidRequestError, LeaseLostError, MediaTooLargeError, NotFoundError
 from service.metrics import Metrics
-from service.monitored import MonitoringList, NewCapture, Place, PlaceKind, Progress, Run, Told
+from service.monitored import (
+    Capture,
+    Content,
+    MonitoringList,
+    NewCapture,
+    Place,
+    PlaceKind,
+    Progress,
+    Run,
+    Told,
+)
 from service.monitoring import events
-from service.rpc import convert, convert_monitor
+from service.rpc import convert, convert_monitor, pages
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
+from service.rpc.monitoring import visible_run
 from service.rpc.uploads import Spooler, Upload, first_message
 from service.store import Transaction, View
 
@@ -206,6 +217,31 @@ class CaptureService(capture_pb2_grpc.CaptureServiceServicer):
                 content = view.captures.content(found.new.seen.sha256)
                 return convert_monitor.capture_message(found, content, view.captures.custody(capture_id))
         raise not_found("capture", name)
+
+    async def ListCaptures(
+        self, request: capture_pb2.ListCapturesRequest, context: Context
+    ) -> capture_pb2.ListCapturesResponse:
+        """Return a page of what a run captured."""
+        del context
+        caller = current_caller()
+        state = convert_monitor.read_content_state(request.content_state, "content_state")
+        filters = (request.run, str(request.content_state))
+        after = pages.read_token(request.page_token, filters)
+        size = convert.read_page_size(request.page_size, "page_size", 100)
+
+        def read() -> list[tuple[Capture, Content]]:
+            with self._catalogue.store.view() as view:
+                run = visible_run(view.lists.run, request.run, caller, "run")
+                return view.captures.of_run(run.id, state, after=after, limit=size + 1)
+
+        found = await asyncio.to_thread(read)
+        last = found[size - 1][1].half if len(found) > size else None
+        return capture_pb2.ListCapturesResponse(
+            captures=[
+                convert_monitor.capture_message(capture, content, ()) for capture, content in found[:size]
+            ],
+            next_page_token="" if last is None else pages.token(last, filters),
+        )
 
 
 def _titles(view: View, found: MonitoringList) -> list[str]:

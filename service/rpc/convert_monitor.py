@@ -359,6 +359,8 @@ def list_message(found: MonitoringList) -> monitor_pb2.MonitoringList:
         message.expire_time.CopyFrom(convert.timestamp(settings.expires_at))
     if settings.webhook is not None:
         message.webhook.url = settings.webhook.url
+        message.webhook.waiting_count = found.untold
+        message.webhook.failed_attempts = found.failed_attempts
     if found.next_run_at is not None:
         message.next_run_time.CopyFrom(convert.timestamp(found.next_run_at))
     return message
@@ -511,16 +513,25 @@ def read_capture(
     )
 
 
+def read_content_state(value: int, field: str) -> ContentState | None:
+    """How far contents are that are asked for; None: whatever.
+
+    Raises:
+        InvalidRequestError: If it is none that is known.
+    """
+    if value == capture_pb2.CONTENT_STATE_UNSPECIFIED:
+        return None
+    for state in ContentState:
+        if value == capture_pb2.ContentState.Value(f"CONTENT_STATE_{state.name}"):
+            return state
+    raise InvalidRequestError(field, "must be pending, read or unreadable")
+
+
 def capture_message(
     capture: Capture, content: Content | None, custody: Sequence[CustodyEvent]
 ) -> capture_pb2.Capture:
     """A capture; its content is None where it was erased with its list."""
     new, seen, facts = capture.new, capture.new.seen, capture.new.facts
-    states = {
-        ContentState.PENDING: capture_pb2.CONTENT_STATE_PENDING,
-        ContentState.READ: capture_pb2.CONTENT_STATE_READ,
-        ContentState.UNREADABLE: capture_pb2.CONTENT_STATE_UNREADABLE,
-    }
     return capture_pb2.Capture(
         name=capture_name(new.id),
         header=capture_pb2.CaptureHeader(
@@ -540,7 +551,9 @@ def capture_message(
             uploader=seen.uploader,
             **facts,
         ),
-        content_state=capture_pb2.CONTENT_STATE_UNSPECIFIED if content is None else states[content.state],
+        content_state=capture_pb2.CONTENT_STATE_UNSPECIFIED
+        if content is None
+        else capture_pb2.ContentState.Value(f"CONTENT_STATE_{content.state.name}"),
         unreadable_reason="" if content is None else content.reason,
         create_time=convert.timestamp(capture.created_at),
         custody=[

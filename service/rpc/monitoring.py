@@ -207,7 +207,7 @@ class MonitorService(monitor_pb2_grpc.MonitorServiceServicer):
         del context
         caller = current_caller()
         return convert_monitor.run_message(
-            await self._read(lambda view: _visible_run(view.lists.run, request.name, caller))
+            await self._read(lambda view: visible_run(view.lists.run, request.name, caller))
         )
 
     async def ListRuns(
@@ -236,7 +236,7 @@ class MonitorService(monitor_pb2_grpc.MonitorServiceServicer):
 
         def cancel(transaction: Transaction) -> Run:
             now = datetime.now(UTC)
-            found = _visible_run(transaction.lists.run, request.name, caller)
+            found = visible_run(transaction.lists.run, request.name, caller)
             if found.ended:
                 return found
             run = transaction.lists.cancel_run(found.id, now, "cancelled on request")
@@ -348,8 +348,14 @@ def _visible(get: Callable[[UUID], MonitoringList], name: str, field: str, calle
     raise not_found("list", name)
 
 
-def _visible_run(get: Callable[[UUID], Run], name: str, caller: Caller) -> Run:
-    list_id, run_id = convert_monitor.read_run_name(name, "name")
+def visible_run(get: Callable[[UUID], Run], name: str, caller: Caller, field: str = "name") -> Run:
+    """The run of a name, if the caller may see it.
+
+    Raises:
+        NotFoundError: If there is none that the caller may see.
+        InvalidRequestError: If it is no name of a run.
+    """
+    list_id, run_id = convert_monitor.read_run_name(name, field)
     with contextlib.suppress(NotFoundError):
         found = get(run_id)
         if found.list_id == list_id and caller.owner in (None, found.owner):

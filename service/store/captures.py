@@ -50,6 +50,13 @@ FIRST_DIGEST = bytes(32)
 SERVER = "server"
 """The actor of what the server does by itself."""
 
+_WATCHED = {
+    ContentState.PENDING: ("waiting",),
+    ContentState.READ: ("ready", "matched"),
+    ContentState.UNREADABLE: ("unreadable",),
+}
+"""States of the watches of contents that are so far."""
+
 _AT_ONCE = 500
 """Values in one condition: databases bound their number."""
 
@@ -115,6 +122,42 @@ class Captures:
         """A content; None: it was never captured, or erased."""
         row = self._connection.execute(select(contents).where(contents.c.sha256 == sha256)).one_or_none()
         return None if row is None else _to_content(row)
+
+    def of_run(
+        self, run_id: UUID, state: ContentState | None, *, after: UUID | None, limit: int
+    ) -> list[tuple[Capture, Content]]:
+        """Contents that a run was the first of its list to see, each with a capture of that list.
+
+        Args:
+            run_id: The run.
+            state: How far they are; None: whatever.
+            after: Begin after the content whose digest begins so (`Content.half`).
+            limit: Most of them.
+        """
+        capture = (
+            select(sightings.c.capture_id)
+            .where(
+                sightings.c.content_sha256 == watches.c.content_sha256,
+                sightings.c.list_id == watches.c.list_id,
+                sightings.c.capture_id.is_not(None),
+            )
+            .order_by(sightings.c.id)
+            .limit(1)
+            .scalar_subquery()
+        )
+        query = select(watches.c.content_sha256, capture.label("capture_id")).where(
+            watches.c.run_id == run_id, capture.is_not(None)
+        )
+        if state is not None:
+            query = query.where(watches.c.state.in_(_WATCHED[state]))
+        if after is not None:
+            query = query.where(watches.c.content_sha256 > after.bytes + b"\xff" * 16)
+        chosen = query.order_by(watches.c.content_sha256).limit(limit).subquery()
+        of_capture = select(captures).join(chosen, chosen.c.capture_id == captures.c.id)
+        held = {row.content_sha256: _to_capture(row) for row in self._connection.execute(of_capture)}
+        of_content = select(contents).join(chosen, chosen.c.content_sha256 == contents.c.sha256)
+        rows = self._connection.execute(of_content.order_by(contents.c.sha256))
+        return [(held[row.sha256], _to_content(row)) for row in rows]
 
     def pending_contents(self, limit: int) -> list[Content]:
         """Contents that are still to be read, oldest first."""

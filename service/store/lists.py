@@ -69,7 +69,10 @@ class Lists:
         ).one_or_none()
         if row is None:
             raise NotFoundError(f"There is no list {list_id}", list=str(list_id))
-        return _to_list(row, row.items)
+        count, attempts = self._connection.execute(
+            select(func.count(), func.max(deliveries.c.attempts)).where(deliveries.c.list_id == list_id)
+        ).one()
+        return dataclasses.replace(_to_list(row, row.items), untold=count, failed_attempts=attempts or 0)
 
     def page(self, *, owner: str | None, after: UUID | None, limit: int) -> list[MonitoringList]:
         """A page of lists without works, places and exceptions, oldest first; `owner` None: of all."""

@@ -1,7 +1,9 @@
 """Chromium has no way out but the crawler's, and no page keeps it for ever."""
 
 import asyncio
+import os
 import socket
+import subprocess
 import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -156,6 +158,22 @@ def test_what_is_no_browser(loop: Loop, tmp_path: Path) -> None:
     with pytest.raises(BrowserError, match="COPYHOUND_CRAWLER_BROWSER names a Chromium"):
         loop.run(Site().render(broken, "<p>"))
     loop.run(broken.close())
+
+
+def test_its_own_sandbox_is_on_unless_it_is_turned_off(loop: Loop, chromium: Path) -> None:
+    """Whoever runs the tests may be one who cannot have it: then it does not start, and says what to do."""
+    shower = Chromium(chromium, sandbox=True)
+    try:
+        if os.geteuid() == 0:
+            with pytest.raises(BrowserError, match="not for root: run the crawler as an ordinary user"):
+                loop.run(Site().render(shower, "<p>"))
+        elif subprocess.run(["unshare", "--user", "true"], check=False).returncode:
+            with pytest.raises(BrowserError, match="user namespaces are closed to it"):
+                loop.run(Site().render(shower, "<p>"))
+        else:
+            assert b"shown" in loop.run(Site().render(shower, "<p>shown</p>")).dom
+    finally:
+        loop.run(shower.close())
 
 
 def test_closing_ends_what_is_under_way(loop: Loop, shower: Chromium) -> None:

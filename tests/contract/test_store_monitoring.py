@@ -17,6 +17,7 @@ from service.catalogue import Folding
 from service.domain import Match, Work
 from service.errors import AlreadyExistsError, LeaseLostError, NotFoundError, StaleError
 from service.monitored import (
+    ContentState,
     CustodyEvent,
     Finding,
     ListSettings,
@@ -308,6 +309,8 @@ def test_what_cannot_be_read_is_kept_with_its_reason(store: Store) -> None:
         assert [one.capture_id for one in view.captures.pending_contents(9)] == [new.id]
         assert view.captures.waiting() == (1, 0)
         assert view.lists.run(run.id).pending == 1
+        (waiting,) = view.captures.of_run(run.id, ContentState.PENDING, after=None, limit=9)
+        assert (waiting[0].new.id, waiting[1].sha256) == (new.id, CONTENT)
     with store.transaction() as transaction:
         transaction.captures.set_unreadable(CONTENT, "MEDIA_DAMAGED: cut off", NOW)
     read(store)  # too late: nothing changes
@@ -318,6 +321,10 @@ def test_what_cannot_be_read_is_kept_with_its_reason(store: Store) -> None:
         assert view.captures.pending_contents(9) == []
         assert view.captures.ready_watches(9) == []
         assert view.lists.run(run.id).unreadable == 1
+        ((_, unreadable),) = view.captures.of_run(run.id, ContentState.UNREADABLE, after=None, limit=9)
+        assert unreadable.reason == "MEDIA_DAMAGED: cut off"
+        assert view.captures.of_run(run.id, ContentState.READ, after=None, limit=9) == []
+        assert view.captures.of_run(run.id, None, after=unreadable.half, limit=9) == []
 
 
 def test_a_work_and_a_content_have_one_report_that_gains_sightings(store: Store) -> None:
@@ -414,6 +421,11 @@ def test_events_wait_for_webhooks_until_they_are_told_or_unwanted(store: Store) 
         assert transaction.reports.due_deliveries(NOW, 9) == []
         (again,) = transaction.reports.due_deliveries(NOW + MINUTE, 9)
         assert (again.id, again.attempts) == (delivery.id, 1)
+        assert (transaction.lists.get(told.id).untold, transaction.lists.get(told.id).failed_attempts) == (
+            1,
+            1,
+        )
+        assert transaction.lists.get(deaf.id).untold == 0
         transaction.reports.drop_delivery(delivery.id)
         transaction.reports.tell(told.id, "run.ended", body, NOW)
         transaction.lists.update(told.id, replace(SETTINGS, webhook=None), NOW, revision=None)

@@ -15,7 +15,7 @@ def test_every_copy_is_reported_once_and_nothing_forbidden_fetched(tmp_path: Pat
     measured = bench_monitoring.measure(tmp_path, library(amounts), amounts, kills)
     for owner in ("calm", "killed"):
         result = measured[owner]
-        assert result["missed"] == []
+        assert result["missed"] == {}
         assert result["wrong"] == []
         assert result["twice"] == 0
         assert result["reported"] == result["with_every_place"] == result["copies"]

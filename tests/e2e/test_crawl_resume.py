@@ -96,6 +96,37 @@ def test_a_full_disk_stops_the_crawl_and_says_so(tmp_path: Path) -> None:
     assert not list((tmp_path / "out/captures").iterdir())
 
 
+FULL = """
+import sqlite3
+from crawler.__main__ import main
+from crawler.frontier import Frontier
+def handed_over(self, capture):
+    raise sqlite3.OperationalError("database or disk is full")
+Frontier.handed_over = handed_over
+main()
+"""
+
+
+def test_a_database_that_cannot_grow_stops_the_crawl_and_nothing_is_lost(tmp_path: Path) -> None:
+    site = Counted(3)
+    with serving(site) as server:
+        start = command(tmp_path, [server.url + "/"])
+        full = subprocess.run(
+            [start[0], "-c", FULL, *start[3:]],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert full.returncode == 1
+        assert "the disk is full: make room" in full.stderr
+        stopped = Crawled(tmp_path / "data", tmp_path / "out").progress
+        assert (stopped["state"], "make room" in stopped["message"]) == ("running", True)
+        crawled = crawl(tmp_path, [server.url + "/"])
+    assert crawled.progress["message"] == ""
+    assert len({header["capture_id"] for header in crawled.headers()}) == 2 * site.pages
+
+
 def test_wrong_use_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COPYHOUND_CRAWLER_CONTACT", raising=False)
     options = ["places", "https://a.example/", "--data", str(tmp_path), "--out", str(tmp_path)]

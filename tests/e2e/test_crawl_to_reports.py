@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,6 +61,36 @@ def page(title: str, *parts: str) -> tuple[str, bytes]:
     return "text/html; charset=utf-8", html.encode()
 
 
+def check_imports(
+    command: Callable[..., list[str]], path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Import wrong rows, some of them anyway, and then change that list."""
+    path.write_text(f"kind,value\npage,{url}/\npage,httpx://x\nwork,nobody\npages,x\n")
+    for options in ((), ("--dry-run",)):
+        assert cli.run(["monitor", "import", str(path), "--owner", "studio", *options]) == 1
+        said = capsys.readouterr().err
+        assert "line 3: place.url: “httpx://x” is no address" in said
+        assert "line 4: work: “nobody” is no work of studio" in said
+        assert "line 5: kind must be one of page," in said
+        assert "0 " in said.splitlines()[-1]
+    assert command("monitor", "list", "--json") == []
+    assert cli.run(["monitor", "import", str(path), "--owner", "studio", "--partial"]) == 1
+    (partial,) = capsys.readouterr().out.splitlines()
+    assert f"page         {url}/" in command("monitor", "show", partial)
+    path.write_text(f"kind,value\npage,{url}/\npage,{url}/new\n")
+    hook = "http://127.0.0.1:9/"
+    changes = ("--depth", "4", "--every", "6h", "--webhook", hook)
+    command("monitor", "import", str(path), "--list", partial, *changes)
+    shown_list = command("monitor", "show", partial)
+    assert f"page         {url}/new" in shown_list
+    assert "limits       4 links deep, 1,000 pages a run" in shown_list
+    waiting = json.loads(command("monitor", "run", partial, "--detach", "--json")[-1])
+    assert json.loads(command("monitor", "cancel", waiting["name"], "--json")[-1])["state"] == "cancelled"
+    told = "\n".join(command("monitor", "show", partial))
+    assert f"webhook      {hook} (events that wait: 1, failed: " in told
+    command("monitor", "delete", partial)
+
+
 def test_from_a_list_to_reports(
     server: ServerProcess,
     site: Site,
@@ -73,12 +103,19 @@ def test_from_a_list_to_reports(
         "/robots.txt": ("text/plain", b"User-agent: *\nDisallow: /private/\n"),
         "/": page("Start", '<a href="/films">films</a> <a href="/private/">private</a>'),
         "/films": page("Free films", '<img src="/a.jpg">', '<img data-src="/b.jpg">', '<a href="/two">2</a>'),
-        "/two": page("More", '<img src="/again.jpg">', '<img src="/other.jpg">', '<img src="/kept/c.jpg">'),
+        "/two": page(
+            "More",
+            '<img src="/again.jpg">',
+            '<img src="/other.jpg">',
+            '<img src="/kept/c.jpg">',
+            '<img src="/cut.jpg">',
+        ),
         "/private/": page("Private", '<img src="/private/a.jpg">'),
         "/a.jpg": ("image/jpeg", encoded(coffee.resize((300, 200)), 40)),
         "/b.jpg": ("image/jpeg", encoded(chelsea.crop((40, 20, 420, 290)), 60)),
         "/again.jpg": ("image/jpeg", encoded(coffee.resize((300, 200)), 40)),
         "/other.jpg": ("image/jpeg", encoded(photograph("rocket"))),
+        "/cut.jpg": ("image/jpeg", b"\xff\xd8\xff" + bytes(200)),
         "/kept/c.jpg": ("image/jpeg", encoded(coffee)),
     }
     works = tmp_path / "works"
@@ -92,6 +129,7 @@ def test_from_a_list_to_reports(
     )
     monkeypatch.setenv("COPYHOUND_SERVER", f"127.0.0.1:{server.port}")
     monkeypatch.setenv("COPYHOUND_CRAWLER_ALLOW_ADDRESS", "127.0.0.0/8, ::1")
+    monkeypatch.setenv("COPYHOUND_WEBHOOK_SECRET", "a key of signatures")
     monkeypatch.setenv("COPYHOUND_CRAWLER_THROTTLE", "false")
     monkeypatch.setenv("COPYHOUND_CRAWLER_DELAY", "0")
 
@@ -100,20 +138,7 @@ def test_from_a_list_to_reports(
         return capsys.readouterr().out.splitlines()
 
     command("register", str(works), "--owner", "studio")
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text(f"kind,value\npage,{site.url}/\npage,httpx://x\nwork,nobody\npages,x\n")
-    for options in ((), ("--dry-run",)):
-        assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", *options]) == 1
-        said = capsys.readouterr().err
-        assert "line 3: place.url: “httpx://x” is no address" in said
-        assert "line 4: work: “nobody” is no work of studio" in said
-        assert "line 5: kind must be one of page," in said
-        assert "0 " in said.splitlines()[-1]
-    assert command("monitor", "list", "--json") == []
-    assert cli.run(["monitor", "import", str(wrong), "--owner", "studio", "--partial"]) == 1
-    (partial,) = capsys.readouterr().out.splitlines()
-    assert f"page         {site.url}/" in command("monitor", "show", partial)
-    command("monitor", "delete", partial)
+    check_imports(command, tmp_path / "rows.csv", site.url, capsys)
     (name,) = command("monitor", "import", str(rows))
     data = str(tmp_path / "crawler")
     run = json.loads(
@@ -121,6 +146,10 @@ def test_from_a_list_to_reports(
     )
     assert run["state"] == "done"
     assert run["progress"]["captures"] >= 3
+    (cut,) = command("monitor", "captures", run["name"], "--unreadable", "--json")
+    assert json.loads(cut)["media_url"] == f"{site.url}/cut.jpg"
+    assert json.loads(cut)["unreadable_reason"].startswith("MEDIA_")
+    assert any(f"{site.url}/cut.jpg" in line for line in command("monitor", "captures", run["name"]))
 
     found = [json.loads(line)["report"] for line in command("reports", "list", "--list", name, "--json")]
     shown = {one["match"]["external_id"]: one for one in found}

@@ -217,6 +217,12 @@ async def test_captures_become_reports_each_content_once(
         "MEDIA_UNSUPPORTED",
     )
 
+    everything = [one async for one in client.captures(job.run, page_size=1)]
+    assert {one.name for one in everything} == {taken.capture, broken.capture}
+    assert [one async for one in client.captures(job.run, content_state="unreadable")] == [
+        replace(unread, custody=())
+    ]
+
     while len(hook.bodies) < 2:
         await asyncio.sleep(0.02)
     bodies = {str(body["event"]): body for body in hook.bodies}
@@ -512,6 +518,8 @@ async def test_owners_see_their_own_alone_and_platforms_nothing(
         for hidden in (other.get_list(mine.name), other.get_run(run.name), other.delete_list(mine.name)):
             with pytest.raises(copyhound.NotFoundError):
                 await hidden
+        with pytest.raises(copyhound.NotFoundError):
+            _ = [one async for one in other.captures(run.name)]
         with pytest.raises(copyhound.ForbiddenError):
             await other.create_list(copyhound.NewMonitoringList("mine"))
     async with copyhound.AsyncClient(target, api_key=key_of(service, KeyRole.INVESTIGATOR)) as investigator:

@@ -212,6 +212,8 @@ def test_the_largest_of_a_srcset(value: str, largest: str) -> None:
         ("shift_jis", "", "text/html; charset=Shift_JIS"),
         ("utf-16", "", "text/html"),
         ("utf-8", "", "text/html"),
+        ("gb18030", '<meta charset="gb2312">', "text/html; charset=utf-8"),
+        ("utf-8", '<meta charset="gb2312">', "text/html; charset=utf-8"),
     ],
 )
 def test_pages_in_other_encodings(encoding: str, declared: str, content_type: str) -> None:
@@ -220,6 +222,12 @@ def test_pages_in_other_encodings(encoding: str, declared: str, content_type: st
         body = body.replace("图", "品")
     found = extract(body.encode(encoding), URL, content_type)
     assert (found.title, found.media[0].context) == ("作品", "作品")
+
+
+def test_a_page_that_was_cut_keeps_its_encoding() -> None:
+    text = "作品" * 50
+    body = f'<meta charset="gb2312"><title>作品</title><p>{text}'.encode()[:-1]
+    assert extract(body, URL, "text/html; charset=utf-8").title == "作品"
 
 
 def test_a_wrong_declaration_does_not_hide_media() -> None:

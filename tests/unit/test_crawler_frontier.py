@@ -402,10 +402,13 @@ async def test_a_service_that_is_away_is_waited_for(deliver: Deliver, frontier: 
     assert len(service.seen) == 1
     assert not path.exists()
     assert frontier.waiting_captures() == []
+    assert frontier.spooled_bytes == 0
     assert not session.stopped
 
 
-async def test_nothing_leaves_the_spool_before_it_was_taken(deliver: Deliver, frontier: Frontier) -> None:
+async def test_nothing_leaves_the_spool_before_it_was_taken(
+    deliver: Deliver, frontier: Frontier, tmp_path: Path
+) -> None:
     service = Service(*[errors.ServerUnreachableError("away")] * 100_000)
     delivery, _, path = deliver(service)
     carrying = asyncio.create_task(delivery.run())
@@ -418,6 +421,11 @@ async def test_nothing_leaves_the_spool_before_it_was_taken(deliver: Deliver, fr
         await carrying
     assert path.exists()
     (waiting,) = frontier.waiting_captures()
+    again = Frontier(tmp_path / "crawl.db")
+    assert again.spooled_bytes == frontier.spooled_bytes == waiting.byte_count > 0
+    again.close()
+    assert frontier.drop_run("nobody's") == []
+    assert frontier.spooled_bytes == waiting.byte_count
     assert waiting.content_ranges == ((3, 7),)
     assert waiting.captured_at == datetime(2026, 11, 22, tzinfo=UTC)
 

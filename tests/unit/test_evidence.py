@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from crawler.settings import CrawlerSettings
 from crawler.spool import Spool
 from tests.authority import Authority
 
+MEDIA = "https://site.example/b.png"
 PICTURE = b"\x89PNG" + bytes(range(256)) * 4
 PAGE = b"<html>a page</html>"
 
@@ -53,7 +54,7 @@ def evidence() -> Evidence:
         page=exchange("https://site.example/", PAGE),
         page_url="https://site.example/",
         page_title="Home \x1b[31m \u202e",
-        media_url="https://site.example/b.png",
+        media_url=MEDIA,
         found_as="img",
         context="a cat",
         hops=[exchange("https://site.example/a.png", b"", 302)],
@@ -127,6 +128,31 @@ def test_an_altered_manifest_is_named(capture: Path) -> None:
     findings = altered(capture, b'"address": "192.0.2.1"', b'"address": "192.0.2.9"')
     assert findings == (findings[0],)
     assert findings[0].startswith("the manifest: the block was altered")
+
+
+def undetected(path: Path, whole: bytes, places: Iterable[int]) -> list[int]:
+    """Places of bytes that can be altered without a finding."""
+    missed = []
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            if verify(path).intact:
+                missed.append(place)
+        except NoCaptureError:
+            continue
+    return missed
+
+
+def test_no_byte_can_be_altered_unnoticed(capture: Path) -> None:
+    """The head of the manifest, which no digest covers, is looked at byte by byte."""
+    whole = capture.read_bytes()
+    with capture.open("rb") as file:
+        manifest = list(read_records(file))[-1]
+    assert undetected(capture, whole, range(manifest.offset, manifest.block)) == []
+    assert undetected(capture, whole, range(0, len(whole), 41)) == []
+    capture.write_bytes(whole)
+    (finding,) = altered(capture, b"WARC-Type: metadata\r\n", b"WARC-Type: resource\r\n")
+    assert finding == "the manifest: its header was altered, its block was not"
 
 
 def test_a_manifest_put_together_anew_breaks_the_chain(capture: Path) -> None:
@@ -313,7 +339,8 @@ def test_time_stamps_of_an_authority(authorities: tuple[Any, Any], tmp_path: Pat
     one, other = authorities
     data, result = written()
     path = tmp_path / "stamped.warc"
-    path.write_bytes(data + token_record(one.stamp(result.seal), result.seal, "https://site.example/b.png"))
+    stamped = data + token_record(one.stamp(result.seal), result, MEDIA)
+    path.write_bytes(stamped)
     checked = verify(path, authorities=[one.root])
     assert (checked.findings, checked.notes) == ((), ())
     assert checked.stamped_at.startswith(str(datetime.now(UTC).year))
@@ -323,12 +350,14 @@ def test_time_stamps_of_an_authority(authorities: tuple[Any, Any], tmp_path: Pat
     assert "give its authority's certificate" in unchecked.notes[0]
     (finding,) = verify(path, authorities=[other.root]).findings
     assert finding.startswith("the time stamp is not of the given authorities")
-    path.write_bytes(data + token_record(one.stamp(b"x" * 32), result.seal, ""))
+    path.write_bytes(data + token_record(one.stamp(b"x" * 32), result, MEDIA))
     (finding,) = verify(path, authorities=[one.root]).findings
     assert finding.startswith("the time stamp is of something else")
-    path.write_bytes(data + token_record(b"no token", result.seal, ""))
+    path.write_bytes(data + token_record(b"no token", result, MEDIA))
     (finding,) = verify(path, authorities=[one.root]).findings
     assert finding.startswith("the time stamp was altered")
+    head = stamped.index(b"\r\n\r\n", len(data)) + 4
+    assert undetected(path, stamped, range(len(data), head)) == []
 
 
 class Engine:

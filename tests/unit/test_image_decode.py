@@ -280,6 +280,11 @@ def test_refuses_a_file_that_was_cut_off(photo: Image.Image, kind: str) -> None:
             segments(content[: int(len(content) * share)])
 
 
+def test_refuses_what_only_begins_like_a_picture() -> None:
+    with pytest.raises(DamagedMediaError, match="of an unusual variant: send the whole file"):
+        segments(b"\xff\xd8\xff" + bytes(200))
+
+
 def test_refuses_a_jpeg_without_its_end_marker(photo: Image.Image) -> None:
     content = encoded(photo, "JPEG")
     assert content.endswith(b"\xff\xd9")

@@ -100,6 +100,23 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, conten
         read_list_file(path)
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("depth: deep", "line 2: depth: 'deep' is no whole number"),
+        ("max_pages: 1.5", "line 2: max_pages: '1.5' is no whole number"),
+        ("every: daily", "line 2: every: 'daily' is no interval"),
+        ("expires: soon", "line 2: expires: 'soon' is no date"),
+        ("min_probability: high", "line 2: min_probability: 'high' is no number"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_line_and_name(tmp_path: Path, setting: str, said: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"owner: studio\n{setting}\n")
+    with pytest.raises(ManifestError, match=said):
+        read_list_file(path)
+
+
 def test_intervals_and_moments() -> None:
     assert read_interval("90m") == timedelta(minutes=90)
     assert read_interval("7d") == timedelta(days=7)
