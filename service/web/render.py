@@ -65,6 +65,7 @@ def environment(language: str) -> Environment:
         count=count,
         json=as_json,
         short=short,
+        together=together,
         web=web_address,
         person=person,
     )
@@ -118,6 +119,11 @@ def count(number: int) -> str:
 def short(digest: bytes) -> str:
     """The first digits of a digest, in hexadecimal."""
     return digest.hex()[:12]
+
+
+def together(text: str) -> str:
+    """A sentence whose numbers are not torn from their signs where a line ends."""
+    return text.replace(" %", "\u00a0%").replace("> ", ">\u00a0").replace("< ", "<\u00a0")
 
 
 def as_json(value: Any) -> str:

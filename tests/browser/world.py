@@ -28,6 +28,8 @@ MANY = 200
 MIRROR = (-1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 FASTER = 1.25
 """How much faster a found sound is."""
+HIGHER = 200.0
+"""How much higher, as the match says, in hundredths of a semitone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _sound(pages: Pages) -> Work:
     whole = sounds.tune(1, 24.0)
     found = sounds.cut(sounds.tune(1, 24.0, tempo=FASTER), 4 / FASTER, 19 / FASTER)
     work = pages.add_work("A tune", filename="tune.ogg", modality="audio", files=_track(whole))
-    segment = AlignedSegment((0, 15 / FASTER), (4, 19), FASTER, SpanUnit.SECOND)
+    segment = AlignedSegment((0, 15 / FASTER), (4, 19), FASTER, SpanUnit.SECOND, pitch_cents=HIGHER)
     pages.add_report(work, "films.example", modality="audio", files=_track(found), segments=[segment])
     return work
 
