@@ -593,7 +593,7 @@ class _Sheet(_Sections):
         blocks += self._stills(segments, extras, title)
         if extras.passages:
             columns = [_column(say.text("The suspect says"), 1), _column(say.text("The work says"), 1)]
-            rows = [[shown(one), shown(other)] for one, other in extras.passages]
+            rows = [[shown(" ".join(text.split())) for text in pair] for pair in extras.passages]
             blocks += [
                 title(say.text("Passages")),
                 {"kind": "table", "columns": columns, "rows": rows},

@@ -211,6 +211,8 @@ async def batch(call: Call) -> Response:
             "ruling": ruling,
             "query": query,
             "succeeded": [item.case for item in done.items if item.case is not None],
+            "overdue": overdue,
+            "now": now,
             "failed": [(known.get(item.case_id), item.error) for item in failed],
             "chosen": [held[item.case_id] for item in done.items if item.error is None],
         },

@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context,
 from jinja2.runtime import Context
 
 from service.language import LANGUAGES, Words, likelihood, words
-from service.reviewed import SERVER
+from service.reviewed import ANONYMOUS, SERVER
+from service.web.naming import called
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -54,7 +55,9 @@ def environment(language: str) -> Environment:
             return catalogue.text("you")
         if key_id == SERVER:
             return catalogue.text("server")
-        return str(context["people"].get(key_id) or key_id[:8])
+        if key_id == ANONYMOUS:
+            return catalogue.text("anonymous")
+        return called(context["people"], key_id)
 
     made.filters.update(
         moment=moment,

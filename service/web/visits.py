@@ -15,7 +15,7 @@ from unicodedata import bidirectional
 from service.domain import KeyRole, Session
 from service.errors import ForbiddenError, QuotaExceededError, UnauthenticatedError
 from service.keys import read_key
-from service.reviewed import Actor
+from service.reviewed import ANONYMOUS, Actor
 from service.store import Store
 
 ROLES: Final = frozenset({KeyRole.OWNER, KeyRole.INVESTIGATOR, KeyRole.ADMIN})
@@ -201,5 +201,5 @@ def _digest(token: str) -> bytes:
 def _visit(token: str, session: Session) -> Visit:
     key = session.key
     if key is None:
-        return Visit(token, Actor("anonymous", KeyRole.ADMIN, None), anonymous=True)
+        return Visit(token, Actor(ANONYMOUS, KeyRole.ADMIN, None), anonymous=True)
     return Visit(token, Actor(key.id, key.role, key.owner), anonymous=False)
