@@ -347,6 +347,10 @@ def test_what_is_sensitive_is_shown_when_asked_for(tabs: Tabs, world: World) -> 
     expect(tab.page.locator(".veil")).to_be_visible()
     tab.press("b")
     expect(tab.page.locator(".veil")).to_be_hidden()
+    tab.open("/queue?q=everybody")
+    expect(tab.page.locator(".thumbs.veiled")).to_have_count(1)
+    tab.open("/queue?q=morning")
+    expect(tab.page.locator(".thumbs.veiled")).to_have_count(0)
 
 
 def test_a_missing_preview_is_told(tabs: Tabs, world: World) -> None:

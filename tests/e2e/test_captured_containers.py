@@ -190,7 +190,7 @@ async def check_previews(
     key = stranger.name.rpartition("/")[2]
     with pytest.raises(copyhound.NotFoundError, match="no part of a report"):
         await client.get_preview(f"{report.name}/parts/{key}")
-    with pytest.raises(copyhound.InvalidRequestError, match="reports/{uuid}/parts/{key}"):
+    with pytest.raises(copyhound.InvalidRequestError, match=r"the form reports/\{uuid\}/parts/\{key\}"):
         await client.get_preview(f"{report.name}/parts/0")
 
 
