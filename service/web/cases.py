@@ -343,8 +343,7 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
     if wanted in covered and wanted not in ids[:_STRIP]:
         ids.insert(0, wanted)
     strip = [view.reports.get(one) for one in ids[:_STRIP]]
-    if wanted is None:
-        strip.sort(key=lambda report: (covered[report.id], -report.match["probability"]))
+    strip.sort(key=lambda report: (covered[report.id], -report.match["probability"]))
     chosen = next((one for one in strip if one.id == wanted), strip[0] if strip else None)
     work = view.get_works([case.work_id]).get(case.work_id)
     reference = None
