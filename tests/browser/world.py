@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import av
@@ -15,8 +16,9 @@ from indexers.fingerprint import SpanUnit
 from indexers.image.decode import Picture
 from indexers.modality import WHOLE, AlignedRegion, AlignedSegment, Box
 from indexers.previews import Facts, Kind
-from service.domain import Work
+from service.domain import KeyRole, Work
 from service.previewed import NewPreview, PreviewState
+from service.review import Desk
 from service.reviewed import Case
 from tests import films, sounds
 from tests.pages import Files, Pages, picture
@@ -123,8 +125,18 @@ def _text(pages: Pages) -> Work:
 def _hostile(pages: Pages) -> Work:
     work = pages.add_work(HOSTILE, filename=HOSTILE, labels={"note": HOSTILE})
     pages.add_report(
-        work, "films.example", title=HOSTILE, page=f"?{HOSTILE}", media_url=f"javascript:alert(5)//{HOSTILE}"
+        work,
+        "films.example",
+        title=HOSTILE,
+        page=f"?{HOSTILE}",
+        media_url=f"javascript:alert(5)//{HOSTILE}",
+        uploader=HOSTILE,
     )
+    pages.add_key("hostile", KeyRole.INVESTIGATOR, person=HOSTILE)
+    case, actor, now = pages.case_of(work, "films.example"), pages.actor("hostile"), datetime.now(UTC)
+    with pages.store.transaction() as transaction:
+        Desk().assign(transaction, actor, case.id, actor.id, now)
+        Desk().comment(transaction, actor, case.id, HOSTILE, now)
     return work
 
 

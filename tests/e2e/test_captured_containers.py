@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 import pytest
 import pytest_asyncio
+from markupsafe import escape
 from pypdf import PdfReader
 
 import copyhound
@@ -36,6 +37,7 @@ from tests.e2e.test_monitoring import PAGE, capture_of, crawler_of, leased, repo
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+HOSTILE = 'x/"><img src=x onerror=alert(1)>.jpg'
 STORY = text_media.made_up("en", random.Random(3), works=1, words=2_000).strangers[0][:6_000]
 
 
@@ -91,7 +93,7 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
     plundered = zipped(
         {
             "x/1.jpg": small("astronaut", 200, 60),
-            "x/2.jpg": small("rocket", 220, 60),
+            HOSTILE: small("rocket", 220, 60),
             "x/3.bin": STORY[1_000:4_000].encode("utf-16"),
             "x/poster.jpg": small("china", 250, 60),
             "x/own.jpg": small("gravel"),
@@ -108,7 +110,7 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
     assert match.reference == (await client.get_work(work.name)).references[0].name
     assert {part.query_part: part.filename for part in match.parts} == {
         "x/1.jpg": "game.apk!assets/astronaut.jpg",
-        "x/2.jpg": "game.apk!assets/rocket.jpg",
+        HOSTILE: "game.apk!assets/rocket.jpg",
         "x/3.bin": "game.apk!story.txt",
     }
     assert {
@@ -229,7 +231,7 @@ async def check_page(service: Running, report: copyhound.MatchReport) -> None:
         for number, name in enumerate(names):
             shown = await visitor.get(f"/cases/{case.id}", params={"part": number})
             assert shown.status_code == 200
-            assert f'title="{name}">' in shown.text
+            assert f'title="{escape(name)}">' in shown.text
             assert ("<blockquote" in shown.text) is (name == "x/3.bin")
             assert "2 of 4" in shown.text
             assert "3 of the media items in it are copies" in shown.text
