@@ -354,7 +354,7 @@ class _Check:
             known.add(custody)
             if self._json(custody).get("events") != capture["custody"]:
                 self.findings.append(f"{custody}: does not say what {REPORT} says")
-        self._check_strays(REPORT, known, "reference/")
+        self._check_strays(REPORT, known, ("reference/", f"suspect/{report['content']['sha256']}.parts/"))
 
     def _check_whole_case(self, values: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         if not values:
@@ -366,7 +366,7 @@ class _Check:
         joined = {
             event["number"]: json.loads(event["detail"]).get("report") for event in values["case"]["events"]
         }
-        known = {CASE, "case.pdf"}
+        known, shown = {CASE, "case.pdf"}, ["references/"]
         for row in values["reports"]:
             name = f"{row['name']}.json"
             if joined.get(row["event"]) != row["name"].removeprefix("reports/"):
@@ -378,12 +378,13 @@ class _Check:
                 self._absent(name, left_out, CASE)
                 continue
             known |= self._check_report_of(values, row, name, left_out)
+            shown.append(f"suspect/{row['sha256']}.parts/")
         missing = values["case"]["report_count"] - len(values["reports"])
         if missing and "reports" not in left_out:
             self.findings.append(f"{CASE}: does not name all {values['case']['report_count']} reports")
         elif missing:
             self.notes.append(f"{missing} reports were left out: {left_out['reports']}")
-        self._check_strays(CASE, known, "references/")
+        self._check_strays(CASE, known, tuple(shown))
 
     def _check_report_of(
         self, case: Mapping[str, Any], row: Mapping[str, Any], name: str, left_out: Mapping[str, str]
@@ -415,7 +416,7 @@ class _Check:
         captures = {self._check_capture(where, one, content, left_out) for one in report["captures"]}
         return {suspect} | captures
 
-    def _check_strays(self, main: str, known: set[str], shown: str) -> None:
+    def _check_strays(self, main: str, known: set[str], shown: tuple[str, ...]) -> None:
         """Name the files that nothing speaks of; those below `shown` are there to be looked at."""
         known |= {ABOUT, "VERIFY.txt", SUMS, SIGNATURE, STAMP}
         for name in _sorted(self.parts.keys() - known):

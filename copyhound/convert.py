@@ -226,6 +226,7 @@ def _part(message: match_pb2.PartMatch) -> types.PartMatch:
         work_coverage=message.work_coverage,
         segments=_segments(message.segments),
         regions=_regions(message.regions),
+        name=message.name,
     )
 
 

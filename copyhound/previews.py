@@ -125,10 +125,11 @@ class PreviewCalls:
         self._previews = preview_pb2_grpc.PreviewServiceStub(transport.channel)
 
     async def get_preview(self, name: str) -> Preview:
-        """Return what there is to show of a reference or of a report's suspect.
+        """Return what there is to show of a reference, of a report's suspect, or of a part of one.
 
         Args:
-            name: ``works/{uuid}/references/{uuid}``, or ``reports/{uuid}``.
+            name: ``works/{uuid}/references/{uuid}``, ``reports/{uuid}``, or, of a container's part, its
+                `PartMatch.name`.
         """
         request = preview_pb2.GetPreviewRequest(name=name)
 

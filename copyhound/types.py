@@ -294,6 +294,8 @@ class PartMatch:
         work_coverage: Part of the reference that the match covers, 0..1.
         segments: As in `Match`.
         regions: As in `Match`.
+        name: In match reports ``reports/{uuid}/parts/{key}``: `Client.get_preview` shows the part by it.
+            Empty elsewhere.
     """
 
     query_part: str
@@ -305,6 +307,7 @@ class PartMatch:
     work_coverage: float
     segments: tuple[Segment, ...]
     regions: tuple[Region, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from service.domain import KeyRole
 
 SERVER = "server"
 """Who did what nobody asked for, such as opening a case."""
+ANONYMOUS = "anonymous"
+"""Who acts without a key, where the server asks for none."""
 
 
 @dataclass(frozen=True, slots=True)

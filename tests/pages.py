@@ -72,9 +72,9 @@ class Pages:
         """Where everything is."""
         return self.catalogue.store
 
-    def add_key(self, name: str, role: KeyRole, owner: str | None = None) -> str:
-        """Make a key; return its text."""
-        key, text = new_key(role, owner, 0, 0)
+    def add_key(self, name: str, role: KeyRole, owner: str | None = None, *, person: str = "") -> str:
+        """Make a key, of a person; return its text."""
+        key, text = new_key(role, owner, 0, 0, person)
         self.store.create_key(key)
         self.keys[name], self.ids[name] = text, key.id
         return text

@@ -494,6 +494,7 @@ class PartMatch(_message.Message):
     WORK_COVERAGE_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     REGIONS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     query_part: _builtins.str
     """The part's name in the query, such as `assets/title.png`; of a container in it `book.epub!cover.jpg`."""
     modality: _fingerprint_pb2.Modality.ValueType
@@ -508,6 +509,8 @@ class PartMatch(_message.Message):
     """Part of the part that the match covers, 0 to 1."""
     work_coverage: _builtins.float
     """Part of the reference that the match covers, 0 to 1."""
+    name: _builtins.str
+    """In match reports `reports/{uuid}/parts/{key}`: PreviewService shows the part by it. Empty elsewhere."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
         """As in Match."""
@@ -528,10 +531,11 @@ class PartMatch(_message.Message):
         work_coverage: _builtins.float = ...,
         segments: _abc.Iterable[Global___Segment] | None = ...,
         regions: _abc.Iterable[Global___RegionPair] | None = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filename", b"filename", "modality", b"modality", "probability", b"probability", "query_coverage", b"query_coverage", "query_part", b"query_part", "reference", b"reference", "regions", b"regions", "segments", b"segments", "work_coverage", b"work_coverage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filename", b"filename", "modality", b"modality", "name", b"name", "probability", b"probability", "query_coverage", b"query_coverage", "query_part", b"query_part", "reference", b"reference", "regions", b"regions", "segments", b"segments", "work_coverage", b"work_coverage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,7 +201,9 @@ class GetPreviewRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Of what: `works/{uuid}/references/{uuid}`, or `reports/{uuid}` for that report's suspect."""
+    """Of what: `works/{uuid}/references/{uuid}`, `reports/{uuid}` for that report's suspect, or, where that is a
+    container, `reports/{uuid}/parts/{key}` for one of its parts, as the report's match names it.
+    """
     def __init__(
         self,
         *,

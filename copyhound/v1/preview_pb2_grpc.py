@@ -54,7 +54,8 @@ class PreviewServiceServicer:
     """
 
     def GetPreview(self, request, context):
-        """Says what there is to show of a reference, or of a report's suspect.
+        """Says what there is to show of a reference, of a report's suspect, or of a part of one. The twelve most telling
+        parts of a container have previews.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class PreviewServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PreviewServiceAsyncStub: ...
     GetPreview: _grpc.UnaryUnaryMultiCallable[_preview_pb2.GetPreviewRequest, _preview_pb2.Preview]
-    """Says what there is to show of a reference, or of a report's suspect."""
+    """Says what there is to show of a reference, of a report's suspect, or of a part of one. The twelve most telling
+    parts of a container have previews.
+    """
     ReadPreview: _grpc.UnaryStreamMultiCallable[_preview_pb2.ReadPreviewRequest, _preview_pb2.ReadPreviewResponse]
     """Sends one file of a preview, or a range of it. NOT_FOUND if there is no such file; the error's metadata
     `preview` holds the state.
@@ -50,7 +52,9 @@ class PreviewServiceAsyncStub(PreviewServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPreview: _aio.UnaryUnaryMultiCallable[_preview_pb2.GetPreviewRequest, _preview_pb2.Preview]  # type: ignore[assignment]
-    """Says what there is to show of a reference, or of a report's suspect."""
+    """Says what there is to show of a reference, of a report's suspect, or of a part of one. The twelve most telling
+    parts of a container have previews.
+    """
     ReadPreview: _aio.UnaryStreamMultiCallable[_preview_pb2.ReadPreviewRequest, _preview_pb2.ReadPreviewResponse]  # type: ignore[assignment]
     """Sends one file of a preview, or a range of it. NOT_FOUND if there is no such file; the error's metadata
     `preview` holds the state.
@@ -67,7 +71,9 @@ class PreviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preview_pb2.GetPreviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_preview_pb2.Preview, _abc.Awaitable[_preview_pb2.Preview]]:
-        """Says what there is to show of a reference, or of a report's suspect."""
+        """Says what there is to show of a reference, of a report's suspect, or of a part of one. The twelve most telling
+        parts of a container have previews.
+        """
 
     @_abc_1.abstractmethod
     def ReadPreview(

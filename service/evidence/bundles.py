@@ -34,11 +34,20 @@ from service.evidence.document import (
     report_row,
     visible,
 )
-from service.evidence.parts import LEFT_OUT, Digested, Shelves, Spool, as_json
+from service.evidence.parts import (
+    LEFT_OUT,
+    Digested,
+    Shelves,
+    Spool,
+    as_json,
+    shown_of_suspect,
+    shown_of_work,
+)
 from service.evidence.sheet import COMMANDS, MAX_REPORTS, Extras, lay_out, lay_out_case
 from service.evidence.signing import Signer
 from service.evidence.stamping import StampAuthority
 from service.language import DEFAULT_LANGUAGE, words
+from service.previewed import Subject
 from service.previews import PreviewReader
 from service.review import Desk
 from service.reviewed import Actor
@@ -50,6 +59,8 @@ MAX_CASE_REPORTS: Final = 1000
 """Most reports of a case that are handed over at once, the first ones."""
 MAX_CASE_CAPTURES: Final = 3000
 """Most captures in the bundle of a case: an archive has at most `stored_zip.MAX_FILES` files."""
+MAX_CASE_SHOWN: Final = 3000
+"""Most files in the bundle of a case that show works and parts of containers."""
 
 _COPY_BYTES: Final = 256 * 1024
 _HOW: Final = files("service.evidence").joinpath("verify.txt").read_text(encoding="utf-8")
@@ -240,8 +251,12 @@ class Bundler:
         parts, left_out = self._shelves.captured(
             gathered, most=wish.max_captures, room=len(gathered.captures)
         )
+        folders = shown_of_suspect(gathered.report)
         if wish.with_reference:
-            parts += self._shelves.reference_files(UUID(gathered.report.match["reference"]), "reference")
+            folders |= shown_of_work(gathered.report)
+        shown, pending = self._shelves.shown(folders)
+        parts += shown
+        left_out |= pending
         texts = {
             REPORT: values,
             REFERENCE: values["reference"],
@@ -284,6 +299,7 @@ class Bundler:
         shown: list[tuple[dict[str, Any], Extras]] = []
         left_out: dict[str, str] = {}
         references: set[UUID] = set()
+        folders: dict[str, Subject] = {}
         captures = 0
         for number, row in enumerate(gathered.reports, 1):
             one = gather(store, desk, actor, row.report_id, with_cases=False)
@@ -306,8 +322,13 @@ class Bundler:
             if reference not in references:
                 references.add(reference)
                 parts.append(spool.keep(f"references/{reference}.json", as_json(values["reference"])))
-                if wish.with_reference:
-                    parts += self._shelves.reference_files(reference, f"references/{reference}")
+            folders |= shown_of_suspect(one.report)
+            if wish.with_reference:
+                folders |= {f"references/{id_}": id_ for id_ in shown_of_work(one.report).values()}
+        if parts is not None:
+            found, missing = self._shelves.shown(folders, room=MAX_CASE_SHOWN)
+            parts += found
+            left_out |= missing
         if gathered.case.report_count > len(rows):
             left_out["reports"] = LEFT_OUT["room"]
         return _Told(build_case(gathered, rows, said, datetime.now(UTC)), shown, left_out)

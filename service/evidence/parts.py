@@ -6,7 +6,7 @@ import tempfile
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -19,7 +19,7 @@ from service.errors import NotFoundError
 from service.evidence.clips import take
 from service.evidence.document import Gathered
 from service.evidence.sheet import MAX_STILLS, Extras, Picture, Still
-from service.monitored import Capture
+from service.monitored import SHOWN_PARTS, Capture, StoredReport
 from service.previewed import Kind, PreviewSet, PreviewState, Subject
 from service.previews import PreviewReader
 from service.store.monitor_codec import load_parts
@@ -28,6 +28,7 @@ LEFT_OUT: Final = {
     "limit": "fewer captures were asked for",
     "room": "the bundle has no room for more files",
     "damaged": "the server's file is missing, or not what was received",
+    "pending": "the server has not made it yet",
 }
 """Why something is not in a bundle."""
 ENDINGS: Final = {
@@ -40,7 +41,7 @@ ENDINGS: Final = {
 """Of files that are kept to show, by their type."""
 
 _PARTS: Final = 4
-"""Parts of a container of which pictures are shown."""
+"""Parts of a container that are shown in a sheet of several reports."""
 _PASSAGES: Final = 10
 _PASSAGE_CHARACTERS: Final = 600
 _MAX_PICTURE: Final = 8 * 1024 * 1024
@@ -153,16 +154,30 @@ class Shelves:
         with self._blobs.open(sha256) as file:
             yield from pieces(file, ranges)
 
-    def reference_files(self, reference_id: UUID, folder: str) -> list[Digested]:
-        """What is kept to show of the work."""
-        parts = []
-        found = self._previews.find(reference_id)
-        for kind, file in sorted(found.files.items()):
-            if kind in (Kind.WAVEFORM, Kind.THUMBNAIL, Kind.SPECTROGRAM):
-                continue
-            name = f"{folder}/{kind.value}.{ENDINGS.get(file.media_type, 'txt')}"
-            parts.append(Digested.read(name, partial(self._preview, reference_id, kind)))
-        return parts
+    def shown(
+        self, subjects: Mapping[str, Subject], *, room: int | None = None
+    ) -> tuple[list[Digested], dict[str, str]]:
+        """What is kept to show of some references or of parts of suspects, and why some of it is left out.
+
+        Args:
+            subjects: What, by the folder that it is put into.
+            room: Files that fit; None: all.
+        """
+        parts: list[Digested] = []
+        left_out: dict[str, str] = {}
+        found = self._previews.find_all(subjects.values())
+        for folder, subject in subjects.items():
+            if found[subject].state is PreviewState.PENDING:
+                left_out[folder] = LEFT_OUT["pending"]
+            for kind, file in sorted(found[subject].files.items()):
+                if kind in (Kind.WAVEFORM, Kind.THUMBNAIL, Kind.SPECTROGRAM):
+                    continue
+                if room is not None and len(parts) >= room:
+                    left_out[folder] = LEFT_OUT["room"]
+                    break
+                name = f"{folder}/{kind.value}.{ENDINGS.get(file.media_type, 'txt')}"
+                parts.append(Digested.read(name, partial(self._preview, subject, kind)))
+        return parts, left_out
 
     def _preview(self, subject: Subject, kind: Kind) -> Iterator[bytes]:
         with self._previews.open(subject, kind) as preview:
@@ -190,43 +205,69 @@ class Shelves:
             key: Id of the key that signs it.
             number: Of the report in a sheet of several.
         """
-        suspect: Subject = gathered.report.sha256
-        reference: Subject = UUID(gathered.report.match["reference"])
-        sides = [(suspect, False), (reference, True)] if with_reference else [(suspect, False)]
-        shown = load_parts(gathered.report.match)[:_PARTS]
-        pairs: list[tuple[Subject, Subject, str, int | None]] = [
-            (part.key, part.reference, part.modality, place) for place, part in enumerate(shown)
-        ] or [(suspect, reference, gathered.report.modality, None)]
-        found = self._previews.find_all(
-            {suspect, reference, *(one for mine, theirs, *_ in pairs for one in (mine, theirs))}
-        )
-        pictures = []
-        for mine, theirs, modality, part in pairs:
-            pictures.append(self._picture(mine, found[mine], modality, number, of_work=False, part=part))
-            if with_reference:
-                pictures.append(
-                    self._picture(theirs, found[theirs], modality, number, of_work=True, part=part)
-                )
-        clip = found[suspect].files.get(Kind.CLIP)
-        return Extras(
-            pictures=tuple(picture for picture in pictures if picture is not None),
-            stills=() if clip is None else self._stills(values, sides, found, number),
-            passages=self._passages(values, suspect, reference if with_reference else None),
-            lengths=(_length(found[suspect]), _length(found[reference])),
+        report = gathered.report
+        whole: tuple[Subject, Subject] = (report.sha256, UUID(report.match["reference"]))
+        parts = load_parts(report.match)[: _PARTS if number else SHOWN_PARTS]
+        pairs: list[tuple[Subject, Subject]] = [(part.key, part.reference) for part in parts]
+        found = self._previews.find_all({side for pair in (whole, *pairs) for side in pair})
+        tag = str(number or "")
+        beside = partial(self._beside, found=found, with_reference=with_reference)
+        of_parts = [
+            beside(told, part.modality, pair, f"{tag}-{place}")
+            for place, (told, part, pair) in enumerate(
+                zip(values["match"]["parts"], parts, pairs, strict=False), 1
+            )
+        ]
+        return replace(
+            beside(values["match"], report.modality, whole, tag),
             files=listed,
             key=key,
-            pending=any(found[mine].state is PreviewState.PENDING for mine, *_ in pairs),
+            pending=any(found[mine].state is PreviewState.PENDING for mine, _ in pairs or [whole]),
+            parts=tuple(of_parts),
+        )
+
+    def _beside(
+        self,
+        match: Mapping[str, Any],
+        modality: str,
+        pair: tuple[Subject, Subject],
+        tag: str,
+        *,
+        found: Mapping[Subject, PreviewSet],
+        with_reference: bool,
+    ) -> Extras:
+        """What is shown of a suspect and a reference, or of a part and what it is a copy of.
+
+        Args:
+            match: As the document has it.
+            modality: Kind of media.
+            pair: The suspect's side, and the work's.
+            tag: For the names of files.
+            found: What is kept to show of both.
+            with_reference: As `extras`.
+        """
+        mine, theirs = pair
+        sides = [(mine, False), (theirs, True)] if with_reference else [(mine, False)]
+        pictures = [self._picture(one, found[one], modality, tag, of_work=of_work) for one, of_work in sides]
+        filmed = Kind.CLIP in found[mine].files
+        return Extras(
+            pictures=tuple(one for one in pictures if one is not None),
+            stills=self._stills(match["segments"], sides, found, tag) if filmed else (),
+            passages=self._passages(match["segments"], mine, theirs if with_reference else None)
+            if modality == "text"
+            else (),
+            lengths=(_length(found[mine]), _length(found[theirs])),
         )
 
     def _stills(
         self,
-        values: Mapping[str, Any],
+        segments: Sequence[Mapping[str, Any]],
         sides: Sequence[tuple[Subject, bool]],
         found: Mapping[Subject, PreviewSet],
-        number: int,
+        tag: str,
     ) -> tuple[Still, ...]:
         """What both films show in the middle of each of the first segments."""
-        segments = values["match"]["segments"][:MAX_STILLS]
+        segments = segments[:MAX_STILLS]
         stills: list[Still] = []
         for subject, of_work in sides:
             file = found[subject].files.get(Kind.CLIP)
@@ -242,7 +283,7 @@ class Shelves:
             facts = file.facts
             for place, (at, content) in enumerate(zip(times, pictures, strict=True)):
                 if content:
-                    name = f"{side}{number or ''}-{place + 1}.jpg"
+                    name = f"{side}{tag}-at-{place + 1}.jpg"
                     picture = Picture(
                         name, "image/jpeg", content, facts.width, facts.height, of_work, not of_work
                     )
@@ -250,14 +291,7 @@ class Shelves:
         return tuple(stills)
 
     def _picture(
-        self,
-        subject: Subject,
-        found: PreviewSet,
-        modality: str,
-        number: int,
-        *,
-        of_work: bool,
-        part: int | None,
+        self, subject: Subject, found: PreviewSet, modality: str, tag: str, *, of_work: bool
     ) -> Picture | None:
         kind = _SHOWN.get(modality)
         file = None if kind is None else found.files.get(kind)
@@ -266,22 +300,19 @@ class Shelves:
         facts = file.facts
         if not (facts.width and facts.height) or file.byte_count > _MAX_PICTURE:
             return None
-        side, place = "work" if of_work else "suspect", "" if part is None else f"-{part + 1}"
-        name = f"{side}{number or ''}{place}.{ENDINGS[file.media_type]}"
+        name = f"{'work' if of_work else 'suspect'}{tag}.{ENDINGS[file.media_type]}"
         try:
             content = b"".join(self._preview(subject, kind))
         except NotFoundError:  # deleted since
             return None
         outlined = kind is Kind.PICTURE
-        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined, part)
+        return Picture(name, file.media_type, content, facts.width, facts.height, of_work, outlined)
 
     def _passages(
-        self, values: Mapping[str, Any], suspect: Subject, reference: Subject | None
+        self, segments: Sequence[Mapping[str, Any]], suspect: Subject, reference: Subject | None
     ) -> tuple[tuple[str, str], ...]:
-        if values["content"]["modality"] != "text":
-            return ()
         told = []
-        for segment in values["match"]["segments"][:_PASSAGES]:
+        for segment in segments[:_PASSAGES]:
             mine = self._passage(suspect, segment["query"])
             theirs = "–" if reference is None else self._passage(reference, segment["work"])
             told.append((mine, theirs))
@@ -294,6 +325,20 @@ class Shelves:
         except NotFoundError:
             return "–"
         return text + " …" if end - start > _PASSAGE_CHARACTERS else text
+
+
+def shown_of_suspect(report: StoredReport) -> dict[str, Subject]:
+    """Parts of a container, the most telling, by the folders of a bundle that they are shown in."""
+    parts = load_parts(report.match)[:SHOWN_PARTS]
+    folder = f"suspect/{report.sha256.hex()}.parts"
+    return {f"{folder}/{number:02}": part.key for number, part in enumerate(parts, 1)}
+
+
+def shown_of_work(report: StoredReport) -> dict[str, Subject]:
+    """The reference that matched, and of a container what its parts are copies of, by folders of a bundle."""
+    parts = load_parts(report.match)[:SHOWN_PARTS]
+    numbered = {f"reference/parts/{number:02}": part.reference for number, part in enumerate(parts, 1)}
+    return {"reference": UUID(report.match["reference"]), **numbered}
 
 
 def as_json(value: object) -> bytes:

@@ -12,9 +12,10 @@ Blocks are told apart by ``kind``:
 - ``timeline``: ``lanes`` of ``label``, ``extent``, ``spans`` (``start``, ``end`` in fractions, ``colour``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from service.language import Words, likelihood, percent
@@ -75,7 +76,6 @@ class Picture:
         content: The file.
         of_work: Whether it is of the work, not of the suspect.
         outlined: Whether the regions of the match are drawn on it.
-        part: Of a container: which of the parts of the match it shows, from 0; None: it is none.
     """
 
     file: str
@@ -85,7 +85,6 @@ class Picture:
     height: int
     of_work: bool
     outlined: bool
-    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,14 @@ class Extras:
     """What a sheet shows beside the document.
 
     Attributes:
-        pictures: Of the suspect and of the work, one each at most; of containers, of some parts.
+        pictures: Of the suspect and of the work, one each at most.
         stills: Of films: what both show in the middle of the first segments.
         passages: Of texts: what the suspect and the work say, by segment; empty: not to be shown.
         lengths: Seconds or characters of the suspect and of the work; 0: unknown.
         files: Path, bytes and SHA-256 (hexadecimal) of the other files of a bundle.
         key: Id of the key that signs the bundle; empty: it is no bundle.
         pending: Whether what is kept to show of the suspect is still being made.
+        parts: Of a container: the same of the first parts of the match, in its order.
     """
 
     pictures: tuple[Picture, ...] = ()
@@ -123,11 +123,13 @@ class Extras:
     files: tuple[tuple[str, int, str], ...] = ()
     key: str = ""
     pending: bool = False
+    parts: "tuple[Extras, ...]" = ()
 
     @property
     def every_picture(self) -> tuple[Picture, ...]:
         """All pictures that the sheet shows."""
-        return (*self.pictures, *(one.picture for one in self.stills))
+        of_parts = (picture for part in self.parts for picture in part.every_picture)
+        return (*self.pictures, *(one.picture for one in self.stills), *of_parts)
 
 
 def lay_out(document: Mapping[str, Any], words: Words, extras: Extras) -> dict[str, Any]:
@@ -454,11 +456,17 @@ class _Sheet(_Sections):
         say, match = self._say, self._document["match"]
         blocks: list[Block] = [_heading(2, say.text("What was found"))]
         blocks += [_text(sentence) for sentence in self._document["explanation"]]
-        blocks += self._pictures(match["regions"])
         if self._extras.pending:
             blocks.append(
                 _note(say.text("A preview of the suspect is still being made; it will be here later."))
             )
+        blocks += self._located(match, self._extras)
+        return [*blocks, *self._parts(match)] if match["parts"] else blocks
+
+    def _located(self, match: Mapping[str, Any], extras: Extras, *, part: bool = False) -> list[Block]:
+        """Where in both, of a match or of one of its parts."""
+        say = self._say
+        blocks = self._pictures(match["regions"], extras)
         if match["regions"]:
             rows = [
                 [_area(one["work"]), _area(one["query"]), shown(one["said"], 200)] for one in match["regions"]
@@ -470,8 +478,9 @@ class _Sheet(_Sections):
             ]
             blocks.append({"kind": "table", "columns": columns, "rows": rows})
         if match["segments"]:
-            blocks += self._segments(match["segments"])
-        return [*blocks, *self._parts(match)] if match["parts"] else blocks
+            # A part has a heading of its own, below which there are no further ones.
+            blocks += self._segments(match["segments"], extras, _text if part else partial(_heading, 3))
+        return blocks
 
     def _parts(self, match: Mapping[str, Any]) -> list[Block]:
         """How many parts of a container are copies, and which of what."""
@@ -486,14 +495,15 @@ class _Sheet(_Sections):
         ]
         rows = [
             [
+                str(number),
                 shown(one["name"], 300),
                 shown(one["filename"] or one["reference"], 300),
                 likelihood(one["probability"]),
                 f"{percent(one['query_coverage'])} / {percent(one['work_coverage'])}",
             ]
-            for one in match["parts"]
+            for number, one in enumerate(match["parts"], 1)
         ]
-        return [
+        blocks = [
             _heading(3, say.text("Parts")),
             {
                 "kind": "table",
@@ -507,6 +517,7 @@ class _Sheet(_Sections):
             {
                 "kind": "table",
                 "columns": [
+                    _column("", 1),
                     _column(say.text("Part of the suspect"), 6, "code"),
                     _column(say.text("Is a copy of"), 6, "code"),
                     _column(say.text("Probability of a copy"), 2),
@@ -516,20 +527,19 @@ class _Sheet(_Sections):
             },
             *self._more(sum(one["query_found"] for one in match["part_counts"]) - len(rows)),
         ]
+        for number, (one, extras) in enumerate(zip(match["parts"], self._extras.parts, strict=False), 1):
+            title = say.text("Part %(number)s: %(name)s", number=number, name=shown(one["name"], 100))
+            blocks += [_heading(3, title), *self._located(one, extras, part=True)]
+        return blocks
 
-    def _pictures(self, regions: Sequence[Mapping[str, Any]]) -> list[Block]:
+    def _pictures(self, regions: Sequence[Mapping[str, Any]], extras: Extras) -> list[Block]:
         say = self._say
-        grouped: dict[int | None, list[Block]] = {}
-        parts = self._document["match"]["parts"]
-        for one in sorted(self._extras.pictures, key=lambda picture: (picture.part or 0, picture.of_work)):
+        items = []
+        for one in sorted(extras.pictures, key=lambda picture: picture.of_work):
             side = "work" if one.of_work else "query"
             caption = (
                 say.text("The registered work, reduced") if one.of_work else say.text("The suspect, reduced")
             )
-            if one.part is not None:
-                part = parts[one.part]
-                regions = part["regions"]
-                caption += f": {shown(part['filename' if one.of_work else 'name'], 100)}"
             item = {
                 "file": one.file,
                 "width": one.width,
@@ -537,16 +547,18 @@ class _Sheet(_Sections):
                 "caption": caption,
                 "shapes": [_shape(region, side) for region in regions] if one.outlined else [],
             }
-            grouped.setdefault(one.part, []).append(item)
-        return [{"kind": "pictures", "items": items} for items in grouped.values()]
+            items.append(item)
+        return [{"kind": "pictures", "items": items}] if items else []
 
-    def _segments(self, segments: Sequence[Mapping[str, Any]]) -> list[Block]:
+    def _segments(
+        self, segments: Sequence[Mapping[str, Any]], extras: Extras, title: Callable[[str], Block]
+    ) -> list[Block]:
         say = self._say
         unit = segments[0]["unit"]
         drawn = segments[:MAX_SEGMENTS]
         lanes = []
         for label, side, length in zip(
-            (say.text("Suspect"), say.text("Work")), ("query", "work"), self._extras.lengths, strict=True
+            (say.text("Suspect"), say.text("Work")), ("query", "work"), extras.lengths, strict=True
         ):
             end = max(length, *(one[side][1] for one in drawn)) or 1.0
             spans = [
@@ -573,28 +585,30 @@ class _Sheet(_Sections):
             "character": say.text("Where in the text (characters)"),
         }.get(unit, say.text("Where (frames)"))
         blocks: list[Block] = [
-            _heading(3, heading),
+            title(heading),
             {"kind": "timeline", "lanes": lanes},
             {"kind": "table", "columns": columns, "rows": rows},
         ]
         blocks += self._more(len(segments) - len(drawn))
-        blocks += self._stills(segments)
-        if self._extras.passages:
+        blocks += self._stills(segments, extras, title)
+        if extras.passages:
             columns = [_column(say.text("The suspect says"), 1), _column(say.text("The work says"), 1)]
-            rows = [[shown(one), shown(other)] for one, other in self._extras.passages]
+            rows = [[shown(" ".join(text.split())) for text in pair] for pair in extras.passages]
             blocks += [
-                _heading(3, say.text("Passages")),
+                title(say.text("Passages")),
                 {"kind": "table", "columns": columns, "rows": rows},
             ]
         return blocks
 
-    def _stills(self, segments: Sequence[Mapping[str, Any]]) -> list[Block]:
+    def _stills(
+        self, segments: Sequence[Mapping[str, Any]], extras: Extras, title: Callable[[str], Block]
+    ) -> list[Block]:
         """Both films, side by side, in the middle of the first segments."""
         say = self._say
         blocks: list[Block] = []
         for place, segment in enumerate(segments[:MAX_STILLS]):
             items = []
-            for one in self._extras.stills:
+            for one in extras.stills:
                 if one.segment != place:
                     continue
                 at = offset(one.at, "second")
@@ -612,8 +626,8 @@ class _Sheet(_Sections):
                 )
             if items:
                 blocks.append({"kind": "pictures", "items": items})
-        title = say.text("Both in the middle of the first segments")
-        return [_heading(3, title), *blocks] if blocks else []
+        told = title(say.text("Both in the middle of the first segments"))
+        return [told, *blocks] if blocks else []
 
     def measures(self) -> list[Block]:
         """What the probability rests on."""

@@ -45,9 +45,10 @@ _MIN_INTERVAL, _MAX_INTERVAL = timedelta(minutes=1), timedelta(days=366)
 _MIN_SECRET, _MAX_SECRET = 16, 256
 _MAX_RANGES = 100_000
 _MAX_PORT = 65_535
-_LIST, _RUNS, _CAPTURE, _REPORT = "lists/", "/runs/", "captures/", "reports/"
+_LIST, _RUNS, _CAPTURE, _REPORT, _PARTS = "lists/", "/runs/", "captures/", "reports/", "/parts/"
 _HOST = re.compile(r"(?!-)[^\s/?#@:\\\[\]%]{1,253}")
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f\\]")
+_KEY = re.compile(r"[0-9a-f]{64}")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 Resolve = Callable[[str, str], UUID]
@@ -96,6 +97,17 @@ def read_capture_name(name: str, field: str) -> UUID:
 def read_report_name(name: str, field: str) -> UUID:
     """Id in `reports/{uuid}`."""
     return convert.read_id(name, _REPORT, field, "reports/{uuid}")
+
+
+def read_part_name(name: str, field: str) -> tuple[UUID, bytes | None]:
+    """Report id and part's key in `reports/{uuid}/parts/{key}`; no key in `reports/{uuid}`."""
+    whole, separator, key = name.partition(_PARTS)
+    if not separator:
+        return read_report_name(name, field), None
+    form = "reports/{uuid}/parts/{key}"
+    if not _KEY.fullmatch(key):
+        raise InvalidRequestError(field, f"must have the form {form}, not “{convert.shown(name)}”")
+    return convert.read_id(whole, _REPORT, field, form), bytes.fromhex(key)
 
 
 # Lists
@@ -589,17 +601,18 @@ def _sighting_message(found: Sighting) -> report_pb2.Sighting:
     )
 
 
-def _part_message(work_id: UUID, part: StoredPart) -> match_pb2.PartMatch:
+def _part_message(report: StoredReport, part: StoredPart) -> match_pb2.PartMatch:
     return match_pb2.PartMatch(
         query_part=part.name,
         modality=convert.modality_code(part.modality),
-        reference=convert.reference_name(work_id, part.reference),
+        reference=convert.reference_name(report.work_id, part.reference),
         filename=part.filename,
         probability=part.probability,
         query_coverage=part.query_coverage,
         work_coverage=part.work_coverage,
         segments=[convert.segment_message(segment) for segment in part.segments],
         regions=[convert.region_message(region) for region in part.regions],
+        name=f"{report_name(report.id)}{_PARTS}{part.key.hex()}",
     )
 
 
@@ -623,7 +636,7 @@ def report_message(report: StoredReport) -> report_pb2.MatchReport:
             query_coverage=match["query_coverage"],
             work_coverage=match["work_coverage"],
             action=work_pb2.Action.ValueType(match["action"]),
-            parts=[_part_message(report.work_id, part) for part in load_parts(match)],
+            parts=[_part_message(report, part) for part in load_parts(match)],
             part_counts=convert.part_count_messages(load_part_counts(match)),
         ),
         modality=convert.modality_code(report.modality),

@@ -8,12 +8,14 @@ from typing import Final
 from copyhound.v1 import preview_pb2, preview_pb2_grpc
 from service.blobs import in_threads
 from service.errors import InvalidRequestError, NotFoundError
+from service.monitored import StoredReport
 from service.previewed import Kind, PreviewFile, PreviewState, Subject
 from service.previews import PreviewReader
 from service.rpc import convert, convert_monitor
 from service.rpc.access import Caller, current_caller, not_found
 from service.rpc.context import Context
 from service.store import Store
+from service.store.monitor_codec import load_parts
 
 _KINDS: Final = {
     preview_pb2.PREVIEW_KIND_PICTURE: Kind.PICTURE,
@@ -78,18 +80,31 @@ class PreviewService(preview_pb2_grpc.PreviewServiceServicer):
     def _visible(self, name: str, caller: Caller) -> Subject:
         """What a name stands for, if the caller may see it."""
         if name.startswith(_REPORT):
-            report_id = convert_monitor.read_report_name(name, "name")
+            report_id, key = convert_monitor.read_part_name(name, "name")
             with contextlib.suppress(NotFoundError), self._store.view() as view:
                 report = view.reports.get(report_id)
                 if caller.owner in (None, report.owner):
-                    return report.sha256
-            raise not_found("report", name)
+                    return _subject(report, key)
+            raise not_found("report" if key is None else "part of a report", name)
         work_id, reference_id = convert.read_reference_name(name, "name")
         with self._store.view() as view:
             for found in view.get_registered([reference_id]):
                 if found.work.id == work_id and caller.owner in (None, found.work.owner):
                     return found.reference.id
         raise not_found("reference", name)
+
+
+def _subject(report: StoredReport, key: bytes | None) -> Subject:
+    """A report's suspect, or the part of it that a key stands for.
+
+    Raises:
+        NotFoundError: If the report names no such part.
+    """
+    if key is None:
+        return report.sha256
+    if any(part.key == key for part in load_parts(report.match)):
+        return key
+    raise NotFoundError("the report names no such part")
 
 
 def _file_message(file: PreviewFile) -> preview_pb2.PreviewFile:

@@ -67,6 +67,7 @@ async def queue(call: Call) -> Response:
         lists = view.lists.page(owner=actor.owner, after=None, limit=200)
         return {
             "cases": found[:PAGE_SIZE],
+            "sensitive": matter.sensitive_works(view, found),
             "more": more,
             "lists": lists,
             "views": desk.views(view, actor),
@@ -120,19 +121,18 @@ async def decide(call: Call) -> Response:
         return await _show(call, case_id, problem=error, typed=typed)
     query = read_query(dict(_pairs(call.field("in"))))
     if call.field("stay"):
-        return call.go(_case_path(case_id, query, {"done": str(done.revision)}))
+        return call.go(_back(call, case_id, {"done": str(done.revision)}))
     return await _next(call, query, case_id, {"done": f"{case_id}~{done.revision}"})
 
 
 async def undo(call: Call) -> Response:
     """Undo a decision, and show its case."""
     case_id, number, now = call.path_id("case", "case"), _number(call, "number"), datetime.now(UTC)
-    query = read_query(dict(_pairs(call.field("in"))))
     try:
         await call.write(lambda t: call.parts.desk.undo(t, call.actor, case_id, number, now))
     except (StaleError, CaseHeldError) as error:
         return await _show(call, case_id, problem=error)
-    return call.go(_case_path(case_id, query, {"undone": str(number)}))
+    return call.go(_back(call, case_id, {"undone": str(number)}))
 
 
 async def lease(call: Call) -> Response:
@@ -146,7 +146,7 @@ async def lease(call: Call) -> Response:
         return await _show(call, case_id, problem=error)
     if call.part_only:
         return call.page("_lease.html", {"case": taken, "now": now, **_vocabulary(call)})
-    return call.go(_case_path(case_id, read_query(dict(_pairs(call.field("in")))), {}))
+    return call.go(_back(call, case_id))
 
 
 async def release(call: Call) -> Response:
@@ -159,18 +159,16 @@ async def release(call: Call) -> Response:
 async def comment(call: Call) -> Response:
     """Add a comment to a case."""
     case_id, text, now = call.path_id("case", "case"), call.field("text"), datetime.now(UTC)
-    query = read_query(dict(_pairs(call.field("in"))))
     try:
         await call.write(lambda t: call.parts.desk.comment(t, call.actor, case_id, text, now))
     except InvalidRequestError as error:
         return await _show(call, case_id, problem=error)
-    return call.go(_case_path(case_id, query, {}) + "#history")
+    return call.go(_back(call, case_id) + "#history")
 
 
 async def plan(call: Call) -> Response:
     """Say who is to decide a case, and until when."""
     case_id, now = call.path_id("case", "case"), datetime.now(UTC)
-    query = read_query(dict(_pairs(call.field("in"))))
     assignee, due = call.field("assignee") or None, call.field("due")
     try:
         due_at = datetime.combine(datetime.fromisoformat(due).date(), time.max, UTC) if due else None
@@ -185,7 +183,7 @@ async def plan(call: Call) -> Response:
         await call.write(write)
     except InvalidRequestError as error:
         return await _show(call, case_id, problem=error)
-    return call.go(_case_path(case_id, query, {}))
+    return call.go(_back(call, case_id))
 
 
 async def batch(call: Call) -> Response:
@@ -201,7 +199,9 @@ async def batch(call: Call) -> Response:
     )
     held = {one.case_id: one for one in chosen}
     failed = [item for item in done.items if item.error is not None]
+    succeeded = [item.case for item in done.items if item.case is not None]
     known = await call.read(lambda view: _known(call, view, [item.case_id for item in failed]))
+    sensitive = await call.read(lambda view: matter.sensitive_works(view, succeeded))
     return call.page(
         "batch.html",
         {
@@ -210,7 +210,10 @@ async def batch(call: Call) -> Response:
             "really": really,
             "ruling": ruling,
             "query": query,
-            "succeeded": [item.case for item in done.items if item.case is not None],
+            "succeeded": succeeded,
+            "sensitive": sensitive,
+            "overdue": overdue,
+            "now": now,
             "failed": [(known.get(item.case_id), item.error) for item in failed],
             "chosen": [held[item.case_id] for item in done.items if item.error is None],
         },
@@ -303,7 +306,7 @@ async def _show(
     wanted = _optional_id(params.get("report", "")) or _optional_id(call.field("report"))
     done = params.get("done", "")
     found = await call.read(lambda view: _read_case(call, view, case_id, wanted, done))
-    part = part_of(params.get("part", ""))
+    part = part_of(params.get("part", "") or call.field("part"))
     shown = None if found.chosen is None else await _matter(call, found, part)
     now = datetime.now(UTC)
     status = 200
@@ -323,7 +326,6 @@ async def _show(
             "undone": params.get("undone", ""),
             "overdue": overdue,
             "shown_parts": SHOWN_PARTS,
-            "reports_path": _case_path(case_id, query, {}),
             "now": now,
         },
         status=status,
@@ -341,8 +343,7 @@ def _read_case(call: Call, view: View, case_id: UUID, wanted: UUID | None, done:
     if wanted in covered and wanted not in ids[:_STRIP]:
         ids.insert(0, wanted)
     strip = [view.reports.get(one) for one in ids[:_STRIP]]
-    if wanted is None:
-        strip.sort(key=lambda report: (covered[report.id], -report.match["probability"]))
+    strip.sort(key=lambda report: (covered[report.id], -report.match["probability"]))
     chosen = next((one for one in strip if one.id == wanted), strip[0] if strip else None)
     work = view.get_works([case.work_id]).get(case.work_id)
     reference = None
@@ -532,6 +533,12 @@ def _optional_id(text: str) -> UUID | None:
 def _pairs(encoded: str) -> list[tuple[str, str]]:
     """The values of an encoded filter."""
     return parse_qsl(encoded[:4000], max_num_fields=40)
+
+
+def _back(call: Call, case_id: UUID, more: dict[str, str] | None = None) -> str:
+    """The case's page, with the report and the part that were looked at."""
+    seen = {name: call.field(name) for name in ("report", "part") if call.field(name)}
+    return _case_path(case_id, read_query(dict(_pairs(call.field("in")))), {**seen, **(more or {})})
 
 
 def _case_path(case_id: UUID, query: Query, more: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
 """What a case is about, as the page shows it: a report, both sides' previews, and where they correspond."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +20,8 @@ from service.language import (
 )
 from service.monitored import SHOWN_PARTS, StoredPart, StoredReport
 from service.previewed import Kind, PreviewFile, PreviewSet, PreviewState, Subject
+from service.reviewed import Case
+from service.store import View
 from service.store.monitor_codec import load_part_counts, load_parts, load_regions, load_segments
 
 SENSITIVE_LABEL: Final = "sensitive"
@@ -177,6 +179,12 @@ def is_sensitive(work: Work | None) -> bool:
     """Whether a work's owner marked it, by a label, as nothing to look at unprepared."""
     value = "" if work is None else work.labels.get(SENSITIVE_LABEL, "")
     return value.lower() not in {"", "no", "false", "0"}
+
+
+def sensitive_works(view: View, cases: Iterable[Case]) -> frozenset[UUID]:
+    """The works of cases that are marked as sensitive."""
+    works = view.get_works({case.work_id for case in cases})
+    return frozenset(work_id for work_id, work in works.items() if is_sensitive(work))
 
 
 def viewer_of(work: Side, found: Side) -> str:

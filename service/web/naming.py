@@ -160,6 +160,7 @@ _FACTS: Final[Mapping[str, str]] = {
     "due": noted("until"),
 }
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT")
+_KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -213,7 +214,7 @@ class Names:
         """What went wrong, exactly; in other languages than English only where there are words for it."""
         if isinstance(error, CaseHeldError):
             holder, until = error.metadata.get("holder", ""), error.metadata.get("until", "")
-            who = people.get(holder) or holder[:8]
+            who = called(people, holder)
             return self.words.text(_HELD, who=who, time=until[:16].replace("T", " "))
         if isinstance(error, InvalidRequestError) and error.field in _FIELDS:
             return self.words.gettext(_FIELDS[error.field])
@@ -257,7 +258,7 @@ class Names:
         for name, value in facts.items():
             if name in _TOLD or value in (None, "", []):
                 continue
-            told = people.get(value, value) if name == "assignee" else value
+            told = called(people, value) if name == "assignee" else value
             shown.append(f"{self._of(_FACTS, name)} {_brief(told)}")
         return " · ".join(shown)
 
@@ -273,6 +274,11 @@ def _brief(value: object) -> str:
     if _ID.fullmatch(text):
         return text[-8:]  # they begin with the time: those of one hour begin alike
     return text[:10] if _TIME.match(text) else text
+
+
+def called(people: Mapping[str, str], key_id: str) -> str:
+    """The name of who has a key, else the first digits of its id; what is no id as it is."""
+    return people.get(key_id) or (key_id[:8] if _KEY_ID.fullmatch(key_id) else key_id)
 
 
 @cache

@@ -13,7 +13,7 @@ from service.store import Transaction, View
 from service.web.call import Call
 from service.web.chart import trend
 from service.web.filters import overdue
-from service.web.matter import is_sensitive
+from service.web.matter import is_sensitive, sensitive_works
 from service.web.naming import named
 
 _PAGE: Final = 60
@@ -120,7 +120,8 @@ async def work(call: Call) -> Response:
             "work": found,
             "references": references[:_PAGE],
             "more": max(0, len(references) - _PAGE),
-            "sensitive": is_sensitive(found),
+            "marked": is_sensitive(found),
+            "sensitive": {work_id} if is_sensitive(found) else (),
             "names": names,
             "overdue": overdue,
         },
@@ -151,11 +152,13 @@ async def monitoring_list(call: Call) -> Response:
         found = view.lists.get(list_id)
         if actor.owner not in (None, found.owner):
             raise NotFoundError(f"there is no monitoring list {list_id}")
+        cases = desk.page(view, actor, CaseFilter(list_id=list_id), limit=_PAGE)
         return {
             "list": found,
             "runs": view.lists.runs(list_id, after=None, limit=20),
             "works": view.get_works(found.settings.works[:_PAGE]),
-            "cases": desk.page(view, actor, CaseFilter(list_id=list_id), limit=_PAGE),
+            "cases": cases,
+            "sensitive": sensitive_works(view, cases),
             "precision": [
                 one for one in desk.precision(view, actor, PrecisionKind.LIST) if one.key == str(list_id)
             ],

@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context,
 from jinja2.runtime import Context
 
 from service.language import LANGUAGES, Words, likelihood, words
-from service.reviewed import SERVER
+from service.reviewed import ANONYMOUS, SERVER
+from service.web.naming import called
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -54,7 +55,9 @@ def environment(language: str) -> Environment:
             return catalogue.text("you")
         if key_id == SERVER:
             return catalogue.text("server")
-        return str(context["people"].get(key_id) or key_id[:8])
+        if key_id == ANONYMOUS:
+            return catalogue.text("anonymous")
+        return called(context["people"], key_id)
 
     made.filters.update(
         moment=moment,
@@ -65,6 +68,7 @@ def environment(language: str) -> Environment:
         count=count,
         json=as_json,
         short=short,
+        together=together,
         web=web_address,
         person=person,
     )
@@ -118,6 +122,11 @@ def count(number: int) -> str:
 def short(digest: bytes) -> str:
     """The first digits of a digest, in hexadecimal."""
     return digest.hex()[:12]
+
+
+def together(text: str) -> str:
+    """A sentence whose numbers are not torn from their signs where a line ends."""
+    return text.replace(" %", "\u00a0%").replace("> ", ">\u00a0").replace("< ", "<\u00a0")
 
 
 def as_json(value: Any) -> str:

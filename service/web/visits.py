@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
+from unicodedata import bidirectional
 
 from service.domain import KeyRole, Session
 from service.errors import ForbiddenError, QuotaExceededError, UnauthenticatedError
 from service.keys import read_key
-from service.reviewed import Actor
+from service.reviewed import ANONYMOUS, Actor
 from service.store import Store
 
 ROLES: Final = frozenset({KeyRole.OWNER, KeyRole.INVESTIGATOR, KeyRole.ADMIN})
@@ -86,6 +87,15 @@ class Attempts:
         self._all.append(now)
 
 
+def isolated(name: str) -> str:
+    """A name as part of a sentence: one that is written from right to left leaves the rest as it is.
+
+    By first strong isolates, Unicode Standard Annex 9, section 2.5.
+    """
+    turned = any(bidirectional(character) in {"R", "AL"} for character in name)
+    return f"\u2068{name}\u2069" if turned else name
+
+
 class Visits:
     """Starts, finds and ends sessions."""
 
@@ -110,7 +120,8 @@ class Visits:
         """Who has which key, by the keys' ids; a name that changed shows some seconds later."""
         if monotonic() >= self._people_until:
             self._people_until = monotonic() + _PEOPLE_SECONDS
-            self._people = await asyncio.to_thread(self._store.key_names)
+            names = await asyncio.to_thread(self._store.key_names)
+            self._people = {key_id: isolated(name) for key_id, name in names.items()}
         return self._people
 
     async def sign_in(self, key_text: str, address: str) -> Visit:
@@ -190,5 +201,5 @@ def _digest(token: str) -> bytes:
 def _visit(token: str, session: Session) -> Visit:
     key = session.key
     if key is None:
-        return Visit(token, Actor("anonymous", KeyRole.ADMIN, None), anonymous=True)
+        return Visit(token, Actor(ANONYMOUS, KeyRole.ADMIN, None), anonymous=True)
     return Visit(token, Actor(key.id, key.role, key.owner), anonymous=False)

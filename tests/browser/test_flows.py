@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from service.reviewed import CaseFilter, CaseState
 from tests.browser.bring import Brought
 from tests.browser.conftest import Tabs
-from tests.browser.world import FASTER, MANY, World
+from tests.browser.world import FASTER, HIGHER, MANY, World
 
 pytestmark = pytest.mark.browser
 
@@ -256,6 +256,20 @@ def test_zoom_and_pan_are_linked_through_the_transform(tabs: Tabs, world: World)
     expect(page.locator(".strip a")).to_have_count(2)
 
 
+HIGH = """async (ratio) => {
+    const context = new OfflineAudioContext(1, 48000, 48000);
+    const address = document.querySelector("script[type=module]").src.replace("app.js", "shift.js");
+    await context.audioWorklet.addModule(address);
+    const [tone, shift] = [new OscillatorNode(context, {frequency: 440}), new AudioWorkletNode(context, "shift")];
+    shift.parameters.get("ratio").value = ratio;
+    tone.connect(shift).connect(context.destination);
+    tone.start();
+    const heard = (await context.startRendering()).getChannelData(0).slice(12000);
+    let rises = 0;
+    for (let i = 1; i < heard.length; i += 1) rises += heard[i - 1] < 0 && heard[i] >= 0;
+    return rises * 48000 / heard.length;
+}"""
+"""How high a tone of 440 Hz is behind the module, in Hz."""
 TIMES = "() => [...document.querySelectorAll('[data-player]')].map(one => one.currentTime)"
 
 
@@ -311,10 +325,13 @@ def test_sounds_are_compensated_on_demand(tabs: Tabs, world: World) -> None:
     assert page.evaluate(rates)[0][0] == pytest.approx(FASTER / 2, abs=0.01)
     drawn = "() => { const c = document.querySelector('canvas'); return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean); }"
     page.wait_for_function(drawn)
-    tab.press("z")
     assert page.get_attribute("[data-near]", "aria-pressed") == "true"
     width = property_of(page, '[data-side="work"] .spectrogram img', "style.width")
     assert float(width.removesuffix("%")) == pytest.approx(100 * 24 / 18, abs=1)
+    tab.press("z")
+    assert property_of(page, '[data-side="work"] .spectrogram img', "style.width") == "100%"
+    page.check("[data-tune]")
+    assert page.evaluate(HIGH, 2 ** (HIGHER / 1200)) == pytest.approx(440 * 2 ** (HIGHER / 1200), rel=0.01)
 
 
 def test_passages_of_texts_are_marked(tabs: Tabs, world: World) -> None:
@@ -330,6 +347,10 @@ def test_what_is_sensitive_is_shown_when_asked_for(tabs: Tabs, world: World) -> 
     expect(tab.page.locator(".veil")).to_be_visible()
     tab.press("b")
     expect(tab.page.locator(".veil")).to_be_hidden()
+    tab.open("/queue?q=everybody")
+    expect(tab.page.locator(".thumbs.veiled")).to_have_count(1)
+    tab.open("/queue?q=morning")
+    expect(tab.page.locator(".thumbs.veiled")).to_have_count(0)
 
 
 def test_a_missing_preview_is_told(tabs: Tabs, world: World) -> None:

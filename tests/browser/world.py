@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import av
@@ -15,8 +16,9 @@ from indexers.fingerprint import SpanUnit
 from indexers.image.decode import Picture
 from indexers.modality import WHOLE, AlignedRegion, AlignedSegment, Box
 from indexers.previews import Facts, Kind
-from service.domain import Work
+from service.domain import KeyRole, Work
 from service.previewed import NewPreview, PreviewState
+from service.review import Desk
 from service.reviewed import Case
 from tests import films, sounds
 from tests.pages import Files, Pages, picture
@@ -28,6 +30,8 @@ MANY = 200
 MIRROR = (-1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 FASTER = 1.25
 """How much faster a found sound is."""
+HIGHER = 200.0
+"""How much higher, as the match says, in hundredths of a semitone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def _sound(pages: Pages) -> Work:
     whole = sounds.tune(1, 24.0)
     found = sounds.cut(sounds.tune(1, 24.0, tempo=FASTER), 4 / FASTER, 19 / FASTER)
     work = pages.add_work("A tune", filename="tune.ogg", modality="audio", files=_track(whole))
-    segment = AlignedSegment((0, 15 / FASTER), (4, 19), FASTER, SpanUnit.SECOND)
+    segment = AlignedSegment((0, 15 / FASTER), (4, 19), FASTER, SpanUnit.SECOND, pitch_cents=HIGHER)
     pages.add_report(work, "films.example", modality="audio", files=_track(found), segments=[segment])
     return work
 
@@ -121,8 +125,18 @@ def _text(pages: Pages) -> Work:
 def _hostile(pages: Pages) -> Work:
     work = pages.add_work(HOSTILE, filename=HOSTILE, labels={"note": HOSTILE})
     pages.add_report(
-        work, "films.example", title=HOSTILE, page=f"?{HOSTILE}", media_url=f"javascript:alert(5)//{HOSTILE}"
+        work,
+        "films.example",
+        title=HOSTILE,
+        page=f"?{HOSTILE}",
+        media_url=f"javascript:alert(5)//{HOSTILE}",
+        uploader=HOSTILE,
     )
+    pages.add_key("hostile", KeyRole.INVESTIGATOR, person=HOSTILE)
+    case, actor, now = pages.case_of(work, "films.example"), pages.actor("hostile"), datetime.now(UTC)
+    with pages.store.transaction() as transaction:
+        Desk().assign(transaction, actor, case.id, actor.id, now)
+        Desk().comment(transaction, actor, case.id, HOSTILE, now)
     return work
 
 

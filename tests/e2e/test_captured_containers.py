@@ -7,16 +7,20 @@ import asyncio
 import io
 import json
 import random
+import zipfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
+from markupsafe import escape
 from pypdf import PdfReader
 
 import copyhound
 from benchmarks.quality import text_media
+from copyhound.bundle import verify_bundle
 from copyhound.where import describe_place
 from service.app import Running, running
 from service.domain import KeyRole
@@ -33,6 +37,7 @@ from tests.e2e.test_monitoring import PAGE, capture_of, crawler_of, leased, repo
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+HOSTILE = 'x/"><img src=x onerror=alert(1)>.jpg'
 STORY = text_media.made_up("en", random.Random(3), works=1, words=2_000).strangers[0][:6_000]
 
 
@@ -77,7 +82,7 @@ async def captured(
 
 
 async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
-    client: copyhound.AsyncClient, service: Running
+    client: copyhound.AsyncClient, service: Running, tmp_path: Path
 ) -> None:
     game = zipped(
         {f"assets/{name}.jpg": small(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
@@ -88,7 +93,7 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
     plundered = zipped(
         {
             "x/1.jpg": small("astronaut", 200, 60),
-            "x/2.jpg": small("rocket", 220, 60),
+            HOSTILE: small("rocket", 220, 60),
             "x/3.bin": STORY[1_000:4_000].encode("utf-16"),
             "x/poster.jpg": small("china", 250, 60),
             "x/own.jpg": small("gravel"),
@@ -105,7 +110,7 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
     assert match.reference == (await client.get_work(work.name)).references[0].name
     assert {part.query_part: part.filename for part in match.parts} == {
         "x/1.jpg": "game.apk!assets/astronaut.jpg",
-        "x/2.jpg": "game.apk!assets/rocket.jpg",
+        HOSTILE: "game.apk!assets/rocket.jpg",
         "x/3.bin": "game.apk!story.txt",
     }
     assert {
@@ -134,6 +139,8 @@ async def test_a_captured_container_is_reported_with_the_parts_that_are_copies(
     assert Kind.TEXT in shown[keys["x/3.bin"]].files
     assert describe_place(match).startswith("2 of 4 pictures and 1 of 1 text; ")
     await check_documents(service, report)
+    await check_previews(client, report, reports[poster.name])
+    await check_bundle(client, tmp_path, report)
     await check_page(service, report)
 
 
@@ -165,6 +172,50 @@ async def check_documents(service: Running, report: copyhound.MatchReport) -> No
     assert "x/3.bin" in text
 
 
+async def check_previews(
+    client: copyhound.AsyncClient, report: copyhound.MatchReport, other: copyhound.MatchReport
+) -> None:
+    """Each part, and what it is a copy of, can be shown elsewhere; not under another report's name."""
+    kinds = {}
+    for part in report.match.parts:
+        for name in (part.name, part.reference):
+            shown = await client.get_preview(name)
+            assert shown.state is copyhound.PreviewState.READY
+            kinds[part.query_part] = [one.kind for one in shown.files]
+    assert kinds["x/3.bin"] == [copyhound.PreviewKind.TEXT]
+    assert copyhound.PreviewKind.PICTURE in kinds["x/1.jpg"]
+    (text,) = [part for part in report.match.parts if part.query_part == "x/3.bin"]
+    read = b"".join([piece async for piece in client.read_preview(text.name, copyhound.PreviewKind.TEXT)])
+    assert read.decode().split() == STORY[1_000:4_000].split()
+    assert (await client.get_preview(report.name)).state is copyhound.PreviewState.ABSENT
+    (stranger,) = other.match.parts
+    key = stranger.name.rpartition("/")[2]
+    with pytest.raises(copyhound.NotFoundError, match="no part of a report"):
+        await client.get_preview(f"{report.name}/parts/{key}")
+    with pytest.raises(copyhound.InvalidRequestError, match=r"the form reports/\{uuid\}/parts/\{key\}"):
+        await client.get_preview(f"{report.name}/parts/0")
+
+
+async def check_bundle(client: copyhound.AsyncClient, folder: Path, report: copyhound.MatchReport) -> None:
+    """The bundle shows the parts that are copies, and on request those of the work; all of it is signed."""
+    path = folder / "evidence.zip"
+    await client.export_evidence(report.name, path, with_reference=True)
+    checked = await asyncio.to_thread(verify_bundle, path)
+    assert all(one.startswith("captures/") for one in checked.findings)  # which is no real one here
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        pdf = "".join(one.extract_text() for one in PdfReader(io.BytesIO(archive.read("report.pdf"))).pages)
+        number = [part.query_part for part in report.match.parts].index("x/3.bin") + 1
+        (suspect,) = [name for name in names if name.endswith(f".parts/0{number}/text.txt")]
+        assert archive.read(suspect).decode().split() == STORY[1_000:4_000].split()
+        work = archive.read(f"reference/parts/0{number}/text.txt").decode()
+        assert work.split() == STORY.split()
+    assert sum(name.endswith("/picture.jpg") for name in names) == 4
+    for number, part in enumerate(report.match.parts, 1):
+        assert f"Part {number}: {part.query_part}" in pdf
+    assert " ".join(STORY[1_000:1_100].split()[1:8]) in " ".join(pdf.split())
+
+
 async def check_page(service: Running, report: copyhound.MatchReport) -> None:
     """The case page shows each part beside what it is a copy of, in the viewer of its kind."""
     names = [part.query_part for part in report.match.parts]
@@ -180,7 +231,7 @@ async def check_page(service: Running, report: copyhound.MatchReport) -> None:
         for number, name in enumerate(names):
             shown = await visitor.get(f"/cases/{case.id}", params={"part": number})
             assert shown.status_code == 200
-            assert f'title="{name}">' in shown.text
+            assert f'title="{escape(name)}">' in shown.text
             assert ("<blockquote" in shown.text) is (name == "x/3.bin")
             assert "2 of 4" in shown.text
             assert "3 of the media items in it are copies" in shown.text

@@ -349,6 +349,16 @@ def test_a_report_that_its_parts_contradict(
     assert any(finding in one for one in checked.findings), checked.findings
 
 
+def test_parts_of_a_container_are_shown_below_their_own_suspect_alone(tmp_path: Path) -> None:
+    shown = {**files(), f"suspect/{DIGEST}.parts/01/picture.jpg": b"small"}
+    assert not verified(tmp_path, vouched(shown)).findings
+    stray = f"suspect/{'00' * 32}.parts/01/picture.jpg"
+    assert (
+        f"{stray}: report.json does not speak of it"
+        in verified(tmp_path, vouched({**shown, stray: b"other"})).findings
+    )
+
+
 CONTRADICTED: list[tuple[str, Callable[[Any], None], str]] = [
     ("case.json", lambda one: one["reports"].clear(), "does not name all 1 reports"),
     ("case.json", lambda one: one["reports"].append(one["reports"][0]), "names reports/one twice"),

@@ -145,7 +145,7 @@ function setUpPending() {
 
 function setUpReveal(viewer) {
   viewer.querySelector("[data-reveal]")?.addEventListener("click", () => {
-    viewer.classList.remove("blurred");
+    for (const one of document.querySelectorAll(".blurred")) one.classList.remove("blurred");
     viewer.querySelector("[tabindex], button")?.focus();
   });
 }

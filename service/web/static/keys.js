@@ -71,6 +71,9 @@ function showHelp(dialog) {
     const name = label.replace(/\s+/g, " ").trim().replace(/ (↵|Space|.)$/u, "");
     if (name && !told.has(one.dataset.key)) told.set(one.dataset.key, name);
   }
+  for (const one of document.querySelectorAll("[data-also]")) {
+    if (!told.has(one.dataset.also)) told.set(one.dataset.also, one.nextElementSibling?.textContent || "");
+  }
   list.replaceChildren();
   for (const [key, name] of told) {
     const term = document.createElement("dt");

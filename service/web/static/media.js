@@ -3,6 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 const FRAME = 0.25; // seconds: previews hold few frames
 const APART = 0.2; // seconds at which the work's player is put right
+const HEARD = 10; // hundredths of a semitone that are worth telling
+const QUIET = 24; // of 127: waveforms that stay below are drawn larger
 const SLOWEST = 0.07, FASTEST = 15; // what browsers play
 
 export function setUp(viewer) {
@@ -11,7 +13,7 @@ export function setUp(viewer) {
   const { work, found } = sides;
   const get = (name) => viewer.querySelector(`[data-${name}]`);
   const told = get("told");
-  const state = { segment: segments.length ? 0 : -1, near: false, panners: null };
+  const state = { segment: segments.length ? 0 : -1, near: viewer.matches(".viewer-media:not(:has(video))") && segments.length > 0, graph: null };
 
   const ratio = (one) => (one.work[1] - one.work[0]) / Math.max(0.001, one.found[1] - one.found[0]);
   const toWork = (one, at) => (one.speed < 0 ? one.work[1] - (at - one.found[0]) * ratio(one) : one.work[0] + (at - one.found[0]) * ratio(one));
@@ -28,7 +30,10 @@ export function setUp(viewer) {
     drawTimeline(side, segments);
     if (side.waveform) {
       fetch(side.waveform, { priority: "low" }).then((answer) => (answer.ok ? answer.arrayBuffer() : null)).then((bytes) => {
-        if (bytes) { side.samples = new Int8Array(bytes); drawWaveform(side); }
+        if (!bytes) return;
+        side.samples = new Int8Array(bytes);
+        side.loudest = side.samples.reduce((most, one) => Math.max(most, Math.abs(one)), QUIET);
+        drawWaveform(side);
       });
     }
     side.player?.addEventListener("loadedmetadata", () => {
@@ -42,17 +47,25 @@ export function setUp(viewer) {
     const one = segments[state.segment];
     for (const [side, factor] of [[found, 1], [work, one && get("tempo").checked ? ratio(one) : 1]]) {
       if (!side.player) continue;
-      side.player.preservesPitch = get("pitch").checked;
+      side.player.preservesPitch = get("pitch").checked || (side === work && get("tune").checked);
       side.player.playbackRate = Math.min(FASTEST, Math.max(SLOWEST, rate * factor));
     }
+    const higher = get("tune").checked && one ? 2 ** (one.pitch / 1200) : 1;
+    if (state.graph?.shift) state.graph.shift.parameters.get("ratio").value = higher;
+  }
+
+  // What is heard goes through a graph once somebody wants more than the players can do by themselves.
+  async function wire() {
+    state.graph ||= wired(sides);
+    if (get("tune").checked && !state.graph.shift && state.graph.work) await shifted(state.graph);
   }
 
   function setSound() {
     const which = get("sound").value;
     const heard = { found: which === "found" || which === "both", work: which === "work" || which === "both" };
     for (const [name, side] of Object.entries(sides)) if (side.player) side.player.muted = !heard[name];
-    if (which === "both" && !state.panners) state.panners = spread(sides);
-    if (state.panners) for (const [name, panner] of Object.entries(state.panners)) panner.pan.value = which === "both" ? { work: -1, found: 1 }[name] : 0;
+    if (which === "both") wire();
+    for (const [name, pan] of [["work", -1], ["found", 1]]) if (state.graph?.[name]) state.graph[name].panner.pan.value = which === "both" ? pan : 0;
   }
 
   // Put the work where what was found is.
@@ -61,7 +74,7 @@ export function setUp(viewer) {
     const at = found.player.currentTime;
     const index = holding("found", at);
     const one = segments[index];
-    if (index !== state.segment && index >= 0) { state.segment = index; setRates(); showSegment(); }
+    if (index !== state.segment && index >= 0) enter(index);
     if (!one) {
       if (!work.player.paused) work.player.pause();
       tell(playing() || force ? told.dataset.outside : "");
@@ -95,11 +108,15 @@ export function setUp(viewer) {
 
   function goToSegment(index) {
     if (!segments[index]) return;
-    state.segment = index;
-    setRates();
+    enter(index);
     if (found.player) goTo(segments[index].found[0]);
     else { seek(work, segments[index].work[0]); paint(); }
-    showSegment();
+  }
+
+  function enter(index) {
+    state.segment = index;
+    setRates();
+    if (state.near) showWindow(); else showSegment();
   }
 
   function play() {
@@ -177,7 +194,7 @@ export function setUp(viewer) {
   function point(name, at) {
     if (name === "found") { goTo(at); return; }
     const index = holding("work", at);
-    if (index >= 0 && found.player) { state.segment = index; goTo(toFound(segments[index], at)); showSegment(); } else { seek(work, at); paint(); }
+    if (index >= 0 && found.player) { enter(index); goTo(toFound(segments[index], at)); } else { seek(work, at); paint(); }
   }
 
   viewer.addEventListener("click", (event) => {
@@ -198,6 +215,9 @@ export function setUp(viewer) {
   });
   for (const name of ["rate", "pitch", "tempo"]) get(name).addEventListener("change", () => { setRates(); follow(true); });
   get("sound").addEventListener("change", setSound);
+  get("tune").closest("label").hidden = !segments.some((one) => Math.abs(one.pitch) >= HEARD);
+  get("tune").addEventListener("change", () => wire().then(setRates));
+  get("near").setAttribute("aria-pressed", String(state.near));
 
   // Whole items, or both sides cut to the present segment, so that the same things lie below each other.
   function showWindow() {
@@ -292,7 +312,8 @@ function drawWaveform(side) {
   const perSecond = side.seconds ? pairs / side.seconds : 20;
   const [from, to] = side.window;
   for (let x = 0; x < width; x += 1) {
-    const begin = Math.max(0, Math.floor((from + ((to - from) * x) / width) * perSecond));
+    const begin = Math.floor((from + ((to - from) * x) / width) * perSecond);
+    if (begin < 0) continue;
     const end = Math.min(pairs, Math.max(begin + 1, Math.ceil((from + ((to - from) * (x + 1)) / width) * perSecond)));
     let low = 127, high = -127;
     for (let i = begin; i < end; i += 1) {
@@ -300,8 +321,9 @@ function drawWaveform(side) {
       high = Math.max(high, samples[2 * i + 1]);
     }
     if (high < low) continue;
-    const top = ((127 - high) / 254) * height;
-    context.fillRect(x, top, 1, Math.max(1, ((high - low) / 254) * height));
+    const { loudest } = side;
+    const top = ((loudest - high) / (2 * loudest)) * height;
+    context.fillRect(x, top, 1, Math.max(1, ((high - low) / (2 * loudest)) * height));
   }
 }
 
@@ -326,24 +348,35 @@ function fitOutlines(drawing, player) {
   Object.assign(drawing.style, { left: `${(w - fw) / 2}px`, top: `${(h - fh) / 2}px`, width: `${fw}px`, height: `${fh}px`, right: "auto", bottom: "auto" });
 }
 
-function spread(sides) {
+function wired(sides) {
   const context = new AudioContext();
-  const panners = {};
+  const graph = { context };
   for (const [name, side] of Object.entries(sides)) {
     if (!side.player) continue;
-    const panner = context.createStereoPanner();
-    context.createMediaElementSource(side.player).connect(panner).connect(context.destination);
-    panners[name] = panner;
+    const [source, panner] = [context.createMediaElementSource(side.player), context.createStereoPanner()];
+    source.connect(panner).connect(context.destination);
+    graph[name] = { source, panner };
   }
   context.resume();
-  return panners;
+  return graph;
+}
+
+// The work as high or low as what was found.
+async function shifted(graph) {
+  graph.adding ||= graph.context.audioWorklet.addModule(new URL("./shift.js", import.meta.url));
+  await graph.adding;
+  if (graph.shift) return;
+  const { source, panner } = graph.work;
+  graph.shift = new AudioWorkletNode(graph.context, "shift", { outputChannelCount: [2] });
+  source.disconnect();
+  source.connect(graph.shift).connect(panner);
 }
 
 function describe(one) {
   const parts = [`${clock(one.found[0])}–${clock(one.found[1])} ⇄ ${clock(one.work[0])}–${clock(one.work[1])}`];
   if (one.speed < 0) parts.push("◂");
   if (Math.abs(Math.abs(one.speed) - 1) >= 0.01) parts.push(`×${Math.abs(one.speed).toFixed(2)}`);
-  if (Math.abs(one.pitch) >= 10) parts.push(`${one.pitch > 0 ? "+" : "−"}${(Math.abs(one.pitch) / 100).toFixed(1)} st`);
+  if (Math.abs(one.pitch) >= HEARD) parts.push(`${one.pitch > 0 ? "+" : "−"}${(Math.abs(one.pitch) / 100).toFixed(1)} st`);
   return parts.join(" ");
 }
 

@@ -50,6 +50,7 @@ export function setUp(viewer) {
     const cx = clamp(x, width, w);
     const cy = clamp(y, height, h);
     Object.assign(pane, { scale, left: w / 2 - cx * width * scale, top: h / 2 - cy * height * scale });
+    pane.stage.style.setProperty("--pixel", `${1 / scale}px`); // outlines are as thick at any zoom
     pane.stage.style.transform = `translate(${pane.left}px, ${pane.top}px) scale(${scale})`;
   }
 
