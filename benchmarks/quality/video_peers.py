@@ -66,7 +66,7 @@ class Copyhound(audio_peers.Copyhound):
         self._client = copyhound.Client(self._service.target, timeout=_PATIENCE)
 
     def ask(self, queries: Sequence[Path]) -> tuple[list[list[Hit]], float]:
-        """Match, with all that was found however unlikely; what an idle service spends meanwhile is taken off."""
+        """Match, with all that was found however unlikely; the cost is without what it spends idle."""
         idle = self._service.idle(_IDLE_SECONDS)
         began, before = time.monotonic(), self._service.cpu()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
