@@ -1,11 +1,11 @@
 """Pairs of films, copies and others, with the signals of each: what the score of films is fitted on.
 
-Of every film the first part is registered. Copies are clips of it, changed by `ATTACKS`; clips of the rest are
-other moments of the same scene, which are no copies; and all clips are strangers to all other films. Clips are
-described as queries are: in stages, each of which looks closer where the one before saw something, until one
-is sure by the coefficients that ship (`service.inquiry`). Frames are taken from the files once and changed as
-pictures, since describing them is what the signals depend on; JPEG stands for what encoding does to them.
-Sound is left out: the terms of sound are those that were fitted on sounds.
+Of every film the first part is registered. Copies are clips of it, changed by `ATTACKS`; clips of the rest
+are other moments of the same scene, which are no copies; and all clips are strangers to all other films.
+Clips are described as queries are: in stages, each of which looks closer where the one before saw something,
+until one is sure by the coefficients that ship (`service.inquiry`). Frames are taken from the files once and
+changed as pictures, since describing them is what the signals depend on; JPEG stands for what encoding does
+to them. Sound is left out: the terms of sound are those that were fitted on sounds.
 """
 
 import re
