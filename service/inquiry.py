@@ -34,6 +34,8 @@ PLAUSIBLE: Final = 1e-4
 _LIKELY = 1e-3
 """Probability from which on a candidate is worth another stage to a caller in a hurry: one stranger in nine
 has such a candidate, and three quarters of the copies that local features confirm are such."""
+DAMAGED: Final = "DAMAGED"
+"""What the reason begins with if a part of the query could not be read."""
 LATER: Final = 6
 """Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
 more than those of chance."""
@@ -145,6 +147,7 @@ class Inquiry:
         self._verified_at = 0
         self._registered: dict[str, int] = {}
         self._left_out: dict[str, None] = {}
+        self._lost: list[tuple[float, float]] = []
         self._cancelled = False
         self.answer: MatchReport | None = None
         """What the caller gets, once that is known."""
@@ -155,14 +158,23 @@ class Inquiry:
         """Nobody waits for the answer: stop soon. From any thread."""
         self._cancelled = True
 
-    def look(self, modality: str | None, fingerprints: Sequence[Fingerprint], *, more: bool) -> None:
+    def look(
+        self,
+        modality: str | None,
+        fingerprints: Sequence[Fingerprint],
+        *,
+        more: bool,
+        lost: Sequence[tuple[float, float]] = (),
+    ) -> None:
         """Look up what a stage found; answer if that settles it, or if there is no other stage.
 
         Args:
             modality: Kind of media; None where only a digest is known.
             fingerprints: What the stage added.
             more: Whether there is another stage.
+            lost: Where the query could not be read, as far as no stage before it said so, seconds.
         """
+        self._lost += lost
         catalogue = self._searched_in
         sequence = catalogue.sequence
         # All of the answer has seen what its first look saw.
@@ -386,6 +398,9 @@ class Inquiry:
         self._left_out[what] = None
 
     def _report(self, view: View) -> MatchReport:
+        if self._lost:
+            lost = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in self._lost)
+            self._leave_out(f"{DAMAGED}: {lost} could not be read: send the whole file if there is one")
         now = datetime.now(UTC)
         options, thresholds, scorer = self._options, self._with.thresholds, self._with.scorer
         registered = view.get_registered(self._alignments.keys())

@@ -266,8 +266,16 @@ class Registered:
         self._index = FaissIndex(FRAMES)
         self._index.add(np.arange(firsts[-1]), np.concatenate(codes))
 
-    def asked(self, segments: Iterable[Segment[Piece]]) -> tuple[Fingerprint, ...]:
-        """Describe a query in stages, as `service.inquiry` wants them."""
+    def asked(
+        self, segments: Iterable[Segment[Piece]], without: int | None = None
+    ) -> tuple[Fingerprint, ...]:
+        """Describe a query in stages, as `service.inquiry` wants them.
+
+        Args:
+            segments: The query.
+            without: Number of the work that it shows too, as if it were not registered: were it found, the
+                service would look no further.
+        """
         stages = self._modality.fingerprint(segments, Role.QUERY)
         query: tuple[Fingerprint, ...] = ()
         found: dict[int, Alignment] = {}
@@ -277,7 +285,8 @@ class Registered:
             fresh = stages.send(closer) if number > 1 else next(stages)
             query = joined((*query, *fresh))
             if fresh:
-                near = self._near(fresh)[: None if stage == self._modality.stages[0] else LATER]
+                near = [one for one in self._near(fresh) if one != without]
+                near = near[: None if stage == self._modality.stages[0] else LATER]
                 again = (one for one, known in found.items() if self._sure(known) >= PLAUSIBLE)
                 compared = {one: self._compared(query, one) for one in dict.fromkeys((*near, *again))}
                 looked_at = [one for one, alignment in compared.items() if alignment is not None]
@@ -391,7 +400,7 @@ def _clip(
         Segment(SHORT_STEP * step, SHORT_STEP * (step + 1), Frame(_encoded(picture)))
         for step, picture in enumerate(pictures)
     ]
-    query = registered.asked(segments)
+    query = registered.asked(segments, with_other)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez(kept, **{name: getattr(query[0], name) for name in _KEPT})
