@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
 import av
@@ -82,8 +83,21 @@ def media_errors(what: str, remedy: str) -> Iterator[None]:
         ) from error
 
 
-def packets(container: InputContainer, stream: S) -> Iterator["Packet[S]"]:
-    """Yield a stream's packets as far as the container can be read."""
+@dataclass(slots=True)
+class Lost:
+    """What of a stream could not be read.
+
+    Attributes:
+        packets: How many packets so far.
+        cut: Whether the container broke off.
+    """
+
+    packets: int = 0
+    cut: bool = False
+
+
+def packets(container: InputContainer, stream: S, lost: Lost | None = None) -> Iterator["Packet[S]"]:
+    """Yield a stream's packets as far as the container can be read; write down what is lost."""
     found = container.demux(stream)
     while True:
         try:
@@ -93,6 +107,8 @@ def packets(container: InputContainer, stream: S) -> Iterator["Packet[S]"]:
         except MemoryError:
             raise
         except av.error.FFmpegError:  # cut off, or broken from here on
+            if lost is not None:
+                lost.cut = True
             return
 
 
@@ -104,15 +120,16 @@ class Decodable(Protocol[F]):
         ...
 
 
-def frames(some: Iterable[Decodable[F]]) -> Iterator[F]:
-    """Yield the frames of packets that can be decoded; broken packets are skipped."""
+def frames(some: Iterable[Decodable[F]], lost: Lost | None = None) -> Iterator[F]:
+    """Yield the frames of packets that can be decoded; broken packets are skipped, and written down."""
     for packet in some:
         try:
             yield from packet.decode()
         except MemoryError:
             raise
         except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
-            continue
+            if lost is not None:
+                lost.packets += 1
 
 
 def head(source: BinaryIO) -> bytes:

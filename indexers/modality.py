@@ -50,11 +50,13 @@ class Segment(Generic[T]):
         start: Where it starts, inclusive, in the modality's span unit.
         end: Where it ends, exclusive.
         data: What the modality decodes to.
+        lost: Where media before its end could not be read, as far as no piece before it says so.
     """
 
     start: float
     end: float
     data: T
+    lost: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

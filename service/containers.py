@@ -335,7 +335,9 @@ class Containers:
                     return None
                 inquiry = Inquiry(self._with, options, read.sha256, last_moment)
             asked = inquiry
-            await self._run(lambda: asked.look(read.modality, read.fingerprints, more=read.more))
+            await self._run(
+                lambda: asked.look(read.modality, read.fingerprints, more=read.more, lost=read.lost)
+            )
             return asked.closer
 
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import numpy.typing as npt
@@ -21,20 +21,22 @@ from service.matching.score import IDENTICAL_FILE, Scorer
 from service.metrics import Metrics
 from service.store import Store, View
 
-_SURE = 0.99
+SURE: Final = 0.99
 """Probability from which on a match of the whole query ends it: later stages would find the same."""
-_WHOLE = 0.9
+WHOLE: Final = 0.9
 """Part of the query that such a match covers; what else could be in the rest is looked for."""
 _ALWAYS_ONE_IN = 2
 """Of the candidates of a stage that may be compared by what is never searched (`Channel.compared`), such as
 local features, which takes many times as long as the rest: one in so many is, whatever its probability by the
 rest."""
-_PLAUSIBLE = 1e-4
+PLAUSIBLE: Final = 1e-4
 """The others from this probability on. Three strangers in ten have such a candidate."""
 _LIKELY = 1e-3
 """Probability from which on a candidate is worth another stage to a caller in a hurry: one stranger in nine
 has such a candidate, and three quarters of the copies that local features confirm are such."""
-_LATER = 6
+DAMAGED: Final = "DAMAGED"
+"""What the reason begins with if a part of the query could not be read."""
+LATER: Final = 6
 """Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
 more than those of chance."""
 _NEXT_STAGE = 2.0
@@ -141,8 +143,11 @@ class Inquiry:
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
+        self._verified_last: set[UUID] = set()
+        self._verified_at = 0
         self._registered: dict[str, int] = {}
         self._left_out: dict[str, None] = {}
+        self._lost: list[tuple[float, float]] = []
         self._cancelled = False
         self.answer: MatchReport | None = None
         """What the caller gets, once that is known."""
@@ -153,14 +158,23 @@ class Inquiry:
         """Nobody waits for the answer: stop soon. From any thread."""
         self._cancelled = True
 
-    def look(self, modality: str | None, fingerprints: Sequence[Fingerprint], *, more: bool) -> None:
+    def look(
+        self,
+        modality: str | None,
+        fingerprints: Sequence[Fingerprint],
+        *,
+        more: bool,
+        lost: Sequence[tuple[float, float]] = (),
+    ) -> None:
         """Look up what a stage found; answer if that settles it, or if there is no other stage.
 
         Args:
             modality: Kind of media; None where only a digest is known.
             fingerprints: What the stage added.
             more: Whether there is another stage.
+            lost: Where the query could not be read, as far as no stage before it said so, seconds.
         """
+        self._lost += lost
         catalogue = self._searched_in
         sequence = catalogue.sequence
         # All of the answer has seen what its first look saw.
@@ -189,8 +203,8 @@ class Inquiry:
                 self.answer = self._report(view)
 
     def _views(self) -> frozenset[int]:
-        """Views in which the query looks like anything."""
-        return frozenset[int]().union(*(alignment.views for alignment in self._alignments.values()))
+        """Views in which the query looks like anything, by what was compared last: that has seen most."""
+        return frozenset[int]().union(*(self._alignments[one].views for one in self._verified_last))
 
     def _in_time(self) -> bool:
         return not self._cancelled and monotonic() < self._last_moment
@@ -233,7 +247,7 @@ class Inquiry:
         if any(one.step for one in voting):  # all are compared by what is known now
             return sorted(self._closeness, key=self._closeness.__getitem__)
         if any(one.votes for one in voting):
-            return [one.reference_id for one in found.found[: None if self._stage == 1 else _LATER]]
+            return [one.reference_id for one in found.found[: None if self._stage == 1 else LATER]]
         return nearer
 
     def _plausible(self) -> list[UUID]:
@@ -241,7 +255,7 @@ class Inquiry:
 
         Without local features, as flags of three stripes are, they would keep what their hashes say alone.
         """
-        return [one for one in self._alignments if self._probability(one) >= _PLAUSIBLE]
+        return [one for one in self._alignments if self._probability(one) >= PLAUSIBLE]
 
     def _verify(self, view: View, candidates: Sequence[UUID], query: Sequence[Fingerprint]) -> None:
         """Align with candidates, each as the kind of media that it is, by some of what is known."""
@@ -250,6 +264,10 @@ class Inquiry:
         with self._with.metrics.stage("verify"):
             verified = verify.verify(query, known, self._modalities, view.fingerprints, self._in_time)
         self._alignments.update(verified.alignments)
+        if self._verified_at != self._stage and verified.alignments:
+            self._verified_at = self._stage
+            self._verified_last.clear()
+        self._verified_last.update(verified.alignments)
         if verified.left_out:
             self._leave_out("DEADLINE: not all candidates were verified in time")
 
@@ -298,9 +316,9 @@ class Inquiry:
         sifted = [one for one in modality.channels if one.search is None and not one.unsifted]
         if not sifted or len(self._searched(modality)) == len(self._query):
             return
-        again = [one for one in candidates if one in self._compared and self._probability(one) >= _PLAUSIBLE]
+        again = [one for one in candidates if one in self._compared and self._probability(one) >= PLAUSIBLE]
         left = {one: self._probability(one) for one in self._alignments if one not in self._compared}
-        plausible = {one: p if p >= _PLAUSIBLE else 0.0 for one, p in left.items()}
+        plausible = {one: p if p >= PLAUSIBLE else 0.0 for one, p in left.items()}
         probable = sorted(left, key=lambda one: (-plausible[one], self._closeness.get(one, 0.0), one))
         most = max(channel.compared for channel in sifted)
         chosen = [
@@ -350,9 +368,9 @@ class Inquiry:
         """Whether a reference of the query's own kind is all of it for certain, or the scene of all of it."""
         scene = self._stage in modality.scene_stages
         return any(
-            alignment.query_coverage >= _WHOLE
+            alignment.query_coverage >= WHOLE
             and self._modalities.get(one, modality) is modality
-            and self._probability(one, alone=True, scene=scene) >= _SURE
+            and self._probability(one, alone=True, scene=scene) >= SURE
             for one, alignment in self._alignments.items()
         )
 
@@ -380,6 +398,9 @@ class Inquiry:
         self._left_out[what] = None
 
     def _report(self, view: View) -> MatchReport:
+        if self._lost:
+            lost = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in self._lost)
+            self._leave_out(f"{DAMAGED}: {lost} could not be read: send the whole file if there is one")
         now = datetime.now(UTC)
         options, thresholds, scorer = self._options, self._with.thresholds, self._with.scorer
         matches = [self._match_of(one) for one in view.get_registered(self._alignments.keys())]

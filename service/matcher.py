@@ -17,7 +17,7 @@ from indexers.modality import Alignment, Modality, Role
 from service.containers import Containers
 from service.domain import CONTAINER, Action, MatchReport
 from service.errors import BusyError, StaleError, UnreadableMediaError
-from service.inquiry import Answering, Inquiry, Options, Searched
+from service.inquiry import DAMAGED, Answering, Inquiry, Options, Searched
 from service.matching.score import IDENTICAL_FILE
 from service.monitored import Suspect
 from service.sandbox import Pool, ReadMedia, read_twice
@@ -199,7 +199,9 @@ class Matcher:
             nonlocal waiting_since
             self._answering.metrics.stages.labels("read").observe(monotonic() - waiting_since)
             self._observe(read)
-            await self._run(lambda: inquiry.look(read.modality, read.fingerprints, more=read.more))
+            await self._run(
+                lambda: inquiry.look(read.modality, read.fingerprints, more=read.more, lost=read.lost)
+            )
             waiting_since = monotonic()
             return inquiry.closer
 
@@ -235,7 +237,8 @@ class Matcher:
             return None
         severe = max(Action)
         sure = any(one.action is severe and one.probability >= _EARLY for one in found.matches)
-        if not sure or found.partial_reasons:
+        # A beginning is cut off: that says nothing.
+        if not sure or not all(one.startswith(DAMAGED) for one in found.partial_reasons):
             return None
         return replace(
             found, partial_reasons=(f"EARLY: the first {size} bytes settle it; the rest was not read",)

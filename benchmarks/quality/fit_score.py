@@ -107,6 +107,7 @@ MOMENT: Final = (
     ("frames_lead", 0.15, 0.4),
     ("frames_contrast", 0.0, 0.06),
     ("frames_contrast", 0.06, 0.2),
+    ("frames_similarity", 0.75, 0.95),
 )
 """As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT, "video": (FRAMES,)}
@@ -297,6 +298,7 @@ def main() -> None:
     parser.add_argument("--unrelated", type=int, default=170, help="excerpts of each length, of sounds")
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--signals", choices=tuple(TERMS), default="all", help="which models to fit")
+    parser.add_argument("--cache", type=Path, help="keeps described clips of films: a stopped run goes on")
     parser.add_argument("--write", action="store_true", help=f"put them into {COEFFICIENTS}")
     options = parser.parse_args()
     before = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
@@ -306,7 +308,7 @@ def main() -> None:
         sample, fitted = _sounds(options.media or [], options)
         size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS
     elif options.signals == "video":
-        found = video_pairs.make(options.media or [], options.seed, options.per_attack)
+        found = video_pairs.make(options.media or [], options.seed, options.per_attack, options.cache)
         others = found.moments.unrelated
         sample, fitted = found.scenes, {"sources": {"films": len(found.films), "other moments": others}}
         size, catalogue = Size(CATALOGUE, SMALLEST), CATALOGUE / ROWS

@@ -1,17 +1,19 @@
 """Pairs of films, copies and others, with the signals of each: what the score of films is fitted on.
 
-Of every film the first part is registered. Copies are clips of it, changed by `ATTACKS`;
-clips of the rest are other moments of the same scene, which are no copies; and all clips are strangers to all
-other films. Frames are taken from the files once and changed as pictures, since describing them is what the
-signals depend on; JPEG stands for what encoding does to them. Sound is left out: the terms of sound are those
-that were fitted on sounds.
+Of every film the first part is registered. Copies are clips of it, changed by `ATTACKS`; clips of the rest
+are other moments of the same scene, which are no copies; and all clips are strangers to all other films.
+Clips are described as queries are: in stages, each of which looks closer where the one before saw something,
+until one is sure by the coefficients that ship (`service.inquiry`). Frames are taken from the files once and
+changed as pictures, since describing them is what the signals depend on; JPEG stands for what encoding does
+to them. Sound is left out: the terms of sound are those that were fitted on sounds.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import av
 import cv2
@@ -19,11 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.pairs import Pairs
-from indexers.fingerprint import Fingerprint
+from indexers.fingerprint import Fingerprint, joined
 from indexers.image.decode import Picture
-from indexers.modality import Role, Segment, described
+from indexers.index import Hits
+from indexers.index.faiss import FaissIndex
+from indexers.modality import Alignment, Channel, Role, Segment, described
 from indexers.video import VideoModality
 from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP, Frame, Piece
+from indexers.video.frames import FRAMES
+from service.domain import DescriptorOwner
+from service.inquiry import LATER, PLAUSIBLE, SURE, WHOLE
+from service.matching.retrieve import retrieve
+from service.matching.score import Scorer
 
 SIGNALS: Final = (
     "frames_evidence", "frames_count", "frames_similarity", "frames_contrast", "frames_motion",
@@ -42,6 +51,8 @@ _RELATIVES: Final = 0.1
 """Films of one series that a query is alike to on average: as often as it is a copy (`fit_score.PRIOR`)."""
 _SEEN: Final = 0.5
 """Evidence from which on two films look like one scene."""
+_KEPT: Final = ("descriptors", "spans", "quality", "views", "regions")
+"""What a cache keeps of a query."""
 _SUFFIXES: Final = {".mp4", ".webm", ".avi", ".mkv", ".mov", ".ogv", ".mpg", ".flv", ".m4v"}
 
 Generator: TypeAlias = np.random.Generator
@@ -238,6 +249,77 @@ class Clip:
     query: tuple[Fingerprint, ...]
 
 
+class Registered:
+    """What is registered, as a query finds it."""
+
+    def __init__(self, works: Sequence[tuple[Fingerprint, ...]], modality: VideoModality) -> None:
+        """Index frames."""
+        self._works, self._modality, self._scorer = works, modality, Scorer.load()
+        self._frames = tuple(one for one in modality.channels if one.scheme == FRAMES)
+        codes = [next(one for one in work if one.scheme == FRAMES).descriptors for work in works]
+        firsts = np.cumsum([0, *map(len, codes)]).tolist()
+        self._owners = {
+            row: DescriptorOwner(UUID(int=number), UUID(int=number), firsts[number], len(rows))
+            for number, rows in enumerate(codes)
+            for row in range(firsts[number], firsts[number + 1])
+        }
+        self._index = FaissIndex(FRAMES)
+        self._index.add(np.arange(firsts[-1]), np.concatenate(codes))
+
+    def asked(
+        self, segments: Iterable[Segment[Piece]], without: int | None = None
+    ) -> tuple[Fingerprint, ...]:
+        """Describe a query in stages, as `service.inquiry` wants them.
+
+        Args:
+            segments: The query.
+            without: Number of the work that it shows too, as if it were not registered: were it found, the
+                service would look no further.
+        """
+        stages = self._modality.fingerprint(segments, Role.QUERY)
+        query: tuple[Fingerprint, ...] = ()
+        found: dict[int, Alignment] = {}
+        looked_at: Sequence[int] = ()
+        for number, stage in enumerate(self._modality.stages, 1):
+            closer = frozenset[int]().union(*(found[one].views for one in looked_at))
+            fresh = stages.send(closer) if number > 1 else next(stages)
+            query = joined((*query, *fresh))
+            if fresh:
+                near = [one for one in self._near(fresh) if one != without]
+                near = near[: None if stage == self._modality.stages[0] else LATER]
+                again = (one for one, known in found.items() if self._sure(known) >= PLAUSIBLE)
+                compared = {one: self._compared(query, one) for one in dict.fromkeys((*near, *again))}
+                looked_at = [one for one, alignment in compared.items() if alignment is not None]
+                found |= {one: alignment for one, alignment in compared.items() if alignment is not None}
+            scene = number in self._modality.scene_stages
+            if any(
+                one.query_coverage >= WHOLE and self._sure(one, scene=scene) >= SURE for one in found.values()
+            ):
+                break
+        return query
+
+    def _near(self, fresh: Sequence[Fingerprint]) -> list[int]:
+        """The works that a stage brings near, nearest first."""
+        most = len(self._works)
+        near = retrieve(fresh, self._frames, self._find, self._owned, most, in_time=lambda: True)
+        return [one.work_id.int for one in near.found]
+
+    def _find(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
+        if channel.search is None:
+            raise ValueError("frames are searched")
+        return self._index.search(queries, radius=channel.search.radius, limit=limit)
+
+    def _owned(self, _scheme: str, ids: npt.NDArray[np.int64]) -> dict[int, DescriptorOwner]:
+        return {one: self._owners[one] for one in ids.tolist()}
+
+    def _compared(self, query: Sequence[Fingerprint], number: int) -> Alignment | None:
+        return self._modality.align(query, self._works[number])
+
+    def _sure(self, alignment: Alignment, *, scene: bool = False) -> float:
+        of = self._scorer.scene if scene else self._scorer.probability
+        return of(self._modality.name, alignment.signals, len(self._index))
+
+
 def registered_seconds(film: Film) -> float:
     """How much of a film is registered."""
     return film.seconds * _REGISTERED if film.seconds * (1 - _REGISTERED) >= _CLIP[0] else film.seconds
@@ -257,24 +339,41 @@ def references(films: Sequence[Film], modality: VideoModality) -> list[tuple[Fin
     return found
 
 
-def clips(films: Sequence[Film], seed: int, per_attack: int, modality: VideoModality) -> Iterator[Clip]:
-    """Make clips: of each attack so many copies, and as many other moments of the same scenes."""
-    rng = np.random.default_rng(seed)
+def clips(
+    films: Sequence[Film], seed: int, per_attack: int, registered: Registered, cache: Path | None = None
+) -> Iterator[Clip]:
+    """Make clips: of each attack so many copies, and as many other moments of the same scenes.
+
+    Args:
+        films: What they are made of.
+        seed: Of all that is drawn.
+        per_attack: How many copies.
+        registered: What they are asked about.
+        cache: Folder that keeps what was described: a run that was stopped goes on from there.
+    """
     for attack in ATTACKS:
         for number in range(2 * per_attack):
-            made = _clip(films, attack, rng, modality, copy=number % 2 == 0)
+            rng = np.random.default_rng([seed, list(ATTACKS).index(attack), number])
+            kept = None if cache is None else cache / f"{seed}-{attack}-{number}.npz"
+            made = _clip(films, attack, rng, registered, kept, copy=number % 2 == 0)
             if made is not None:
                 yield made
 
 
 def _clip(
-    films: Sequence[Film], attack: str, rng: Generator, modality: VideoModality, *, copy: bool
+    films: Sequence[Film],
+    attack: str,
+    rng: Generator,
+    registered: Registered,
+    kept: Path | None,
+    *,
+    copy: bool,
 ) -> Clip | None:
     change, speeds = ATTACKS[attack]
     number, other = map(int, rng.choice(len(films), 2, replace=False))
     film, elsewhere = films[number], films[other]
-    registered = registered_seconds(film)
-    low, high = (0.0, registered) if copy else (registered, film.seconds)
+    cut = registered_seconds(film)
+    low, high = (0.0, cut) if copy else (cut, film.seconds)
     seconds = float(min(rng.uniform(*_CLIP), high - low))
     start = float(rng.uniform(low, high - seconds))
     speed, strength, phase = (
@@ -284,6 +383,11 @@ def _clip(
     )
     if seconds < _CLIP[0]:
         return None
+    with_other = other if attack in _WITH_OTHER else None
+    about = number, with_other, copy, attack, start, seconds, speed
+    if kept is not None and kept.exists():
+        with np.load(kept) as file:
+            return Clip(*about, (Fingerprint(FRAMES, *(file[name] for name in _KEPT)),))
     shown = []
     for time in np.arange(0.0, seconds / abs(speed), SHORT_STEP):
         place = start + (time + phase) * speed if speed > 0 else start + seconds + (time + phase) * speed
@@ -296,10 +400,11 @@ def _clip(
         Segment(SHORT_STEP * step, SHORT_STEP * (step + 1), Frame(_encoded(picture)))
         for step, picture in enumerate(pictures)
     ]
-    with_other = other if attack in _WITH_OTHER else None
-    return Clip(
-        number, with_other, copy, attack, start, seconds, speed, described(modality, segments, Role.QUERY)
-    )
+    query = registered.asked(segments, with_other)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, **{name: getattr(query[0], name) for name in _KEPT})
+    return Clip(*about, query)
 
 
 def _encoded(picture: Picture) -> Picture:
@@ -324,14 +429,15 @@ class Sample:
     films: Sequence[str]
 
 
-def make(folders: Sequence[Path], seed: int, per_attack: int) -> Sample:
-    """Make clips, and compare each with all that is registered."""
+def make(folders: Sequence[Path], seed: int, per_attack: int, cache: Path | None = None) -> Sample:
+    """Make clips, and compare each with all that is registered; see `clips` for the cache."""
     modality = VideoModality()
     modality.load()
     modality.prepare()
     films = load(folders)
     works = references(films, modality)
-    return compared(films, works, clips(films, seed, per_attack, modality), modality)
+    made = clips(films, seed, per_attack, Registered(works, modality), cache)
+    return compared(films, works, made, modality)
 
 
 def compared(

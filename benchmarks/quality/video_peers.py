@@ -36,6 +36,8 @@ VIDEOHASH_RULE: Final = 10
 
 _PATIENCE: Final = 900.0
 """Seconds by the clock that registering or matching a film may take."""
+_IDLE_SECONDS: Final = 10.0
+"""For which an idle service is watched: what it spends then is no query's."""
 _AT_ONCE: Final = 2
 _QUALITY: Final = 0.5
 _MATCH: Final = 31
@@ -64,11 +66,13 @@ class Copyhound(audio_peers.Copyhound):
         self._client = copyhound.Client(self._service.target, timeout=_PATIENCE)
 
     def ask(self, queries: Sequence[Path]) -> tuple[list[list[Hit]], float]:
-        """Match, with all that was found however unlikely."""
-        before = self._service.cpu()
+        """Match, with all that was found however unlikely; the cost is without what it spends idle."""
+        idle = self._service.idle(_IDLE_SECONDS)
+        began, before = time.monotonic(), self._service.cpu()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             found = list(threads.map(self._asked, queries))
-        return found, (self._service.cpu() - before).total
+        spent = (self._service.cpu() - before).total
+        return found, spent - idle * (time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -87,13 +87,6 @@ def hard_copies(pictures: Sequence[bytes], backdrops: Sequence[bytes]) -> list[b
     ]
 
 
-def idle(service: Service, seconds: float) -> float:
-    """CPU seconds that the service spends in each second while nobody asks it anything."""
-    start, before = time.monotonic(), service.cpu()
-    time.sleep(seconds)
-    return (service.cpu() - before).total / (time.monotonic() - start)
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A service that is asked.
@@ -186,7 +179,7 @@ def main() -> int:
             client.register(content, owner="benchmark")
         registered, others = pictures[::2], pictures[1::2]
         hard = hard_copies(registered, others)
-        asked = Asked(service, client, idle(service, 1.0 if options.smoke else _IDLE_SECONDS))
+        asked = Asked(service, client, service.idle(1.0 if options.smoke else _IDLE_SECONDS))
         every, fast = len(IMAGE.stages), IMAGE.fast_stages - 1  # its last stage is for likely copies
         hashed = pdq_arrays(pictures)
         figures: dict[str, dict[str, Any]] = {

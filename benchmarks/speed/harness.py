@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,12 @@ class Service:
         self._process = process
         self._metrics = metrics
         self.target = target
+
+    def idle(self, seconds: float) -> float:
+        """CPU seconds that it spends in each second while nobody asks it anything."""
+        start, before = time.monotonic(), self.cpu()
+        time.sleep(seconds)
+        return (self.cpu() - before).total / (time.monotonic() - start)
 
     def cpu(self) -> Cpu:
         """What it has cost so far; the kernel counts in ticks of 10 ms, so measure many calls at once."""

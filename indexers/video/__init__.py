@@ -59,10 +59,12 @@ class VideoModality:
         *(_of_film(channel) for channel in _SOUND.channels),
     )
     stages: tuple[str, ...] = (
-        "frames", "more frames", "sound", "parts", "more of parts", "tiles", "more of tiles",
+        "frames", "more frames", "sound",
+        "parts", "more of parts", "rest of parts",
+        "tiles", "more of tiles", "rest of tiles",
     )  # fmt: skip
-    fast_stages = 5
-    scene_stages = frozenset({3, 5})
+    fast_stages = 6
+    scene_stages = frozenset({3, 6})
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "frames_evidence": "",
@@ -140,13 +142,24 @@ class VideoModality:
 def _looked_at(
     taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], few: int, network: Network
 ) -> Generator[list[Fingerprint], Collection[int] | None, None]:
-    """Describe parts of a few frames, then those of more frames that are worth a closer look."""
+    """Describe parts of a few frames, of as many others those that are worth a closer look, then the rest.
+
+    What a few frames resemble by chance, as many others do not: of a long film the rest are many.
+    """
     glance = views.spread(taken, few)
     closer = yield of_parts(glance, parts, network)
-    wanted = [one for one in parts if closer is None or one[0] in closer]
-    rest = [one for one in taken if one not in glance]
-    most = max(views.CLOSER, len(taken)) // max(1, len(wanted))
-    yield of_parts(views.spread(rest, most), wanted, network)
+    wanted = _wanted(parts, closer)
+    left = [one for one in taken if one not in glance]
+    most = max(views.CLOSER, len(taken))
+    more = views.spread(left, min(few, most // max(1, len(wanted))))
+    closer = yield of_parts(more, wanted, network)
+    wanted = _wanted(wanted, closer)
+    left = [one for one in left if one not in more]
+    yield of_parts(views.spread(left, most // max(1, len(wanted)) - len(more)), wanted, network)
+
+
+def _wanted(parts: Sequence[tuple[int, Box]], closer: Collection[int] | None) -> list[tuple[int, Box]]:
+    return [one for one in parts if closer is None or one[0] in closer]
 
 
 def _sound(sounds: Iterator[Segment[Sound]], role: Role) -> list[Fingerprint]:

@@ -5,7 +5,7 @@ what they explain is taken out before the next is looked for. The sound is relat
 has an offset of its own, and what the two say about place and speed is compared, not assumed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -18,7 +18,7 @@ from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import BITS, FRAMES
-from indexers.video.lines import Floats, Hits, Line, lines, usual
+from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, usual
 from indexers.video.motion import NONE, Motion, motion
 from indexers.video.rows import Rows, Words, cosines, differing
 
@@ -78,6 +78,13 @@ _AS_GOOD = 0.98
 """Part of the evidence that a line must have to be taken for a closer one."""
 _AS_GOOD_MOVED = 0.9
 """The same for one at which what changes agrees more: frames alike say little about the place."""
+_MOVES = 0.35
+"""Agreement of what changes from which on the speed is taken to be right."""
+_CLEARLY = 0.08
+"""By how much it must be larger at another speed for that to be taken: below, it may be by chance."""
+_WORTH_SPEEDS = 1.0
+"""Evidence from which on other speeds are tried, which takes some milliseconds."""
+_TRIED_SPEEDS = tuple(speed for speed in SPEEDS if 0.65 < speed < 1.55 and abs(speed - 1.0) > 0.05)
 _AS_MUCH = 0.05
 """Agreement of what changes that may be less where the sound lies."""
 _USUAL = 0.02
@@ -461,12 +468,24 @@ class _Sides:
             usual = Line(1.0, stretch.at(middle) - middle, stretch.line.view, middle)
             tried.append(self._measured(replace(stretch, line=usual)))
         best = max(tried, key=lambda one: one.motion.agreement)
+        if stretch.evidence >= _WORTH_SPEEDS and best.motion.agreement < _MOVES:
+            other = max(self._at_speeds(stretch), key=lambda one: one.motion.agreement)
+            if other.motion.agreement >= best.motion.agreement + _CLEARLY:
+                best = self._measured(other)
         if best.line == stretch.line:
             return best
         again = self._stretch(best.line)
         if again is None or again.evidence < _AS_GOOD_MOVED * stretch.evidence:
             return tried[0] if tried[0].line == stretch.line else stretch
         return replace(again, motion=best.motion)
+
+    def _at_speeds(self, stretch: Stretch) -> Iterator[Stretch]:
+        """A stretch at other speeds: where frames are much alike, they say little about it."""
+        middle = (stretch.start + stretch.end) / 2
+        for speed in _TRIED_SPEEDS:
+            place = stretch.at(middle) - speed * middle
+            line = Line(speed, place, stretch.line.view, middle)
+            yield self._measured(replace(stretch, line=line), elsewhere=False)
 
     def with_sound(self, stretch: Stretch, sounds: Sequence[AlignedSegment]) -> Stretch:
         """The same where the sound lies, if the pictures fit there as well."""
@@ -485,10 +504,11 @@ class _Sides:
                 return there
         return stretch
 
-    def _measured(self, stretch: Stretch) -> Stretch:
+    def _measured(self, stretch: Stretch, *, elsewhere: bool = True) -> Stretch:
         line, view = stretch.line, stretch.line.view
         span = stretch.start, stretch.end
-        found = motion(line, span, self.asked.every[view], self.every_of_work, self.length)
+        sides = self.asked.every[view], self.every_of_work
+        found = motion(line, span, *sides, self.length, elsewhere=elsewhere)
         return replace(stretch, motion=found, line=replace(line, place=line.place + found.shift))
 
     def _gains(self, line: Line, rows: Rows, common: Floats) -> Floats:

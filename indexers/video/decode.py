@@ -9,7 +9,8 @@ film. Frames that no other frame is built from are not decoded at all, which cha
 Frames are turned upright as the file says, and are at most `WORKING_SIDE` pixels wide or high. Fields are not
 taken apart and high dynamic range is not mapped: at this size, what describes frames hardly sees either.
 
-Packets that cannot be decoded are left out, and what comes after them keeps its place.
+Packets that cannot be decoded are left out, and what comes after them keeps its place. Where pictures are
+missing or broken for `_LEAST_LOST` or longer, the next piece says so (`Segment.lost`).
 """
 
 import math
@@ -74,6 +75,10 @@ _LONGEST_GAP = 600.0
 """Seconds from which on a jump of time stamps is another clock: recordings are joined so."""
 _BACK = 1.0
 """The same for a jump backwards: frames of one clock come in order."""
+_LEAST_LOST = 0.5
+"""Seconds of a film that must be lost to be told."""
+_SHORT_OF = 1.5
+"""Seconds by which a track's pictures may end before it does: the last may be shown for a while."""
 _USUAL_RATE = 25.0
 """Frames a second where a file does not tell."""
 _MOST_RATE = 1000.0
@@ -169,11 +174,15 @@ class Film:
         frames: From the first to the last; those that no other frame is built from are left out.
         clock: When each of them is shown.
         seconds: How long the file says that it is; None: it does not say.
+        shown: How long its pictures last, as their own track says; None: that does not say.
+        lost: What could not be read so far.
     """
 
     frames: Iterator[VideoFrame]
     clock: "Clock"
     seconds: float | None
+    shown: float | None
+    lost: demux.Lost
 
 
 @contextmanager
@@ -198,8 +207,10 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
         context.skip_frame = "NONREF"
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
-        frames = demux.frames(demux.packets(container, stream))
-        yield Film(frames, Clock(begin, _rate(stream)), length)
+        lost = demux.Lost()
+        frames = demux.frames(demux.packets(container, stream, lost), lost)
+        shown = length if stream.duration else None
+        yield Film(frames, Clock(begin, _rate(stream)), length, shown, lost)
 
 
 def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
@@ -277,10 +288,11 @@ class Clock:
 def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
     """Yield the first frame of each step; see `decode`."""
     waiting: tuple[float, Picture] | None = None
-    due, last = -math.inf, 0.0
+    due, last, losses = -math.inf, 0.0, _Losses(film)
     for frame in film.frames:
         now = film.clock.of(frame)
         last = max(last, now)
+        losses.saw(now, broken=frame.is_corrupt)
         if now < due:
             continue
         if now > limits.max_seconds:
@@ -290,16 +302,61 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         step = SHORT_STEP if length <= SHORT_SECONDS else STEP
         due = now + step if math.isinf(due) else due + step * (1 + math.floor((now - due) / step))
         if waiting is not None:
-            yield _segment(waiting, now)
+            yield _segment(waiting, now, lost=losses.told())
         waiting = (now, _picture(frame))
     if waiting is None:
         raise DamagedMediaError("none of its frames can be decoded: send the whole file, or save it as MP4")
-    yield _segment(waiting, last + film.clock.step, last=True)
+    losses.ended(last)
+    yield _segment(waiting, last + film.clock.step, lost=losses.told(), last=True)
 
 
-def _segment(waiting: tuple[float, Picture], until: float, *, last: bool = False) -> Segment[Piece]:
+def _segment(
+    waiting: tuple[float, Picture],
+    until: float,
+    *,
+    lost: tuple[tuple[float, float], ...],
+    last: bool = False,
+) -> Segment[Piece]:
     start, picture = waiting
-    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(picture, last))
+    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(picture, last), lost)
+
+
+class _Losses:
+    """Tells from when to when a film could not be read: from one whole frame to the next."""
+
+    def __init__(self, film: Film) -> None:
+        self._film = film
+        self._packets = 0
+        self._broken = False
+        self._whole = 0.0
+        self._found: list[tuple[float, float]] = []
+
+    def saw(self, now: float, *, broken: bool) -> None:
+        """Take note of a frame, and of what was lost before it."""
+        lost = self._film.lost.packets
+        self._broken |= broken or lost > self._packets
+        self._packets = lost
+        if broken:
+            return
+        if self._broken:
+            self._add(now)
+        self._broken, self._whole = False, max(self._whole, now)
+
+    def ended(self, last: float) -> None:
+        """Take note that there are no more frames."""
+        film = self._film
+        cut = film.lost.cut or (film.shown is not None and film.shown - last > _SHORT_OF)
+        if cut or self._broken or film.lost.packets > self._packets:
+            self._add(max(last, film.seconds or last))
+
+    def told(self) -> tuple[tuple[float, float], ...]:
+        """What was found since this was asked last."""
+        found, self._found = tuple(self._found), []
+        return found
+
+    def _add(self, until: float) -> None:
+        if until - self._whole >= _LEAST_LOST:
+            self._found.append((self._whole, round(until, 3)))
 
 
 def _picture(frame: VideoFrame) -> Picture:

@@ -66,7 +66,9 @@ NONE: Final = Motion()
 """Where there is too little to tell."""
 
 
-def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, length: float) -> Motion:
+def motion(
+    line: Line, span: tuple[float, float], frames: Rows, work: Rows, length: float, *, elsewhere: bool = True
+) -> Motion:
     """Compare what changes along a line.
 
     Args:
@@ -75,14 +77,15 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
         frames: Of the query, also those that look like the one before.
         work: The same of the work.
         length: When the work ends, seconds.
+        elsewhere: Whether to look at other places too, which takes most of the time.
     """
     times, places = _times(frames, *span)
     if len(times) < _FEWEST:
         return NONE
     on = line.at(times)
-    kept = _around_times(work, on)
+    kept = _around_times(work, on, (_PARALLELS if elsewhere else _NEAR) + _ELSEWHERE)
     compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], on, length)
-    near, parallel = _around(_NEAR, STEP), _around(_PARALLELS, _APART)
+    near, parallel = _around(_NEAR, STEP), _around(_PARALLELS if elsewhere else 0.0, _APART)
     found = compared.at(np.concatenate([near, parallel]))
     at_near, at_parallel = found[: len(near)], found[len(near) :]
     if np.isnan(at_near).all():
@@ -100,9 +103,8 @@ def _around(reach: float, step: float) -> Floats:
     return np.arange(-count, count + 1, dtype=np.float64) * step
 
 
-def _around_times(work: Rows, on: Floats) -> npt.NDArray[np.int64]:
-    """The frames of the work that are shown at some times, and at the other places that are tried."""
-    reach = _PARALLELS + _ELSEWHERE
+def _around_times(work: Rows, on: Floats, reach: float) -> npt.NDArray[np.int64]:
+    """The frames of the work that are shown at some times, and so many seconds around them."""
     first = np.maximum(np.searchsorted(work.starts, on - reach) - 1, 0)
     last = np.minimum(np.searchsorted(work.starts, on + reach) + 1, len(work))
     steps = np.zeros(len(work) + 1, np.int64)

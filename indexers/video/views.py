@@ -130,5 +130,5 @@ def tiles() -> list[tuple[int, Box]]:
 
 def spread(taken: Sequence[Taken], most: int) -> list[Taken]:
     """At most so many frames: of as many equal parts of the film each the middle one."""
-    count = min(most, len(taken))
+    count = max(0, min(most, len(taken)))
     return [taken[int((number + 0.5) * len(taken) / count)] for number in range(count)]

@@ -38,6 +38,8 @@ MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_PIECE_BYTES = 1024 * 1024
 """Of a file of a preview."""
 
+MOST_LOST: Final = 8
+"""Stretches of a damaged media item that are told."""
 MAX_MESSAGE_CHARACTERS = 1000
 _LONGEST_NAME = 1000
 _LONGEST_WORD = 40
@@ -191,6 +193,7 @@ class ReadMedia:
         fingerprint_seconds: CPU seconds that fingerprinting took.
         more: Whether there is another stage.
         weight: Of a part of a container: how much it says; see `indexers.containers.worth`.
+        lost: Where the media could not be read, in its span unit; at most `MOST_LOST` stretches.
         parts: Of a container: what it holds, each file once. No worker says so; see `service.containers`.
     """
 
@@ -202,6 +205,7 @@ class ReadMedia:
     fingerprint_seconds: float
     more: bool = False
     weight: float = 1.0
+    lost: tuple[tuple[float, float], ...] = ()
     parts: tuple[tuple[Part, "ReadMedia"], ...] = ()
 
     def followed_by(self, later: "ReadMedia") -> "ReadMedia":
@@ -212,6 +216,7 @@ class ReadMedia:
             decode_seconds=self.decode_seconds + later.decode_seconds,
             fingerprint_seconds=self.fingerprint_seconds + later.fingerprint_seconds,
             more=later.more,
+            lost=(*self.lost, *later.lost)[:MOST_LOST],
         )
 
 
@@ -352,6 +357,7 @@ def pack_media(media: ReadMedia) -> bytes:
         "fingerprint_seconds": media.fingerprint_seconds,
         "more": media.more,
         "weight": media.weight,
+        "lost": media.lost[:MOST_LOST],
         "fingerprints": [
             {
                 "scheme": fingerprint.scheme.id,
@@ -433,6 +439,7 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
         decode_seconds=_number(header["decode_seconds"]),
         fingerprint_seconds=_number(header["fingerprint_seconds"]),
         weight=_number(header["weight"]),
+        lost=tuple((_number(start), _number(end)) for start, end in header["lost"][:MOST_LOST]),
         more=header["more"] is True and request.role is Role.QUERY and stage < len(modality.stages),
     )
 

@@ -25,7 +25,7 @@ from indexers import demux, registry
 from indexers.containers import Container, Watched
 from indexers.errors import MediaError, ModelError
 from indexers.image import ImageModality
-from indexers.modality import MediaLimits, Role
+from indexers.modality import MediaLimits, Role, Segment
 from indexers.networks import UserNetwork
 from indexers.previews import Budget, Facts, Kind
 from service.sandbox import confine, wire
@@ -298,20 +298,25 @@ def _stages(
             fingerprint_seconds=_cpu_seconds() - started - decoding,
             more=number < last,
             weight=watched.weight if watched else 1.0,
+            lost=tuple(segments.lost),
         )
         started, decoding, segments.seconds = _cpu_seconds(), 0.0, 0.0
+        segments.lost.clear()
 
 
-class _Clocked(Iterator[T]):
-    """An iterator that measures the CPU seconds that its items take to make."""
+class _Clocked(Iterator[Segment[T]]):
+    """An iterator that measures the CPU seconds that its items take, and notes what they say is lost."""
 
-    def __init__(self, items: Iterator[T]) -> None:
+    def __init__(self, items: Iterator[Segment[T]]) -> None:
         self._items = items
         self.seconds = 0.0
+        self.lost: list[tuple[float, float]] = []
 
-    def __next__(self) -> T:
+    def __next__(self) -> Segment[T]:
         started = _cpu_seconds()
         try:
-            return next(self._items)
+            item = next(self._items)
+            self.lost.extend(item.lost)
+            return item
         finally:
             self.seconds += _cpu_seconds() - started

@@ -160,6 +160,15 @@ def test_stages_for_which_there_is_no_time_are_named() -> None:
     assert f"DEADLINE: no time for {', '.join(ImageModality.stages[1:])}" in asking.answer.partial_reasons
 
 
+def test_what_could_not_be_read_is_told() -> None:
+    asking = inquiry(float("inf"))
+    asking.look("image", LONG.fingerprints, more=True, lost=[(1.0, 2.5)])
+    asking.look("image", LONG.fingerprints, more=False, lost=[(7.0, 9.0)])
+    assert asking.answer is not None
+    (reason,) = asking.answer.partial_reasons
+    assert reason.startswith("DAMAGED: 1.0 to 2.5 s, 7.0 to 9.0 s could not be read")
+
+
 def test_a_cancelled_inquiry_asks_for_no_further_stage() -> None:
     asking = inquiry(float("inf"))
     asking.cancel()

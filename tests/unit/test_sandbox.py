@@ -435,6 +435,9 @@ def honest() -> tuple[dict[str, Any], bytes]:
         {"fingerprints": [{"scheme": "image.pdq.v9", "count": 8, "regions": False}]},
         {"fingerprints": [{"scheme": "image.pdq.v1", "count": 10**9, "regions": False}]},
         {"fingerprints": 3},
+        {"lost": 3},
+        {"lost": [[1.0]]},
+        {"lost": [[-1.0, 2.0]]},
         {"reason": "MEDIA_NICE", "message": ""},
     ],
 )

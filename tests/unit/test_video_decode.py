@@ -3,6 +3,7 @@
 import io
 import struct
 
+import av
 import numpy as np
 import pytest
 
@@ -118,6 +119,38 @@ def test_sound_follows_the_frames() -> None:
     assert sum(one.end - one.start for one in pieces if not isinstance(one.data, Frame)) == pytest.approx(
         6, abs=0.2
     )
+
+
+def lost(data: bytes) -> list[tuple[float, float]]:
+    return [span for one in read(data) for span in one.lost]
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "avi", "mpegts"])
+def test_of_a_whole_film_nothing_is_said_to_be_lost(container: str) -> None:
+    codec = "mpeg2video" if container == "mpegts" else "mpeg4"
+    assert lost(films.encoded(SCENE, container=container, codec=codec, fps=25)) == []
+
+
+def test_what_broken_packets_held_is_said_to_be_lost() -> None:
+    data = bytearray(films.encoded(films.frames("first", 0, 12), container="mp4"))
+    with av.open(io.BytesIO(bytes(data))) as container:
+        packets = [one for one in container.demux(video=0) if one.size and one.pos is not None]
+    for packet in packets:
+        assert packet.pts is not None
+        assert packet.pos is not None
+        if 4.0 <= float(packet.pts * packet.time_base) < 7.0:
+            data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    ((start, end),) = lost(bytes(data))
+    assert start == pytest.approx(4.0, abs=0.3)
+    assert 7.0 <= end < 12.0
+
+
+def test_the_end_of_a_film_that_was_cut_off_is_said_to_be_lost() -> None:
+    data = films.encoded(films.frames("first", 0, 12), container="avi")
+    short = data[: len(data) * 2 // 3]
+    ((start, end),) = lost(short)
+    assert start == pytest.approx(pictures(short)[-1][1], abs=0.6)
+    assert end > start + 1
 
 
 def test_what_comes_after_broken_packets_keeps_its_place() -> None:

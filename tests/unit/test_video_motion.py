@@ -81,6 +81,20 @@ def test_the_place_in_a_still_scene_is_found_by_what_moves() -> None:
     assert segment.work[0] - segment.query[0] == pytest.approx(10.0, abs=0.3)
 
 
+@pytest.mark.parametrize(("speed", "change"), [(0.75, 0.25), (1.25, 0.25), (1.25, 0.4)])
+def test_the_speed_in_a_still_scene_is_found_by_what_moves(speed: float, change: float) -> None:
+    work = take(1, 40.0, change=change)
+    places = (8.0 + np.arange(0, 16, STEP) * speed) / STEP
+    part = (places % 1)[:, np.newaxis]
+    shown = unit((1 - part) * work[places.astype(int)] + part * work[places.astype(int) + 1])
+    alignment = align.align([fingerprint(altered(shown))], [fingerprint(work)])
+    assert alignment is not None
+    (segment,) = alignment.segments
+    assert segment.speed == pytest.approx(speed, rel=0.05)
+    assert segment.work[0] == pytest.approx(8.0, abs=1.0)
+    assert alignment.signals["frames_motion"] > 0.25
+
+
 def test_a_line_beside_the_place_is_moved_to_it() -> None:
     work = take(1)
     found = motion(Line(1.0, 6.0, 0, 6.0), (0.0, 12.0), rows_of(work[10:34]), rows_of(work), 30.0)

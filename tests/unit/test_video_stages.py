@@ -58,7 +58,8 @@ def test_what_is_not_worth_a_closer_look_is_described_no_more(modality: VideoMod
         for stage, one in zip(modality.stages, found, strict=True)
     }
     assert counts["frames"] == 6
-    assert counts["more frames"] == counts["more of parts"] == counts["more of tiles"] == 0
+    assert not any(counts[stage] for stage in ("more frames", "more of parts", "rest of parts"))
+    assert counts["more of tiles"] == counts["rest of tiles"] == 0
     assert 0 < counts["parts"] <= views.GLANCE * (views.FOUND + views.SHAPED)
     assert counts["tiles"] == (views.GLANCE - 1) * len(views.TILES)
     assert found[2]
@@ -73,15 +74,28 @@ def test_more_is_described_of_the_views_that_are_named_alone(modality: VideoModa
     assert glance is not None
     named = int(glance.views[0])
     more = frames_of(describing.send({named}))
+    rest = frames_of(describing.send({named}))
     assert more is not None
-    assert set(more.views.tolist()) == {named}
-    assert not np.isin(more.spans[:, 0], glance.spans[:, 0]).any()
-    assert len(more) + (glance.views == named).sum() == 12
+    assert rest is not None
+    seen = [glance.spans[glance.views == named, 0], more.spans[:, 0], rest.spans[:, 0]]
+    assert set(more.views.tolist()) == set(rest.views.tolist()) == {named}
+    assert len(seen[1]) == views.GLANCE
+    assert len(np.unique(np.concatenate(seen))) == sum(map(len, seen)) == 12
+
+
+def test_what_a_second_look_does_not_confirm_is_described_no_more(modality: VideoModality) -> None:
+    describing = stages(modality)
+    for _ in range(4):
+        parts = next(describing)
+    glance = frames_of(parts)
+    assert glance is not None
+    assert frames_of(describing.send({int(glance.views[0])})) is not None
+    assert frames_of(describing.send(frozenset())) is None
 
 
 def test_all_is_described_where_nobody_chooses(modality: VideoModality) -> None:
     found = [rows for stage in stages(modality) if (rows := frames_of(stage))]
-    assert len(found) == 6
+    assert len(found) == 8
     assert sum(map(len, found)) > 2 * views.CLOSER
 
 
