@@ -50,16 +50,16 @@ class AudioModality:
         Channel(
             peaks.PEAKS,
             None,
-            query_rows=peaks.most(peaks.DENSITY[Role.QUERY], decode.PIECE_SECONDS),
-            reference_rows=peaks.most(peaks.DENSITY[Role.REFERENCE], decode.PIECE_SECONDS),
+            query_rows=peaks.most(peaks.GRAIN[Role.QUERY], decode.PIECE_SECONDS),
+            reference_rows=peaks.most(peaks.GRAIN[Role.REFERENCE], decode.PIECE_SECONDS),
             compared=48,
             unsifted=True,
         ),
         Channel(
             peaks.SIDE,
             None,
-            query_rows=peaks.most(peaks.SIDE_DENSITY, decode.PIECE_SECONDS),
-            reference_rows=peaks.most(peaks.SIDE_DENSITY, decode.PIECE_SECONDS),
+            query_rows=peaks.most(peaks.SIDE_GRAIN, decode.PIECE_SECONDS),
+            reference_rows=peaks.most(peaks.SIDE_GRAIN, decode.PIECE_SECONDS),
             beside=peaks.PEAKS,
         ),
     )
@@ -119,7 +119,7 @@ class AudioModality:
         if _seconds(kept) <= _KEPT_SECONDS:
             yield [_codes(kept, _AS_IT_IS).fingerprint(role)]
             others = _codes(kept, _OTHERS)
-            constellation = peaks.constellation(map(_mean, kept), peaks.DENSITY[role])
+            constellation = peaks.constellation(map(_mean, kept), peaks.GRAIN[role])
             some = peaks.written(constellation, peaks.PEAKS)
         else:
             every, some = _in_one_pass(chain(kept, sounds), _ALL, role)
@@ -177,8 +177,8 @@ def _in_one_pass(sounds: Iterable[Sides], views: range, role: Role) -> tuple[Des
             yield waiting.popleft()
 
     codes, found, others = [], [], []
-    of_means = peaks.stream(again(means), peaks.DENSITY[role])
-    of_differences = peaks.stream(again(differences), peaks.SIDE_DENSITY)
+    of_means = peaks.stream(again(means), peaks.GRAIN[role])
+    of_differences = peaks.stream(again(differences), peaks.SIDE_GRAIN)
     for some in chromaprint.stream(chromaprint.padded(first()), PITCHES[views.start : views.stop]):
         codes.append(some)
         while means:

@@ -57,22 +57,37 @@ _CONTEXT: Final = 40
 """Frames before and after a block that its first and last peaks depend on."""
 _AT_ONCE: Final = 48
 """Spectra computed at a time: they stay in the processor's cache."""
-_NEAR_FRAMES: Final = 7
-_NEAR_BANDS: Final = 5
-"""Around a peak, to each side, nothing is louder: 0.16 s and 2.5 semitones."""
 _QUIETEST: Final = -70.0
 """Level below which nothing is a peak, dB of a full-scale sine."""
-_RISE: Final = 1.5
-"""How far a peak stands above the mean of its band in the same time, dB: a steady tone has no peaks."""
+_USUAL_FRAMES: Final = 7
+"""Frames to each side that a peak is compared with by `Grain.rise`."""
 _RANK_SECONDS: Final = 0.5
 """Time before and after a peak in which only so many may be stronger."""
-DENSITY: Final = {Role.REFERENCE: 16, Role.QUERY: 32}
-"""How many may be."""
-SIDE_DENSITY: Final = 16
-"""The same for the difference of a reference's sides."""
 
 
-_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """How fine a constellation is.
+
+    Attributes:
+        frames: Around a peak, to each side, nothing is louder in so many frames of 23 ms,
+        bands: and so many bands of half a semitone.
+        rise: How far it stands above the mean of its band in the same time, dB: a steady tone has no peaks.
+        density: How many stronger ones may be about `_RANK_SECONDS` before and after it.
+    """
+
+    frames: int
+    bands: int
+    rise: float
+    density: int
+
+
+GRAIN: Final = {Role.REFERENCE: Grain(7, 5, 1.5, 16), Role.QUERY: Grain(5, 4, 1.0, 48)}
+"""What a copy adds is louder than some of what it copies: a query has twice the peaks."""
+SIDE_GRAIN: Final = Grain(7, 5, 1.5, 10)
+"""Of the difference of a reference's sides."""
+
+_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 9}
 """With how many of the next peaks a peak makes triples."""
 _NEAREST_SECONDS: Final = 0.06
 _FARTHEST_SECONDS: Final = 2.0
@@ -183,12 +198,12 @@ class Coincidence:
     copy: int = 0
 
 
-def stream(pieces: Iterable[Sound], density: int) -> Iterator[Constellation]:
+def stream(pieces: Iterable[Sound], grain: Grain) -> Iterator[Constellation]:
     """Yield the peaks of a sound that comes in pieces: after each piece those that became known by it.
 
     Args:
         pieces: Consecutive samples, -1..1, at `RATE`; how it is cut makes no difference to all of the peaks.
-        density: How many peaks there are about a second at most, see `DENSITY`.
+        grain: How fine it is: `GRAIN` or `SIDE_GRAIN`.
 
     Yields:
         Times are rounded to 1 ms and frequencies to 1 cent.
@@ -202,11 +217,11 @@ def stream(pieces: Iterable[Sound], density: int) -> Iterator[Constellation]:
         found = []
         while len(held) >= (begin - first) * _HOP + block + context + _WINDOW:
             end = (begin - first) * _HOP + block + context - _HOP + _WINDOW
-            found.append(_peaks(held[:end], first, begin, density))
+            found.append(_peaks(held[:end], first, begin, grain))
             begin += _BLOCK
             held, first = held[(begin - _CONTEXT - first) * _HOP :], begin - _CONTEXT
         yield joined(found)
-    yield _peaks(held, first, begin, density)
+    yield _peaks(held, first, begin, grain)
 
 
 def joined(parts: Iterable[Constellation]) -> Constellation:
@@ -218,12 +233,12 @@ def joined(parts: Iterable[Constellation]) -> Constellation:
     )
 
 
-def constellation(pieces: Iterable[Sound], density: int) -> Constellation:
+def constellation(pieces: Iterable[Sound], grain: Grain) -> Constellation:
     """Find all peaks of a sound; see `stream`."""
-    return joined(stream(pieces, density))
+    return joined(stream(pieces, grain))
 
 
-def _peaks(samples: Sound, first: int, begin: int, density: int) -> Constellation:
+def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellation:
     """The peaks of one block."""
     if len(samples) < _WINDOW or not samples.any():
         return Constellation(np.zeros(0), np.zeros(0))
@@ -239,9 +254,9 @@ def _peaks(samples: Sound, first: int, begin: int, density: int) -> Constellatio
     level += np.float32(1e-12)
     np.log10(level, out=level)
     level *= 10
-    near = np.ones((2 * _NEAR_FRAMES + 1, 2 * _NEAR_BANDS + 1), np.uint8)
-    usual = cv2.blur(level, (1, 2 * _NEAR_FRAMES + 1), borderType=cv2.BORDER_REPLICATE)
-    top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= _RISE)
+    near = np.ones((2 * grain.frames + 1, 2 * grain.bands + 1), np.uint8)
+    usual = cv2.blur(level, (1, 2 * _USUAL_FRAMES + 1), borderType=cv2.BORDER_REPLICATE)
+    top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= grain.rise)
     top[[0, -1]] = False
     frame, band = np.nonzero(top)
     bins = _EDGES[band][:, np.newaxis] + np.arange(_WIDEST)
@@ -256,7 +271,7 @@ def _peaks(samples: Sound, first: int, begin: int, density: int) -> Constellatio
     strength = level[frame, band] - around[frame, band]
     seconds = ((first + timed) * _HOP + _WINDOW / 2) / RATE
     order = np.lexsort((tuned, seconds))
-    kept = order[_strongest(seconds[order], strength[order], density)]
+    kept = order[_strongest(seconds[order], strength[order], grain.density)]
     kept = kept[(frame[kept] >= begin - first) & (frame[kept] < begin - first + _BLOCK)]
     cents = 1200 * np.log2(tuned[kept] * (RATE / _WINDOW / LOWEST))
     return Constellation(np.round(seconds[kept], 3), np.round(np.maximum(cents, 0.0)))
@@ -683,9 +698,9 @@ def _without(query: Constellation, found: Coincidence) -> Constellation:
     return Constellation(query.times[rest], query.cents[rest])
 
 
-def most(density: int, seconds: float) -> int:
+def most(grain: Grain, seconds: float) -> int:
     """Most peaks that so many seconds of sound have: of any half second only the strongest are kept."""
-    return math.ceil(seconds / _RANK_SECONDS + 2) * density
+    return math.ceil(seconds / _RANK_SECONDS + 2) * grain.density
 
 
 def written(peaks: Constellation, scheme: Scheme) -> list[Fingerprint]:

@@ -7,7 +7,7 @@ import scipy.signal
 
 from indexers.audio import peaks
 from indexers.audio.decode import RATE
-from indexers.audio.peaks import DENSITY, PEAKS, Constellation
+from indexers.audio.peaks import GRAIN, PEAKS, Constellation
 from indexers.modality import Role
 
 Sound = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ def melody(seed: int, seconds: float) -> Sound:
 
 def found(sound: Sound, role: Role = Role.QUERY, pieces: int = 1) -> Constellation:
     cut = np.array_split(sound, pieces)
-    return peaks.constellation(cut, DENSITY[role])
+    return peaks.constellation(cut, GRAIN[role])
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_peaks_are_written_down_and_read_again(known: Constellation) -> None:
 @pytest.mark.parametrize("role", list(Role))
 def test_there_are_no_more_peaks_than_is_said(role: Role) -> None:
     noise = np.random.default_rng(3).normal(0, 0.2, 30 * RATE).astype(np.float32)
-    assert 0 < len(found(noise, role)) <= peaks.most(DENSITY[role], 30.0)
+    assert 0 < len(found(noise, role)) <= peaks.most(GRAIN[role], 30.0)
 
 
 def test_a_line_that_others_propose_is_judged(work: Sound, known: Constellation) -> None:
