@@ -111,7 +111,8 @@ _PITCH_CENTS: Final = 26.0
 _SPEED_STEP: Final = 0.025
 _SPEED_SPREAD: Final = 0.05
 """Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
-_LEAST_AGREEING: Final = 3
+_LEAST_AGREEING: Final = 6
+"""Pairs of triples without which a proposal is not judged: in 5 s strangers have 4 in the median, copies 9 or more."""
 _LEAST_PEAKS: Final = 8
 _TRIALS: Final = 12.0
 """Evidence that the best of all places, speeds and pitches has by chance: the logarithm of their number."""
