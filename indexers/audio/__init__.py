@@ -37,10 +37,10 @@ class AudioModality:
             Search(
                 align.RADIUS,
                 align.RADIUS,
-                min_quality=align.TELLING,
+                min_quality=align.ASKED,
                 nearest=20,
                 votes=True,
-                most=48,
+                most=64,
                 step=chromaprint.CODES * chromaprint.STEP,
             ),
             views=len(PITCHES),
@@ -52,7 +52,7 @@ class AudioModality:
             None,
             query_rows=peaks.most(peaks.GRAIN[Role.QUERY], decode.PIECE_SECONDS),
             reference_rows=peaks.most(peaks.GRAIN[Role.REFERENCE], decode.PIECE_SECONDS),
-            compared=48,
+            compared=64,
             unsifted=True,
         ),
         Channel(

@@ -33,6 +33,9 @@ from indexers.modality import AlignedSegment, Alignment, covered
 RADIUS: Final = 88
 """Bits within which two rows are a hit."""
 
+ASKED: Final = 0.1
+"""Quality of a query's row below which it is not looked up: what is left of music under noise has little."""
+
 TELLING: Final = 0.25
 """Quality of a row below which it says nothing."""
 

@@ -55,7 +55,7 @@ _AGAINST = -0.5
 """Correlation of left and right from which down they run against each other; in music it is above 0."""
 
 _DIFFERS = 0.02
-"""Level of half the difference, in that of the mean, below which there is none: what codecs make of one channel."""
+"""Level of half the difference, in that of the mean, up to which it is what codecs make of one channel."""
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""

@@ -50,9 +50,10 @@ HIGHEST: Final = 5_000.0
 
 _WINDOW: Final = 2048
 _HOP: Final = 256
+"""Samples from one spectrum to the next, of which the next constants are multiples."""
 _BANDS_PER_OCTAVE: Final = 24
 _BLOCK: Final = 1024
-"""Frames that are described at once: 24 s, however the sound was cut into pieces."""
+"""Frames that are described at once: 24 s (of every second one 48), however the sound was cut into pieces."""
 _CONTEXT: Final = 40
 """Frames before and after a block that its first and last peaks depend on."""
 _AT_ONCE: Final = 48
@@ -60,7 +61,8 @@ _AT_ONCE: Final = 48
 _QUIETEST: Final = -70.0
 """Level below which nothing is a peak, dB of a full-scale sine."""
 _USUAL_FRAMES: Final = 7
-"""Frames to each side that a peak is compared with by `Grain.rise`."""
+_AROUND_FRAMES: Final = 21
+"""Hops to each side that a peak is compared with by `Grain.rise`, and that its strength is counted from."""
 _RANK_SECONDS: Final = 0.5
 """Time before and after a peak in which only so many may be stronger."""
 
@@ -70,21 +72,23 @@ class Grain:
     """How fine a constellation is.
 
     Attributes:
-        frames: Around a peak, to each side, nothing is louder in so many frames of 23 ms,
+        every: Of the frames only every so manieth is looked at.
+        frames: Around a peak, to each side, nothing is louder in so many of these,
         bands: and so many bands of half a semitone.
         rise: How far it stands above the mean of its band in the same time, dB: a steady tone has no peaks.
         density: How many stronger ones may be about `_RANK_SECONDS` before and after it.
     """
 
+    every: int
     frames: int
     bands: int
     rise: float
     density: int
 
 
-GRAIN: Final = {Role.REFERENCE: Grain(7, 5, 1.5, 16), Role.QUERY: Grain(5, 4, 1.0, 48)}
+GRAIN: Final = {Role.REFERENCE: Grain(1, 7, 5, 1.5, 16), Role.QUERY: Grain(1, 5, 4, 1.0, 48)}
 """What a copy adds is louder than some of what it copies: a query has twice the peaks."""
-SIDE_GRAIN: Final = Grain(7, 5, 1.5, 10)
+SIDE_GRAIN: Final = Grain(2, 3, 5, 1.5, 12)
 """Of the difference of a reference's sides."""
 
 _FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 9}
@@ -112,7 +116,7 @@ _SPEED_STEP: Final = 0.025
 _SPEED_SPREAD: Final = 0.05
 """Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
 _LEAST_AGREEING: Final = 6
-"""Pairs of triples without which a proposal is not judged: in 5 s strangers have 4 in the median, copies 9 or more."""
+"""Pairs of triples that make a proposal worth judging: in 5 s strangers have 4 as a rule, copies 9 or more."""
 _LEAST_PEAKS: Final = 8
 _TRIALS: Final = 12.0
 """Evidence that the best of all places, speeds and pitches has by chance: the logarithm of their number."""
@@ -209,18 +213,19 @@ def stream(pieces: Iterable[Sound], grain: Grain) -> Iterator[Constellation]:
     Yields:
         Times are rounded to 1 ms and frequencies to 1 cent.
     """
-    block, context = _BLOCK * _HOP, _CONTEXT * _HOP
+    hop = _HOP * grain.every
+    block, context = _BLOCK * hop, _CONTEXT * hop
     held: Sound = np.zeros(0, np.float32)
     first = 0  # frame with which `held` starts
     begin = 0  # frame with which the block starts
     for piece in pieces:
         held = np.concatenate([held, piece])
         found = []
-        while len(held) >= (begin - first) * _HOP + block + context + _WINDOW:
-            end = (begin - first) * _HOP + block + context - _HOP + _WINDOW
+        while len(held) >= (begin - first) * hop + block + context + _WINDOW:
+            end = (begin - first) * hop + block + context - hop + _WINDOW
             found.append(_peaks(held[:end], first, begin, grain))
             begin += _BLOCK
-            held, first = held[(begin - _CONTEXT - first) * _HOP :], begin - _CONTEXT
+            held, first = held[(begin - _CONTEXT - first) * hop :], begin - _CONTEXT
         yield joined(found)
     yield _peaks(held, first, begin, grain)
 
@@ -243,7 +248,8 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
     """The peaks of one block."""
     if len(samples) < _WINDOW or not samples.any():
         return Constellation(np.zeros(0), np.zeros(0))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
+    hop = _HOP * grain.every
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::hop]
     power = np.empty((len(frames), int(_EDGES[-1]) + 1), np.float32)
     level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
     for start in range(0, len(frames), _AT_ONCE):
@@ -256,7 +262,7 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
     np.log10(level, out=level)
     level *= 10
     near = np.ones((2 * grain.frames + 1, 2 * grain.bands + 1), np.uint8)
-    usual = cv2.blur(level, (1, 2 * _USUAL_FRAMES + 1), borderType=cv2.BORDER_REPLICATE)
+    usual = cv2.blur(level, (1, 2 * (_USUAL_FRAMES // grain.every) + 1), borderType=cv2.BORDER_REPLICATE)
     top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= grain.rise)
     top[[0, -1]] = False
     frame, band = np.nonzero(top)
@@ -268,9 +274,13 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
     frame, band = frame[summit], band[summit]
     tuned = (loudest + _vertex(below, at, above))[summit]
     timed = frame + _vertex(level[frame - 1, band], level[frame, band], level[frame + 1, band])
-    around = cv2.blur(level, (2 * _BANDS_PER_OCTAVE + 1, 43), borderType=cv2.BORDER_REPLICATE)
+    around = cv2.blur(
+        level,
+        (2 * _BANDS_PER_OCTAVE + 1, 2 * (_AROUND_FRAMES // grain.every) + 1),
+        borderType=cv2.BORDER_REPLICATE,
+    )
     strength = level[frame, band] - around[frame, band]
-    seconds = ((first + timed) * _HOP + _WINDOW / 2) / RATE
+    seconds = ((first + timed) * hop + _WINDOW / 2) / RATE
     order = np.lexsort((tuned, seconds))
     kept = order[_strongest(seconds[order], strength[order], grain.density)]
     kept = kept[(frame[kept] >= begin - first) & (frame[kept] < begin - first + _BLOCK)]

@@ -52,20 +52,19 @@ def verify(
         fingerprints: Loads stored fingerprints of the query's schemes.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
     """
-    schemes = {fingerprint.scheme for fingerprint in query}
-    beside = {
-        channel.scheme
-        for modality in {one.name: one for one in modalities.values()}.values()
+    known = {fingerprint.scheme for fingerprint in query}
+    schemes = {scheme.id for scheme in known} | {
+        channel.scheme.id
+        for modality in modalities.values()
         for channel in modality.channels
-        if channel.beside in schemes
+        if channel.beside in known
     }
-    wanted = {scheme.id for scheme in schemes | beside}
     remaining = iter(reference_ids)
     alignments: dict[UUID, Alignment] = {}
     while chunk := list(islice(remaining, _CHUNK)):
         if not in_time():
             return Verified(alignments, len(chunk) + sum(1 for _ in remaining))
-        stored = fingerprints(chunk, schemes=wanted)
+        stored = fingerprints(chunk, schemes=schemes)
         for reference_id in chunk:
             if reference_id not in stored:
                 continue
