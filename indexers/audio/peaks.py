@@ -116,7 +116,7 @@ _SPEED_STEP: Final = 0.025
 _SPEED_SPREAD: Final = 0.05
 """Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
 _LEAST_AGREEING: Final = 6
-"""Pairs of triples that make a proposal worth judging: in 5 s strangers have 4 as a rule, copies 9 or more."""
+"""Pairs of triples that make a proposal worth judging: in 5 s strangers have 4 as a rule, copies 9."""
 _LEAST_PEAKS: Final = 8
 _TRIALS: Final = 12.0
 """Evidence that the best of all places, speeds and pitches has by chance: the logarithm of their number."""
