@@ -200,6 +200,8 @@ class Channel:
         compared: Where it is never searched: with how many of a stage's candidates it is compared, at most.
         unsifted: Whether these are the nearest, whatever else is known of them; otherwise part of them have
             to be plausible by what is searched.
+        beside: A scheme whose descriptors of the query are compared with these of a reference too: so these
+            are looked at wherever the query has some of that one.
     """
 
     scheme: Scheme
@@ -209,6 +211,7 @@ class Channel:
     reference_rows: int = 1
     compared: int = 6
     unsifted: bool = False
+    beside: Scheme | None = None
 
     @property
     def far(self) -> bool:

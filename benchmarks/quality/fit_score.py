@@ -88,8 +88,12 @@ TEXT: Final = (
         ("text_longest", 160, 300),
     ),
 )
-CODES: Final = (("chromaprint_evidence", 150, 300), ("chromaprint_evidence", 300, 500))
-PEAKS: Final = (("peak_evidence", 20, 70), ("peak_evidence", 70, 150))
+CODES: Final = (
+    ("chromaprint_evidence", 150, 300),
+    ("chromaprint_evidence", 300, 500),
+    ("chromaprint_evidence", 500, 900),
+)
+PEAKS: Final = (("peak_evidence", 10, 35), ("peak_evidence", 35, 100))
 SOUNDS: Final = (CODES + PEAKS, CODES)
 FRAMES: Final = (
     ("frames_evidence", 0.5, 4),

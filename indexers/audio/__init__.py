@@ -11,7 +11,7 @@ import numpy as np
 
 from indexers.audio import align, chromaprint, decode, peaks, preview, spectra
 from indexers.audio.chromaprint import PITCHES, Described
-from indexers.audio.decode import Sound
+from indexers.audio.decode import Sides, Sound
 from indexers.fingerprint import Fingerprint
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
 from indexers.previews import Budget, Files
@@ -37,10 +37,10 @@ class AudioModality:
             Search(
                 align.RADIUS,
                 align.RADIUS,
-                min_quality=align.TELLING,
+                min_quality=align.ASKED,
                 nearest=20,
                 votes=True,
-                most=48,
+                most=64,
                 step=chromaprint.CODES * chromaprint.STEP,
             ),
             views=len(PITCHES),
@@ -50,10 +50,17 @@ class AudioModality:
         Channel(
             peaks.PEAKS,
             None,
-            query_rows=peaks.most(Role.QUERY, decode.PIECE_SECONDS),
-            reference_rows=peaks.most(Role.REFERENCE, decode.PIECE_SECONDS),
-            compared=48,
+            query_rows=peaks.most(peaks.GRAIN[Role.QUERY], decode.PIECE_SECONDS),
+            reference_rows=peaks.most(peaks.GRAIN[Role.REFERENCE], decode.PIECE_SECONDS),
+            compared=64,
             unsifted=True,
+        ),
+        Channel(
+            peaks.SIDE,
+            None,
+            query_rows=peaks.most(peaks.SIDE_GRAIN, decode.PIECE_SECONDS),
+            reference_rows=peaks.most(peaks.SIDE_GRAIN, decode.PIECE_SECONDS),
+            beside=peaks.PEAKS,
         ),
     )
     stages: tuple[str, ...] = ("codes", "pitches")
@@ -89,7 +96,7 @@ class AudioModality:
         """Tell from the first bytes whether a file is sound alone; see `decode.sniff`."""
         return decode.sniff(head) is not None
 
-    def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
+    def decode(self, source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sides]]:
         """Yield the sound in pieces; see `decode.decode`."""
         return decode.decode(source, limits)
 
@@ -97,7 +104,7 @@ class AudioModality:
         """Write the sound, its waveform and its spectrogram; see `preview.preview`."""
         preview.preview(source, limits, files, budget)
 
-    def fingerprint(self, segments: Iterable[Segment[Sound]], role: Role) -> Iterator[list[Fingerprint]]:
+    def fingerprint(self, segments: Iterable[Segment[Sides]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the pieces: a query first as it is, then at other pitches and by its peaks.
 
         Raises:
@@ -105,29 +112,30 @@ class AudioModality:
         """
         sounds = (segment.data for segment in segments)
         if role is Role.REFERENCE:
-            codes, constellation = _in_one_pass(sounds, _AS_IT_IS, role)
-            yield [codes.fingerprint(role), *peaks.written(constellation)]
+            codes, some = _in_one_pass(sounds, _AS_IT_IS, role)
+            yield [codes.fingerprint(role), *some]
             return
         kept = _begun(sounds)
         if _seconds(kept) <= _KEPT_SECONDS:
             yield [_codes(kept, _AS_IT_IS).fingerprint(role)]
             others = _codes(kept, _OTHERS)
-            constellation = peaks.constellation(kept, role)
+            constellation = peaks.constellation(map(_mean, kept), peaks.GRAIN[role])
+            some = peaks.written(constellation, peaks.PEAKS)
         else:
-            every, constellation = _in_one_pass(chain(kept, sounds), _ALL, role)
+            every, some = _in_one_pass(chain(kept, sounds), _ALL, role)
             kept.clear()
             yield [every.of_views(_AS_IT_IS).fingerprint(role)]
             others = every.of_views(_OTHERS)
-        yield [others.fingerprint(role), *peaks.written(constellation)]
+        yield [others.fingerprint(role), *some]
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
 
 
-def _begun(sounds: Iterator[Sound]) -> list[Sound]:
+def _begun(sounds: Iterator[Sides]) -> list[Sides]:
     """The pieces up to the first that makes more than `_KEPT_SECONDS` of them."""
-    kept: list[Sound] = []
+    kept: list[Sides] = []
     for sound in sounds:
         kept.append(sound)
         if _seconds(kept) > _KEPT_SECONDS:
@@ -135,33 +143,52 @@ def _begun(sounds: Iterator[Sound]) -> list[Sound]:
     return kept
 
 
-def _seconds(sounds: Iterable[Sound]) -> float:
-    return sum(map(len, sounds)) / decode.RATE
+def _seconds(sounds: Iterable[Sides]) -> float:
+    return sum(sound.shape[-1] for sound in sounds) / decode.RATE
 
 
-def _codes(sounds: Iterable[Sound], views: range) -> Described:
+def _mean(sound: Sides) -> Sound:
+    return sound if sound.ndim == 1 else sound[0]
+
+
+def _difference(sound: Sides) -> Sound:
+    return np.zeros(len(sound), np.float32) if sound.ndim == 1 else sound[1]
+
+
+def _codes(sounds: Iterable[Sides], views: range) -> Described:
     cents = PITCHES[views.start : views.stop]
-    return Described.of(chromaprint.stream(chromaprint.padded(sounds), cents), views)
+    return Described.of(chromaprint.stream(chromaprint.padded(map(_mean, sounds)), cents), views)
 
 
-def _in_one_pass(sounds: Iterable[Sound], views: range, role: Role) -> tuple[Described, peaks.Constellation]:
+def _in_one_pass(sounds: Iterable[Sides], views: range, role: Role) -> tuple[Described, list[Fingerprint]]:
     """Codes and peaks of a sound of any length, of which a piece or two are held at a time."""
-    waiting: deque[Sound] = deque()
+    means: deque[Sound] = deque()
+    differences: deque[Sound] = deque()
 
     def first() -> Iterator[Sound]:
         for sound in sounds:
-            waiting.append(sound)
-            yield sound
+            means.append(_mean(sound))
+            if role is Role.REFERENCE:
+                differences.append(_difference(sound))
+            yield means[-1]
 
-    def again() -> Iterator[Sound]:
+    def again(waiting: deque[Sound]) -> Iterator[Sound]:
         while waiting:
             yield waiting.popleft()
 
-    codes, found = [], []
-    constellations = peaks.stream(again(), role)
+    codes, found, others = [], [], []
+    of_means = peaks.stream(again(means), peaks.GRAIN[role])
+    of_differences = peaks.stream(again(differences), peaks.SIDE_GRAIN)
     for some in chromaprint.stream(chromaprint.padded(first()), PITCHES[views.start : views.stop]):
         codes.append(some)
-        while waiting:
-            found.append(next(constellations))
-    found += constellations
-    return Described.of(codes, views), peaks.joined(found)
+        while means:
+            found.append(next(of_means))
+        while differences:
+            others.append(next(of_differences))
+    found += of_means
+    others += of_differences
+    written = [
+        *peaks.written(peaks.joined(found), peaks.PEAKS),
+        *peaks.written(peaks.joined(others), peaks.SIDE),
+    ]
+    return Described.of(codes, views), written

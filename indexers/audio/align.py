@@ -5,7 +5,7 @@ one place is worth far more than what they find at two. Then they are merged, he
 of the query is counted twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -32,6 +32,9 @@ from indexers.modality import AlignedSegment, Alignment, covered
 
 RADIUS: Final = 88
 """Bits within which two rows are a hit."""
+
+ASKED: Final = 0.1
+"""Quality of a query's row below which it is not looked up: what is left of music under noise has little."""
 
 TELLING: Final = 0.25
 """Quality of a row below which it says nothing."""
@@ -189,11 +192,11 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     codes, others = mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id]
     views = _Views(codes, others)
     stretches, hints = _by_codes(views, _hits(codes, others))
-    with_peaks = peaks.PEAKS.id in mine
-    if with_peaks:
-        asked, known = _asked(mine[peaks.PEAKS.id]), peaks.read(theirs[peaks.PEAKS.id])
-        stretches = [_judged(stretch, asked.query, known) for stretch in stretches]
-        stretches += _by_peaks(views, asked, known, [*stretches, *hints])
+    compared = _compared(query, theirs)
+    if compared:
+        stretches = [_best(stretch, compared) for stretch in stretches]
+        places = [*stretches, *hints]
+        stretches += [one for asked, known in compared for one in _by_peaks(views, asked, known, places)]
     found = _merged(stretches)
     reported = [one for one in found if one.of_copy >= FLOOR]
     counting = reported or found[:1]
@@ -204,7 +207,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "chromaprint_hits": float(best.hits) if best else 0.0,
         "chromaprint_evidence": sum(max(0.0, one.evidence) for one in counting),
     }
-    if with_peaks:
+    if compared:
         signals["peak_evidence"] = sum(max(0.0, one.peak_evidence) for one in counting)
         signals["peak_count"] = float(best.peaks) if best else 0.0
     segments = tuple(sorted((one.segment() for one in reported), key=lambda one: one.query))
@@ -214,6 +217,21 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         query_coverage=covered([one.query for one in segments], codes),
         work_coverage=covered([one.work for one in segments], others),
     )
+
+
+def _compared(
+    query: Sequence[Fingerprint], theirs: Mapping[str, Fingerprint]
+) -> list[tuple[Asked, Constellation]]:
+    """The query's peaks with those of the work and those of what its sides differ by."""
+    mine = next((one for one in query if one.scheme == peaks.PEAKS), None)
+    known = [theirs[scheme.id] for scheme in (peaks.PEAKS, peaks.SIDE) if scheme.id in theirs]
+    return [] if mine is None else [(_asked(mine), peaks.read(one)) for one in known]
+
+
+def _best(stretch: Stretch, compared: Iterable[tuple[Asked, Constellation]]) -> Stretch:
+    """What the peaks that say most say about a stretch that codes found."""
+    judged = [_judged(stretch, asked.query, known) for asked, known in compared]
+    return max(judged, key=lambda one: one.peak_evidence)
 
 
 def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:

@@ -4,7 +4,8 @@ Whatever the container and the codec, and be it the sound of a film: of several 
 choose is read. More than two channels are folded to two as ITU-R BS.775 says, without the low-frequency
 channel; channels whose places are not known are taken as left and right in turn. Left and right are then
 averaged, the right one turned over where it runs against the left (`_AGAINST`), piece by piece: else what
-differs by its sign alone would vanish.
+differs by its sign alone would vanish. What the average leaves out, half of their difference, is given too
+where there is any to speak of.
 
 What cannot be decoded is left out. Time stamps decide where the rest belongs: a gap becomes silence, so that
 what comes after it keeps its place.
@@ -30,6 +31,9 @@ from indexers.modality import MediaLimits, Segment
 Sound: TypeAlias = npt.NDArray[np.float32]
 """(samples,) -1..1 at `RATE`, read-only."""
 
+Sides: TypeAlias = npt.NDArray[np.float32]
+"""(samples,) or, where left and right differ, (2, samples): their mean and half of their difference."""
+
 RATE: Final = 11025
 """Samples a second: what Chromaprint is defined on."""
 
@@ -49,6 +53,9 @@ _ADVICE: Final = f"this is no sound that can be read, or its beginning is missin
 
 _AGAINST = -0.5
 """Correlation of left and right from which down they run against each other; in music it is above 0."""
+
+_DIFFERS = 0.02
+"""Level of half the difference, in that of the mean, up to which it is what codecs make of one channel."""
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""
@@ -154,7 +161,7 @@ def _adts_frame(header: bytes) -> int:
     return length if length > 7 else 0
 
 
-def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
+def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sides]]:
     """Yield the sound in pieces of at most `PIECE_SECONDS`, in order and without gaps, from 0 s.
 
     Raises:
@@ -169,13 +176,13 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sound]]:
     source.seek(0)
     most = round(limits.max_seconds * RATE)
     count = 0
-    for sound in map(mono, _regular(sides(source, RATE), round(PIECE_SECONDS * RATE))):
-        start, count = count, count + len(sound)
+    for sound in map(apart, _regular(sides(source, RATE), round(PIECE_SECONDS * RATE))):
+        start, count = count, count + sound.shape[-1]
         if count > most:
             raise MediaLimitError(
                 f"the sound is longer than the limit of {limits.max_seconds:g} seconds: send it in parts"
             )
-        if not start and len(sound) < MIN_SECONDS * RATE:
+        if not start and count < MIN_SECONDS * RATE:
             raise UnsupportedMediaError(
                 f"it holds {count / RATE:.2f} s of sound, too little to tell a copy by: "
                 f"send {MIN_SECONDS} s or more"
@@ -211,15 +218,45 @@ def _regular(pieces: Iterable[npt.NDArray[np.float32]], length: int) -> Iterator
 
 def mono(sides: npt.NDArray[np.float32]) -> Sound:
     """Average left and right, (2, samples); see the module's docstring."""
-    if not -1.0 <= float(sides.min()) <= float(sides.max()) <= 1.0:
-        # Samples in floating point may be anything.
-        sides = np.nan_to_num(sides, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
-    left, right = sides
-    power = math.sqrt(float(left @ left) * float(right @ right))
-    against = power and float(left @ right) / power < _AGAINST
-    mean: Sound = left - right if against else left + right
-    mean *= np.float32(0.5)
-    return mean
+    left, right = _bounded(sides)
+    return _half(left - right if _runs_against(*_powers(left, right)) else left + right)
+
+
+def apart(sides: npt.NDArray[np.float32]) -> Sides:
+    """Average left and right, (2, samples), and take their difference, if there is any."""
+    left, right = _bounded(sides)
+    powers = _powers(left, right)
+    both, crossed = powers[0] + powers[1], 2 * powers[2]
+    against = _runs_against(*powers)
+    mean, difference = (both - crossed, both + crossed) if against else (both + crossed, both - crossed)
+    if difference <= _DIFFERS**2 * mean:
+        return _half(left - right if against else left + right)
+    two = np.empty_like(sides)
+    np.add(left, right, out=two[1 if against else 0])
+    np.subtract(left, right, out=two[0 if against else 1])
+    return _half(two)
+
+
+def _bounded(sides: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Without samples that are no number or too loud: those in floating point may be anything."""
+    if -1.0 <= float(sides.min()) <= float(sides.max()) <= 1.0:
+        return sides
+    return np.nan_to_num(sides, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
+
+
+def _powers(left: Sound, right: Sound) -> tuple[float, float, float]:
+    """Of each, and of what they have in common."""
+    return float(left @ left), float(right @ right), float(left @ right)
+
+
+def _runs_against(left: float, right: float, common: float) -> bool:
+    power = math.sqrt(left * right)
+    return bool(power) and common / power < _AGAINST
+
+
+def _half(sound: Sides) -> Sides:
+    sound *= np.float32(0.5)
+    return sound
 
 
 def sides(source: BinaryIO, rate: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -37,33 +37,61 @@ PEAKS: Final = Scheme("audio.peaks", 1, 16, Metric.HAMMING, SpanUnit.SECOND)
 Spans start at the peak, rounded to 1 ms, and last 1 ms. Quality is 1.
 """
 
+SIDE: Final = Scheme("audio.side", 1, 16, Metric.HAMMING, SpanUnit.SECOND)
+"""As `PEAKS`, of what the average leaves out: half the difference of left and right, where there is one.
+
+It is what remains where a voice was taken away, and the average has few of its peaks. References alone are
+described by it; a query is compared with it by its `PEAKS`.
+"""
+
 LOWEST: Final = 180.0
 """Frequency from which on peaks are looked for, Hz."""
 HIGHEST: Final = 5_000.0
 
 _WINDOW: Final = 2048
 _HOP: Final = 256
+"""Samples from one spectrum to the next, of which the next constants are multiples."""
 _BANDS_PER_OCTAVE: Final = 24
 _BLOCK: Final = 1024
-"""Frames that are described at once: 24 s, however the sound was cut into pieces."""
+"""Frames that are described at once: 24 s (of every second one 48), however the sound was cut into pieces."""
 _CONTEXT: Final = 40
 """Frames before and after a block that its first and last peaks depend on."""
 _AT_ONCE: Final = 48
 """Spectra computed at a time: they stay in the processor's cache."""
-_NEAR_FRAMES: Final = 7
-_NEAR_BANDS: Final = 5
-"""Around a peak, to each side, nothing is louder: 0.16 s and 2.5 semitones."""
 _QUIETEST: Final = -70.0
 """Level below which nothing is a peak, dB of a full-scale sine."""
-_RISE: Final = 1.5
-"""How far a peak stands above the mean of its band in the same time, dB: a steady tone has no peaks."""
+_USUAL_FRAMES: Final = 7
+_AROUND_FRAMES: Final = 21
+"""Hops to each side that a peak is compared with by `Grain.rise`, and that its strength is counted from."""
 _RANK_SECONDS: Final = 0.5
 """Time before and after a peak in which only so many may be stronger."""
-_DENSITY: Final = {Role.REFERENCE: 16, Role.QUERY: 32}
-"""How many may be."""
 
 
-_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """How fine a constellation is.
+
+    Attributes:
+        every: Of the frames only every so manieth is looked at.
+        frames: Around a peak, to each side, nothing is louder in so many of these,
+        bands: and so many bands of half a semitone.
+        rise: How far it stands above the mean of its band in the same time, dB: a steady tone has no peaks.
+        density: How many stronger ones may be about `_RANK_SECONDS` before and after it.
+    """
+
+    every: int
+    frames: int
+    bands: int
+    rise: float
+    density: int
+
+
+GRAIN: Final = {Role.REFERENCE: Grain(1, 7, 5, 1.5, 16), Role.QUERY: Grain(1, 5, 4, 1.0, 48)}
+"""What a copy adds is louder than some of what it copies: a query has twice the peaks."""
+SIDE_GRAIN: Final = Grain(2, 3, 5, 1.5, 12)
+"""Of the difference of a reference's sides."""
+
+_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 9}
 """With how many of the next peaks a peak makes triples."""
 _NEAREST_SECONDS: Final = 0.06
 _FARTHEST_SECONDS: Final = 2.0
@@ -87,7 +115,8 @@ _PITCH_CENTS: Final = 26.0
 _SPEED_STEP: Final = 0.025
 _SPEED_SPREAD: Final = 0.05
 """Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
-_LEAST_AGREEING: Final = 3
+_LEAST_AGREEING: Final = 6
+"""Pairs of triples that make a proposal worth judging: in 5 s strangers have 4 as a rule, copies 9."""
 _LEAST_PEAKS: Final = 8
 _TRIALS: Final = 12.0
 """Evidence that the best of all places, speeds and pitches has by chance: the logarithm of their number."""
@@ -114,10 +143,11 @@ _LINK_SECONDS: Final = 6.0
 """Seconds of the query in which the next part is looked for."""
 _HIT: Final = 0.2
 """Share of the reference's peaks that coincide in a copy, at least for judging where it starts and ends."""
-_SHIFTS: Final = tuple(
-    (seconds, cents) for seconds in (-0.61, -0.37, 0.29, 0.53) for cents in (-300.0, -100.0, 0.0, 200.0)
-)
+_SHIFT_SECONDS: Final = (-0.61, -0.37, 0.29, 0.53)
+_SHIFT_CENTS: Final = (-300.0, -100.0, 0.0, 200.0)
 """Where peaks are shifted to see how many coincide by chance: along the scale that most music keeps."""
+_AROUND: Final = (0.61 / _SLOWEST + _TIGHT[0], 300.0 + _TIGHT[1])
+"""Seconds of the query and cents within which all peaks lie that coincide then."""
 _BEATS: Final = 2.4
 _SCALE_CENTS: Final = 700.0
 """Seconds and cents by which peaks are shifted to see how many coincide where two beats and scales agree."""
@@ -173,30 +203,31 @@ class Coincidence:
     copy: int = 0
 
 
-def stream(pieces: Iterable[Sound], role: Role) -> Iterator[Constellation]:
+def stream(pieces: Iterable[Sound], grain: Grain) -> Iterator[Constellation]:
     """Yield the peaks of a sound that comes in pieces: after each piece those that became known by it.
 
     Args:
         pieces: Consecutive samples, -1..1, at `RATE`; how it is cut makes no difference to all of the peaks.
-        role: A query gets more peaks.
+        grain: How fine it is: `GRAIN` or `SIDE_GRAIN`.
 
     Yields:
         Times are rounded to 1 ms and frequencies to 1 cent.
     """
-    block, context = _BLOCK * _HOP, _CONTEXT * _HOP
+    hop = _HOP * grain.every
+    block, context = _BLOCK * hop, _CONTEXT * hop
     held: Sound = np.zeros(0, np.float32)
     first = 0  # frame with which `held` starts
     begin = 0  # frame with which the block starts
     for piece in pieces:
         held = np.concatenate([held, piece])
         found = []
-        while len(held) >= (begin - first) * _HOP + block + context + _WINDOW:
-            end = (begin - first) * _HOP + block + context - _HOP + _WINDOW
-            found.append(_peaks(held[:end], first, begin, role))
+        while len(held) >= (begin - first) * hop + block + context + _WINDOW:
+            end = (begin - first) * hop + block + context - hop + _WINDOW
+            found.append(_peaks(held[:end], first, begin, grain))
             begin += _BLOCK
-            held, first = held[(begin - _CONTEXT - first) * _HOP :], begin - _CONTEXT
+            held, first = held[(begin - _CONTEXT - first) * hop :], begin - _CONTEXT
         yield joined(found)
-    yield _peaks(held, first, begin, role)
+    yield _peaks(held, first, begin, grain)
 
 
 def joined(parts: Iterable[Constellation]) -> Constellation:
@@ -208,16 +239,17 @@ def joined(parts: Iterable[Constellation]) -> Constellation:
     )
 
 
-def constellation(pieces: Iterable[Sound], role: Role) -> Constellation:
+def constellation(pieces: Iterable[Sound], grain: Grain) -> Constellation:
     """Find all peaks of a sound; see `stream`."""
-    return joined(stream(pieces, role))
+    return joined(stream(pieces, grain))
 
 
-def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
+def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellation:
     """The peaks of one block."""
-    if len(samples) < _WINDOW:
+    if len(samples) < _WINDOW or not samples.any():
         return Constellation(np.zeros(0), np.zeros(0))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
+    hop = _HOP * grain.every
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::hop]
     power = np.empty((len(frames), int(_EDGES[-1]) + 1), np.float32)
     level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
     for start in range(0, len(frames), _AT_ONCE):
@@ -229,9 +261,9 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     level += np.float32(1e-12)
     np.log10(level, out=level)
     level *= 10
-    near = np.ones((2 * _NEAR_FRAMES + 1, 2 * _NEAR_BANDS + 1), np.uint8)
-    usual = cv2.blur(level, (1, 2 * _NEAR_FRAMES + 1), borderType=cv2.BORDER_REPLICATE)
-    top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= _RISE)
+    near = np.ones((2 * grain.frames + 1, 2 * grain.bands + 1), np.uint8)
+    usual = cv2.blur(level, (1, 2 * (_USUAL_FRAMES // grain.every) + 1), borderType=cv2.BORDER_REPLICATE)
+    top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= grain.rise)
     top[[0, -1]] = False
     frame, band = np.nonzero(top)
     bins = _EDGES[band][:, np.newaxis] + np.arange(_WIDEST)
@@ -242,11 +274,15 @@ def _peaks(samples: Sound, first: int, begin: int, role: Role) -> Constellation:
     frame, band = frame[summit], band[summit]
     tuned = (loudest + _vertex(below, at, above))[summit]
     timed = frame + _vertex(level[frame - 1, band], level[frame, band], level[frame + 1, band])
-    around = cv2.blur(level, (2 * _BANDS_PER_OCTAVE + 1, 43), borderType=cv2.BORDER_REPLICATE)
+    around = cv2.blur(
+        level,
+        (2 * _BANDS_PER_OCTAVE + 1, 2 * (_AROUND_FRAMES // grain.every) + 1),
+        borderType=cv2.BORDER_REPLICATE,
+    )
     strength = level[frame, band] - around[frame, band]
-    seconds = ((first + timed) * _HOP + _WINDOW / 2) / RATE
+    seconds = ((first + timed) * hop + _WINDOW / 2) / RATE
     order = np.lexsort((tuned, seconds))
-    kept = order[_strongest(seconds[order], strength[order], _DENSITY[role])]
+    kept = order[_strongest(seconds[order], strength[order], grain.density)]
     kept = kept[(frame[kept] >= begin - first) & (frame[kept] < begin - first + _BLOCK)]
     cents = 1200 * np.log2(tuned[kept] * (RATE / _WINDOW / LOWEST))
     return Constellation(np.round(seconds[kept], 3), np.round(np.maximum(cents, 0.0)))
@@ -463,7 +499,7 @@ def _fullest(proposals: _Proposals) -> list[tuple[float, float, float]]:
     tone = np.floor((proposals.cents[rows] + _MOST_CENTS) / _PITCH_CENTS).astype(np.int64)
     shape = (len(slopes), int(where.max()) + 2, int(2 * _MOST_CENTS / _PITCH_CENTS) + 2)
     counts = np.bincount(np.ravel_multi_index((slope, where, tone), shape), minlength=int(np.prod(shape)))
-    grid = counts.reshape(shape)
+    grid = counts.astype(np.int32).reshape(shape)
     grid = grid[:, :-1] + grid[:, 1:]
     grid = grid[:, :, :-1] + grid[:, :, 1:]
     chosen: list[tuple[float, float, float]] = []
@@ -538,15 +574,15 @@ def _judged(
     work = work.between(place + speed * query.times[0] - _MARGIN, place + speed * query.times[-1] + _MARGIN)
     for seconds, pitch in (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT):
         asked, known = _coinciding(query, work, speed, place, cents, tolerance=(seconds, pitch))
-        if len(np.unique(known)) < _LEAST_PEAKS:
+        if _distinct(known) < _LEAST_PEAKS:
             return None
         there, here = work.times[known], query.times[asked]
         spread = here - here.mean()
         if here.std() > 0.3:
             slope = float((spread * there).sum() / np.square(spread).sum())
             speed = min(max(slope, _SLOWEST), _FASTEST)
-        place = float(np.median(there - speed * here))
-        cents = float(np.median(query.cents[asked] - work.cents[known]))
+        place = _middle(there - speed * here)
+        cents = _middle(query.cents[asked] - work.cents[known])
     return _weighed(query, work, (speed, place, cents))
 
 
@@ -584,14 +620,7 @@ def _weighed(
     part = Constellation(work.times[begin:end], work.cents[begin:end])
     if len(part) < _LEAST_PEAKS:
         return None
-    _, known = _coinciding(query, part, speed, place, cents, tolerance=_TIGHT)
-    hit = np.zeros(len(part), np.bool_)
-    hit[known] = True
-    shifted = [
-        np.unique(_coinciding(query, part, speed, place + seconds, cents + pitch, tolerance=_TIGHT)[1]).size
-        for seconds, pitch in _SHIFTS
-    ]
-    chance = (sum(shifted) + 1) / (len(_SHIFTS) * len(part) + 2)
+    hit, chance = _hits(query, part, proposal)
     if hit.mean() > chance:
         chance = max(chance, _beat_chance(query, part, speed, place, cents))
     share = min(max(float(hit.mean()), _HIT, 1.5 * chance), 0.95)
@@ -606,6 +635,37 @@ def _weighed(
     return Coincidence(
         (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - trials
     )
+
+
+def _hits(
+    query: Constellation, part: Constellation, proposal: tuple[float, float, float]
+) -> tuple[npt.NDArray[np.bool_], float]:
+    """Which of the reference's peaks coincide, and the share that does so where nothing should."""
+    speed, place, cents = proposal
+    seconds, pitch = _TIGHT
+    asked, known = _coinciding(query, part, speed, place, cents, tolerance=_AROUND)
+    later = query.times[asked] - (part.times[known] - place) / speed
+    higher = query.cents[asked] - part.cents[known] - cents
+    hit = np.zeros(len(part), np.bool_)
+    hit[known[(np.abs(later) <= seconds) & (np.abs(higher) <= pitch)]] = True
+    shifted = 0
+    for shift in _SHIFT_SECONDS:
+        some = np.abs(later + shift / speed) <= seconds
+        there, tone = known[some], higher[some]
+        shifted += sum(_distinct(there[np.abs(tone - cents) <= pitch]) for cents in _SHIFT_CENTS)
+    return hit, (shifted + 1) / (len(_SHIFT_SECONDS) * len(_SHIFT_CENTS) * len(part) + 2)
+
+
+def _distinct(ascending: npt.NDArray[np.int64]) -> int:
+    """How many different numbers there are."""
+    return int(np.count_nonzero(ascending[1:] != ascending[:-1])) + bool(len(ascending))
+
+
+def _middle(values: npt.NDArray[np.float64]) -> float:
+    """The median, in a fifth of NumPy's time for a few hundred."""
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    halves = np.partition(values, (low, high))
+    return float(halves[low] + halves[high]) / 2
 
 
 def _beat_chance(
@@ -649,18 +709,18 @@ def _without(query: Constellation, found: Coincidence) -> Constellation:
     return Constellation(query.times[rest], query.cents[rest])
 
 
-def most(role: Role, seconds: float) -> int:
+def most(grain: Grain, seconds: float) -> int:
     """Most peaks that so many seconds of sound have: of any half second only the strongest are kept."""
-    return math.ceil(seconds / _RANK_SECONDS + 2) * _DENSITY[role]
+    return math.ceil(seconds / _RANK_SECONDS + 2) * grain.density
 
 
-def written(peaks: Constellation) -> list[Fingerprint]:
+def written(peaks: Constellation, scheme: Scheme) -> list[Fingerprint]:
     """Write peaks down as a fingerprint, if there are any: what is silent or steady has none."""
     if not len(peaks):
         return []
     rows = peaks.cents.astype(">u2").view(np.uint8).reshape(-1, 2)
     spans = np.stack([peaks.times, peaks.times + 0.001], axis=1).round(3)
-    return [Fingerprint(PEAKS, rows, spans, np.ones(len(rows), np.float32), np.zeros(len(rows), np.uint8))]
+    return [Fingerprint(scheme, rows, spans, np.ones(len(rows), np.float32), np.zeros(len(rows), np.uint8))]
 
 
 def read(fingerprint: Fingerprint) -> Constellation:

@@ -52,7 +52,13 @@ def verify(
         fingerprints: Loads stored fingerprints of the query's schemes.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
     """
-    schemes = {fingerprint.scheme.id for fingerprint in query}
+    known = {fingerprint.scheme for fingerprint in query}
+    schemes = {scheme.id for scheme in known} | {
+        channel.scheme.id
+        for modality in modalities.values()
+        for channel in modality.channels
+        if channel.beside in known
+    }
     remaining = iter(reference_ids)
     alignments: dict[UUID, Alignment] = {}
     while chunk := list(islice(remaining, _CHUNK)):

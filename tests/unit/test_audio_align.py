@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from indexers.audio import AudioModality, align
+from indexers.audio.chromaprint import CHROMAPRINT
 from indexers.audio.decode import RATE, Sound
+from indexers.audio.peaks import PEAKS, SIDE
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import AlignedSegment, Alignment, Role, Segment, described
 from tests.sounds import cut, tune
@@ -125,6 +127,30 @@ def test_silence_noise_and_tones_are_no_copies_of_one_another() -> None:
                 continue  # the same noise is a copy
             alignment = aligned(query, fingerprints(reference, Role.REFERENCE))
             assert alignment.segments == (), (name, other)
+
+
+def test_what_is_left_without_the_voice_is_found_by_what_the_sides_differ_by() -> None:
+    voice, band = tune(6, 40), tune(7, 40)
+    pieces = [Segment(0.0, 10.0, cut(voice, 0, 10))]  # without a band
+    pieces += [Segment(10.0, 40.0, np.stack([cut(voice, 10, 40), 0.2 * cut(band, 10, 40)]))]
+    work = described(AUDIO, pieces, Role.REFERENCE)
+    whole = fingerprints(voice, Role.REFERENCE)
+    of_mean = tuple(one for one in work if one.scheme != SIDE)
+    assert [one.scheme for one in of_mean] == [one.scheme for one in whole]
+    for one, other in zip(of_mean, whole, strict=True):
+        assert np.array_equal(one.descriptors, other.descriptors)
+    query = cut(band, 20, 30)
+    assert aligned(query, of_mean).segments == ()
+    alignment = aligned(query, work)
+    assert only(alignment).work == pytest.approx((20, 30), abs=0.6)
+    assert alignment.signals["peak_evidence"] > 100
+    assert aligned(tune(8, 10), work).segments == ()
+
+
+def test_a_query_is_not_described_by_what_its_sides_differ_by() -> None:
+    both = np.stack([tune(6, 10), tune(7, 10)])
+    query = described(AUDIO, [Segment(0.0, 10.0, both)], Role.QUERY)
+    assert {one.scheme for one in query} == {CHROMAPRINT, PEAKS}
 
 
 def test_without_a_common_scheme_there_is_no_answer(work: tuple[Fingerprint, ...]) -> None:

@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 
 from indexers import demux
 from indexers.audio import AudioModality, decode
-from indexers.audio.decode import RATE, Sound
+from indexers.audio.decode import RATE, Sides, Sound
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
 
@@ -63,12 +63,12 @@ def wav(samples: npt.NDArray[Any], rate: int, code: int = 1) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def segments(content: bytes, limits: MediaLimits = LIMITS) -> list[Segment[Sound]]:
+def segments(content: bytes, limits: MediaLimits = LIMITS) -> list[Segment[Sides]]:
     return list(decode.decode(io.BytesIO(content), limits))
 
 
 def sound(content: bytes) -> Sound:
-    return np.concatenate([segment.data for segment in segments(content)])
+    return np.concatenate([np.atleast_2d(segment.data)[0] for segment in segments(content)])
 
 
 def pitch_at(samples: Sound, second: float) -> float:
@@ -214,6 +214,21 @@ def test_left_and_right_that_differ_by_their_sign_do_not_vanish() -> None:
 def test_left_and_right_are_averaged() -> None:
     samples = sound(encoded([tones(), 0 * tones()], "wav", "pcm_s16le", layout="stereo", rate=44_100))
     assert np.abs(samples[RATE // 2 : 2 * RATE]).max() == pytest.approx(0.2, abs=0.02)
+
+
+def test_what_left_and_right_differ_by_is_given_where_they_do() -> None:
+    left, right = tones(), np.roll(tones(), 4_000) / 4
+    for one, other, sign in ((left, right, 1), (left, right / 2 - left, -1)):
+        for segment in segments(encoded([one, other], "wav", "pcm_f32le", layout="stereo", rate=RATE)):
+            mean, difference = segment.data
+            assert mean == pytest.approx((one + sign * other) / 2, abs=1e-4)
+            assert difference == pytest.approx((one - sign * other) / 2, abs=1e-4)
+
+
+def test_where_left_and_right_are_alike_there_is_no_difference() -> None:
+    for codec, container in (("pcm_s16le", "wav"), ("libmp3lame", "mp3")):
+        (segment,) = segments(encoded([tones(), tones()], container, codec, layout="stereo", rate=44_100))
+        assert segment.data.ndim == 1
 
 
 @pytest.mark.parametrize("speaker", [0, 1, 2, 4, 5, 6, 7])

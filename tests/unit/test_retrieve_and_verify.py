@@ -1,6 +1,6 @@
 """Retrieval and verification, against indexes and owners of the test's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -340,7 +340,7 @@ def test_equal_descriptors_are_looked_up_once_and_in_chunks_while_there_is_time(
 class StubModality:
     """Measures the distance of the first descriptors."""
 
-    channels = (CHANNEL,)
+    channels: tuple[Channel, ...] = (CHANNEL,)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         difference = np.bitwise_xor(query[0].descriptors[0], work[0].descriptors[0])
@@ -360,6 +360,21 @@ def test_verification_stops_when_the_time_is_over() -> None:
     assert list(verified.alignments) == references[:64]
     assert verified.left_out == 36
     assert verified.alignments[references[0]].signals == {"distance": pytest.approx(5.0)}
+
+
+def test_what_is_compared_beside_a_scheme_of_the_query_is_loaded_too() -> None:
+    beside, other = (replace(SCHEME, name=f"test.{name}") for name in ("beside", "other"))
+    loaded: set[str] = set()
+
+    def fingerprints(ids: Sequence[UUID], *, schemes: Collection[str]) -> dict[UUID, list[Fingerprint]]:
+        loaded.update(schemes)
+        return {one: [fingerprint(0)] for one in ids}
+
+    modality = StubModality()
+    modality.channels = (CHANNEL, Channel(beside, None, beside=SCHEME), Channel(other, None))
+    reference = uuid4()
+    verify([fingerprint(0)], [reference], {reference: modality}, fingerprints, lambda: True)  # type: ignore[dict-item]
+    assert loaded == {SCHEME.id, beside.id}
 
 
 def test_references_deleted_meanwhile_are_passed_over() -> None:
