@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from copyhound import monitor_convert as convert
-from copyhound.media import LocalMedia
+from copyhound.media import CHUNK_BYTES, LocalMedia
 from copyhound.monitor_types import (
     Assignment,
     CaptureHeader,
@@ -151,6 +151,10 @@ class AsyncCrawlerClient(Connected):
         async def send(seconds: float) -> capture_pb2.IngestCaptureResponse:
             call = self._captures.IngestCapture(timeout=seconds, metadata=self._transport.metadata)
             chunks = (capture_pb2.IngestCaptureRequest(chunk=chunk) for chunk in local.chunks())
+            if (
+                local.size <= CHUNK_BYTES
+            ):  # most captures: a thread for each message would cost more than sending
+                return await stream(call, [first, *chunks])
             return await stream(call, chain([first], chunks))
 
         return convert.ingested_from_message(await self._transport.call(send))

@@ -194,11 +194,14 @@ def _pem(path: Path | None) -> bytes | None:
 async def stream(call: grpc.aio.StreamUnaryCall[Request, Response], requests: Iterable[Request]) -> Response:
     """Send messages one by one and return the answer, which may come before the last of them.
 
-    The messages are made in a thread: making them may read a file.
+    The messages are made in a thread, since making them may read a file, but for those of a list.
     """
-    waiting = iter(requests)
+    waiting, made = iter(requests), isinstance(requests, list)
     try:
-        while (request := await asyncio.to_thread(next, waiting, None)) is not None:
+        while True:
+            request = next(waiting, None) if made else await asyncio.to_thread(next, waiting, None)
+            if request is None:
+                break
             try:
                 await call.write(request)
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
