@@ -334,7 +334,7 @@ def shown_of_suspect(report: StoredReport) -> dict[str, Subject]:
     return {f"{folder}/{number:02}": part.key for number, part in enumerate(parts, 1)}
 
 
-def shown_of_work(report: StoredReport) -> dict[str, Subject]:
+def shown_of_work(report: StoredReport) -> dict[str, UUID]:
     """The reference that matched, and of a container what its parts are copies of, by folders of a bundle."""
     parts = load_parts(report.match)[:SHOWN_PARTS]
     numbered = {f"reference/parts/{number:02}": part.reference for number, part in enumerate(parts, 1)}

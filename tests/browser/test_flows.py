@@ -234,7 +234,6 @@ def test_zoom_and_pan_are_linked_through_the_transform(tabs: Tabs, world: World)
         return [(port.x + port.width / 2 - image.x) / image.width, (port.y + port.height / 2 - image.y) / image.height,
             image.width];
     }"""
-    page.locator("[data-panes]").focus()
     tab.press("+", "+", "+", "+", "ArrowRight", "ArrowRight", "ArrowDown")
     work, found = page.evaluate(place, "work"), page.evaluate(place, "found")
     assert work[0] > 0.52

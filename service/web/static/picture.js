@@ -159,10 +159,13 @@ export function setUp(viewer) {
     }
   });
   viewer.querySelector("[data-opacity]").addEventListener("input", (event) => { if (warped) warped.style.opacity = event.target.value / 100; });
-  viewer.querySelector("[data-panes]").addEventListener("keydown", (event) => {
+  const focused = viewer.querySelector("[data-panes]");
+  document.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] }[event.key];
     const pane = panes.work.image ? panes.work : panes.found;
-    if (!step || event.target !== event.currentTarget) return;
+    // Where nothing has the focus, arrows scroll the page until there is something to move.
+    const free = event.target === document.body && view.zoom > 1 && document.body.dataset.keys !== "off";
+    if (!step || !(free || event.target === focused)) return;
     event.preventDefault();
     move(pane, panes.work.image ? "work" : "found", ...step);
   });
