@@ -91,6 +91,9 @@ _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
 _PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
+_BY_CHANCE = 0.03
+"""What the frames along a line must say together, for each frame of the view, wherever it lies: of many frames
+some resemble something."""
 _PROMISING_LINES = 6
 """Lines by which that is judged."""
 _STRAIGHT = 0.2
@@ -409,7 +412,7 @@ class _Sides:
             rows, common, _ = self.views[line.view]
             first, last, evidence = self._run(line, rows, common)
             gain = evidence / max(1, last - first)
-            if gain < _PROMISING:
+            if gain < _PROMISING or evidence < _BY_CHANCE * len(rows):
                 continue
             found.add(line.view)
             start, end = rows.starts[first], rows.starts[last - 1]
