@@ -5,7 +5,7 @@ what they explain is taken out before the next is looked for. The sound is relat
 has an offset of its own, and what the two say about place and speed is compared, not assumed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -19,7 +19,7 @@ from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import BITS, FRAMES
 from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, usual
-from indexers.video.motion import NONE, Motion, motion
+from indexers.video.motion import NONE, Motion, agreements, motion
 from indexers.video.rows import Rows, Words, cosines, differing
 
 SEGMENTS: Final = 24
@@ -91,6 +91,9 @@ _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
 _PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
+_BY_CHANCE = 0.03
+"""What the frames along a line must say together, for each frame of the view, on the line or not: of many
+frames some resemble something."""
 _PROMISING_LINES = 6
 """Lines by which that is judged."""
 _STRAIGHT = 0.2
@@ -409,7 +412,7 @@ class _Sides:
             rows, common, _ = self.views[line.view]
             first, last, evidence = self._run(line, rows, common)
             gain = evidence / max(1, last - first)
-            if gain < _PROMISING:
+            if gain < _PROMISING or evidence < _BY_CHANCE * len(rows):
                 continue
             found.add(line.view)
             start, end = rows.starts[first], rows.starts[last - 1]
@@ -469,9 +472,7 @@ class _Sides:
             tried.append(self._measured(replace(stretch, line=usual)))
         best = max(tried, key=lambda one: one.motion.agreement)
         if stretch.evidence >= _WORTH_SPEEDS and best.motion.agreement < _MOVES:
-            other = max(self._at_speeds(stretch), key=lambda one: one.motion.agreement)
-            if other.motion.agreement >= best.motion.agreement + _CLEARLY:
-                best = self._measured(other)
+            best = self._at_other_speed(stretch, best.motion.agreement + _CLEARLY) or best
         if best.line == stretch.line:
             return best
         again = self._stretch(best.line)
@@ -479,13 +480,19 @@ class _Sides:
             return tried[0] if tried[0].line == stretch.line else stretch
         return replace(again, motion=best.motion)
 
-    def _at_speeds(self, stretch: Stretch) -> Iterator[Stretch]:
-        """A stretch at other speeds: where frames are much alike, they say little about it."""
-        middle = (stretch.start + stretch.end) / 2
-        for speed in _TRIED_SPEEDS:
-            place = stretch.at(middle) - speed * middle
-            line = Line(speed, place, stretch.line.view, middle)
-            yield self._measured(replace(stretch, line=line), elsewhere=False)
+    def _at_other_speed(self, stretch: Stretch, least: float) -> Stretch | None:
+        """A stretch at the speed at which what changes agrees most: much alike, frames say little about it.
+
+        Args:
+            stretch: At a speed at which it agrees less.
+            least: How much it must agree.
+        """
+        view, middle = stretch.line.view, (stretch.start + stretch.end) / 2
+        tried = [Line(speed, stretch.at(middle) - speed * middle, view, middle) for speed in _TRIED_SPEEDS]
+        sides = self.asked.every[view], self.every_of_work
+        found = agreements(tried, (stretch.start, stretch.end), *sides, self.length)
+        best = int(np.argmax(found))
+        return self._measured(replace(stretch, line=tried[best])) if found[best] >= least else None
 
     def with_sound(self, stretch: Stretch, sounds: Sequence[AlignedSegment]) -> Stretch:
         """The same where the sound lies, if the pictures fit there as well."""
@@ -504,11 +511,10 @@ class _Sides:
                 return there
         return stretch
 
-    def _measured(self, stretch: Stretch, *, elsewhere: bool = True) -> Stretch:
+    def _measured(self, stretch: Stretch) -> Stretch:
         line, view = stretch.line, stretch.line.view
         span = stretch.start, stretch.end
-        sides = self.asked.every[view], self.every_of_work
-        found = motion(line, span, *sides, self.length, elsewhere=elsewhere)
+        found = motion(line, span, self.asked.every[view], self.every_of_work, self.length)
         return replace(stretch, motion=found, line=replace(line, place=line.place + found.shift))
 
     def _gains(self, line: Line, rows: Rows, common: Floats) -> Floats:

@@ -8,6 +8,7 @@ copies, 0 for chance. The place is moved to where it is largest. How large it be
 work, at other offsets at the same speed, says how much it means.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,9 +67,7 @@ NONE: Final = Motion()
 """Where there is too little to tell."""
 
 
-def motion(
-    line: Line, span: tuple[float, float], frames: Rows, work: Rows, length: float, *, elsewhere: bool = True
-) -> Motion:
+def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, length: float) -> Motion:
     """Compare what changes along a line.
 
     Args:
@@ -77,16 +76,15 @@ def motion(
         frames: Of the query, also those that look like the one before.
         work: The same of the work.
         length: When the work ends, seconds.
-        elsewhere: Whether to look at other places too, which takes most of the time.
     """
     times, places = _times(frames, *span)
     if len(times) < _FEWEST:
         return NONE
     on = line.at(times)
-    kept = _around_times(work, on, (_PARALLELS if elsewhere else _NEAR) + _ELSEWHERE)
-    compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], on, length)
-    near, parallel = _around(_NEAR, STEP), _around(_PARALLELS if elsewhere else 0.0, _APART)
-    found = compared.at(np.concatenate([near, parallel]))
+    kept = _around_times(work, on, _PARALLELS + _ELSEWHERE)
+    compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], length)
+    near, parallel = _around(_NEAR, STEP), _around(_PARALLELS, _APART)
+    found = compared.at(on, np.concatenate([near, parallel]))
     at_near, at_parallel = found[: len(near)], found[len(near) :]
     if np.isnan(at_near).all():
         return NONE
@@ -96,6 +94,28 @@ def motion(
         agreement, shift = here, 0.0
     others = at_parallel[np.abs(parallel - shift) >= _ELSEWHERE]
     return Motion(agreement, float(np.nanmax(others, initial=0.0)), shift)
+
+
+def agreements(
+    some: Sequence[Line], span: tuple[float, float], frames: Rows, work: Rows, length: float
+) -> Floats:
+    """The largest agreement near each of some lines, -1..1; 0 where there is too little to tell.
+
+    Args:
+        some: Which times may correspond.
+        span: Where the stretch lies in the query, seconds.
+        frames: Of the query, also those that look like the one before.
+        work: The same of the work.
+        length: When the work ends, seconds.
+    """
+    times, places = _times(frames, *span)
+    if len(times) < _FEWEST:
+        return np.zeros(len(some))
+    on = [line.at(times) for line in some]
+    kept = _around_times(work, np.concatenate(on), _NEAR + _ELSEWHERE)
+    compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], length)
+    near = _around(_NEAR, STEP)
+    return np.array([np.nanmax(compared.at(one, near), initial=0.0) for one in on])
 
 
 def _around(reach: float, step: float) -> Floats:
@@ -135,18 +155,23 @@ def _times(frames: Rows, start: float, end: float) -> tuple[Floats, npt.NDArray[
 class _Compared:
     """Correlates frames at some times with the work's at any place, by the products of all pairs."""
 
-    def __init__(self, mine: Vectors, theirs: Vectors, starts: Floats, on: Floats, length: float) -> None:
-        self._starts, self._on, self._length = starts, on, length
+    def __init__(self, mine: Vectors, theirs: Vectors, starts: Floats, length: float) -> None:
+        self._starts, self._length = starts, length
         self._cross = (mine @ theirs.T).astype(np.float64)
         self._mine = (mine @ mine.T).astype(np.float64)
         self._theirs = (theirs @ theirs.T).astype(np.float64)
 
-    def at(self, shifts: Floats) -> Floats:
-        """The correlations so many seconds of the work off the line, (n,); NaN: too much lies outside."""
-        on = self._on + shifts[:, np.newaxis]
+    def at(self, line: Floats, shifts: Floats) -> Floats:
+        """The correlations so many seconds of the work off a line, (n,); NaN: too much lies outside.
+
+        Args:
+            line: The place of each time.
+            shifts: Seconds.
+        """
+        on = line + shifts[:, np.newaxis]
         inside = (on >= -_SLACK) & (on <= self._length + _SLACK)
         count = inside.sum(axis=1)
-        enough = count >= max(_FEWEST, _INSIDE * self._on.size)
+        enough = count >= max(_FEWEST, _INSIDE * line.size)
         share = inside / np.maximum(count, 1)[:, np.newaxis]
         before, after, part = self._between(on)
         # What the work shows at these times is a mixture of two of its frames.
@@ -155,7 +180,7 @@ class _Compared:
         middle = np.bincount((row + before).ravel(), (share * (1.0 - part)).ravel(), row.size * size)
         middle += np.bincount((row + after).ravel(), (share * part).ravel(), row.size * size)
         middle = middle.reshape(len(shifts), size)
-        times = np.arange(self._on.size)
+        times = np.arange(line.size)
         products = (1.0 - part) * self._cross[times, before] + part * self._cross[times, after]
         common = (share * products).sum(axis=1) - ((share @ self._cross) * middle).sum(axis=1)
         own = share @ np.diag(self._mine) - ((share @ self._mine) * share).sum(axis=1)

@@ -133,7 +133,7 @@ def test_of_a_whole_film_nothing_is_said_to_be_lost(container: str) -> None:
 
 def test_what_broken_packets_held_is_said_to_be_lost() -> None:
     data = bytearray(films.encoded(films.frames("first", 0, 12), container="mp4"))
-    with av.open(io.BytesIO(bytes(data))) as container:
+    with av.open(io.BytesIO(bytes(data)), "r") as container:
         packets = [one for one in container.demux(video=0) if one.size and one.pos is not None]
     for packet in packets:
         assert packet.pts is not None
