@@ -144,7 +144,7 @@ def _begun(sounds: Iterator[Sides]) -> list[Sides]:
 
 
 def _seconds(sounds: Iterable[Sides]) -> float:
-    return sum(sound.shape[-1] for sound in sounds) / decode.RATE
+    return sum(len(_mean(sound)) for sound in sounds) / decode.RATE
 
 
 def _mean(sound: Sides) -> Sound:
