@@ -12,7 +12,7 @@ import numpy as np
 
 from indexers.audio import AudioModality
 from indexers.audio import decode as audio
-from indexers.audio.decode import Sound
+from indexers.audio.decode import Sides
 from indexers.fingerprint import Fingerprint, joined
 from indexers.image import describe
 from indexers.image.describe import Network
@@ -149,7 +149,7 @@ def _looked_at(
     yield of_parts(views.spread(rest, most), wanted, network)
 
 
-def _sound(sounds: Iterator[Segment[Sound]], role: Role) -> list[Fingerprint]:
+def _sound(sounds: Iterator[Segment[Sides]], role: Role) -> list[Fingerprint]:
     """Describe a film's sound in all its stages at once: it costs little beside its frames."""
     first = next(sounds, None)
     if first is None:
