@@ -94,7 +94,7 @@ CODES: Final = (
     ("chromaprint_evidence", 500, 900),
 )
 PEAKS: Final = (("peak_evidence", 10, 35), ("peak_evidence", 35, 100))
-SOUNDS: Final = (CODES + PEAKS, CODES)
+SOUNDS: Final = (CODES + PEAKS, CODES[:2])
 FRAMES: Final = (
     ("frames_evidence", 0.5, 4),
     ("frames_evidence", 4, 10),
@@ -199,6 +199,13 @@ def with_sound(frames: LogisticModel, sounds: Sequence[Mapping[str, Any]]) -> li
     return [*both, LogisticModel(frames.intercept, terms, place), frames, *alone]
 
 
+def _of_frames(written: Sequence[Mapping[str, Any]]) -> LogisticModel:
+    """The model of frames alone, among those of films."""
+    models = [LogisticModel.read(model) for model in written]
+    of_place = [model for model in models if model.place is not None]
+    return min(of_place, key=lambda model: len(model.terms))
+
+
 def films(sample: video_pairs.Sample, catalogue: float) -> LogisticModel:
     """Fit the models of films without sound: of one scene, and of the same moment of it."""
     scene = fit(sample.scenes, FRAMES, catalogue=catalogue, prior=PRIOR)
@@ -247,6 +254,9 @@ def document(
     """
     kept = {kind: before["fitted"][kind] for kind in TERMS if kind in before["fitted"]}
     values = [_written(model) for model in models]
+    if signals == "sounds" and "video" in kept:
+        films = with_sound(_of_frames(kept["video"]["models"]), values)
+        kept["video"] = kept["video"] | {"models": [_written(model) for model in films]}
     by_kind = {kind: one["models"] for kind, one in kept.items()} | {signals: values}
     every: dict[str, list[Any]] = {}
     for kind in TERMS:

@@ -1,6 +1,7 @@
 """CPU of one Match call for a one-megapixel JPEG: against describing it alone, and against one PDQ hash.
 
     python -m benchmarks.speed.bench_match --media FOLDER --json match.json
+    python -m benchmarks.speed.bench_match --works 100000      # how it grows
     python -m benchmarks.speed.bench_match --smoke
 
 The service's side is the CPU of all its processes for calls that come one by one over gRPC; the other side
@@ -14,6 +15,7 @@ that passes: on a busy machine calls take long.
 What a call costs is also given in PDQ hashes: pdqhash's, of the same pictures at 640 pixels, in the same run.
 """
 
+import contextlib
 import io
 import random
 import statistics
@@ -37,6 +39,7 @@ from benchmarks.quality.media import Medium
 from benchmarks.speed import harness
 from benchmarks.speed.harness import Bound, Cpu, Service
 from benchmarks.speed.media import megapixel_jpegs
+from benchmarks.speed.planted import plant
 from indexers import registry
 from indexers.modality import MediaLimits, Role
 
@@ -166,15 +169,17 @@ def main() -> int:
     parser = harness.options_parser(__doc__)
     parser.add_argument("--media", type=Path, metavar="FOLDER", help="pictures; none: shipped photographs")
     parser.add_argument("--rounds", type=int, default=15, help="in which the two sides take turns")
+    parser.add_argument("--works", type=int, default=0, help="so many works more, of random fingerprints")
     options = parser.parse_args()
     number, rounds, repeats = (3, 2, 1) if options.smoke else (16, options.rounds, 3)
     pictures = megapixel_jpegs(options.media, number)
     harness.keep_memory()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        harness.service(Path(folder) / "data") as service,
-        copyhound.Client(service.target) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
+        if options.works:
+            plant(data, options.works, embedded=True)
+        service = stack.enter_context(harness.service(data))
+        client = stack.enter_context(copyhound.Client(service.target))
         for content in pictures[::2]:
             client.register(content, owner="benchmark")
         registered, others = pictures[::2], pictures[1::2]
@@ -183,7 +188,7 @@ def main() -> int:
         every, fast = len(IMAGE.stages), IMAGE.fast_stages - 1  # its last stage is for likely copies
         hashed = pdq_arrays(pictures)
         figures: dict[str, dict[str, Any]] = {
-            "idle": {"ms_a_second": asked.idle * 1000},
+            "idle": {"ms_a_second": asked.idle * 1000, "more_works": options.works},
             "strangers": compare(asked, others * repeats, hashed, rounds, stages=every),
             "strangers_fast": compare(asked, others * repeats, hashed, rounds, stages=fast, fast=True),
             "copies": compare(asked, registered * repeats, hashed, rounds, stages=1),

@@ -115,11 +115,12 @@ class AudioModality:
             codes, some = _in_one_pass(sounds, _AS_IT_IS, role)
             yield [codes.fingerprint(role), *some]
             return
+        sounds = (np.array(_mean(sound)) for sound in sounds)  # the difference would be kept with a view
         kept = _begun(sounds)
         if _seconds(kept) <= _KEPT_SECONDS:
             yield [_codes(kept, _AS_IT_IS).fingerprint(role)]
             others = _codes(kept, _OTHERS)
-            constellation = peaks.constellation(map(_mean, kept), peaks.GRAIN[role])
+            constellation = peaks.constellation(kept, peaks.GRAIN[role])
             some = peaks.written(constellation, peaks.PEAKS)
         else:
             every, some = _in_one_pass(chain(kept, sounds), _ALL, role)
@@ -133,9 +134,9 @@ class AudioModality:
         return align.align(query, work)
 
 
-def _begun(sounds: Iterator[Sides]) -> list[Sides]:
+def _begun(sounds: Iterator[Sound]) -> list[Sound]:
     """The pieces up to the first that makes more than `_KEPT_SECONDS` of them."""
-    kept: list[Sides] = []
+    kept: list[Sound] = []
     for sound in sounds:
         kept.append(sound)
         if _seconds(kept) > _KEPT_SECONDS:
@@ -143,8 +144,8 @@ def _begun(sounds: Iterator[Sides]) -> list[Sides]:
     return kept
 
 
-def _seconds(sounds: Iterable[Sides]) -> float:
-    return sum(sound.shape[-1] for sound in sounds) / decode.RATE
+def _seconds(sounds: Iterable[Sound]) -> float:
+    return sum(map(len, sounds)) / decode.RATE
 
 
 def _mean(sound: Sides) -> Sound:
@@ -155,9 +156,9 @@ def _difference(sound: Sides) -> Sound:
     return np.zeros(len(sound), np.float32) if sound.ndim == 1 else sound[1]
 
 
-def _codes(sounds: Iterable[Sides], views: range) -> Described:
+def _codes(sounds: Iterable[Sound], views: range) -> Described:
     cents = PITCHES[views.start : views.stop]
-    return Described.of(chromaprint.stream(chromaprint.padded(map(_mean, sounds)), cents), views)
+    return Described.of(chromaprint.stream(chromaprint.padded(sounds), cents), views)
 
 
 def _in_one_pass(sounds: Iterable[Sides], views: range, role: Role) -> tuple[Described, list[Fingerprint]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from indexers.audio import AudioModality
 from indexers.audio import decode as audio
-from indexers.audio.decode import Sound
+from indexers.audio.decode import Sides
 from indexers.fingerprint import Fingerprint, joined
 from indexers.image import describe
 from indexers.image.describe import Network
@@ -162,7 +162,7 @@ def _wanted(parts: Sequence[tuple[int, Box]], closer: Collection[int] | None) ->
     return [one for one in parts if closer is None or one[0] in closer]
 
 
-def _sound(sounds: Iterator[Segment[Sound]], role: Role) -> list[Fingerprint]:
+def _sound(sounds: Iterator[Segment[Sides]], role: Role) -> list[Fingerprint]:
     """Describe a film's sound in all its stages at once: it costs little beside its frames."""
     first = next(sounds, None)
     if first is None:

@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 
 from indexers import demux
 from indexers.audio import decode as audio
-from indexers.audio.decode import Sound
+from indexers.audio.decode import Sides
 from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.image.decode import WORKING_SIDE, Picture
 from indexers.modality import MediaLimits, Segment
@@ -97,7 +97,7 @@ class Frame:
     last: bool = False
 
 
-Piece: TypeAlias = Frame | Sound
+Piece: TypeAlias = Frame | Sides
 """What a film decodes to: frames, then stretches of sound at `audio.RATE`."""
 
 

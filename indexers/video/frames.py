@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from indexers.audio.decode import Sound
+from indexers.audio.decode import Sides
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.image.decode import Picture
@@ -303,7 +303,7 @@ def part(picture: Picture, box: Box) -> Picture:
     return picture[top:bottom, left:right]
 
 
-def split(pieces: Iterable[Segment[Piece]], describer: Describer) -> Iterator[Segment[Sound]]:
+def split(pieces: Iterable[Segment[Piece]], describer: Describer) -> Iterator[Segment[Sides]]:
     """Give the frames to a describer at once; return what is sound, which is read when it is asked for."""
     remaining = iter(pieces)
     for piece in remaining:
@@ -315,7 +315,7 @@ def split(pieces: Iterable[Segment[Piece]], describer: Describer) -> Iterator[Se
     return sounds(remaining)
 
 
-def sounds(*pieces: Iterable[Segment[Piece]]) -> Iterator[Segment[Sound]]:
+def sounds(*pieces: Iterable[Segment[Piece]]) -> Iterator[Segment[Sides]]:
     """What of some pieces is sound."""
     for piece in chain(*pieces):
         if not isinstance(piece.data, Frame):

@@ -217,8 +217,8 @@ def test_left_and_right_are_averaged() -> None:
 
 
 def test_what_left_and_right_differ_by_is_given_where_they_do() -> None:
-    left, right = tones(), np.roll(tones(), 4_000) / 4
-    for one, other, sign in ((left, right, 1), (left, right / 2 - left, -1)):
+    left, right = tones(), np.roll(tones(), 4_000) / np.float32(4)
+    for one, other, sign in ((left, right, 1), (left, right - left, -1)):
         for segment in segments(encoded([one, other], "wav", "pcm_f32le", layout="stereo", rate=RATE)):
             mean, difference = segment.data
             assert mean == pytest.approx((one + sign * other) / 2, abs=1e-4)

@@ -137,6 +137,24 @@ def test_the_file_reads_back_and_keeps_the_other_kind(sample: Pairs) -> None:
     assert content["catalogues"]["text"] == {"fitted": 10.0, "smallest": 1.0}
 
 
+def test_new_models_of_sounds_are_those_of_films_too() -> None:
+    place = LogisticModel(0.5, (Term("frames_motion", 0.0, 1.0, 2.0),))
+    frames = LogisticModel(-1.0, (Term("frames_evidence", 0.0, 1.0, 3.0),), place)
+    codes = LogisticModel(-2.0, (Term("chromaprint_evidence", 0.0, 9.0, 4.0),))
+    peaks = LogisticModel(-3.0, (*codes.terms, Term("peak_evidence", 0.0, 9.0, 5.0)))
+    content: dict[str, Any] = {"fitted": {}, "catalogues": {}}
+    films = fit_score.with_sound(frames, [{"intercept": -2.5, "terms": []}])
+    for kind, models in (("video", films), ("sounds", [peaks, codes])):
+        content = json.loads(fit_score.document(content, kind, models, {}, date="2026-01-02", size=SIZE))
+    assert [LogisticModel.read(one) for one in content["models"]["audio"]] == [peaks, codes]
+    both, without_peaks, silent, alone, *sounds = map(LogisticModel.read, content["models"]["video"])
+    assert both.terms == (*frames.terms, fit_score.AGREEMENT, *peaks.terms)
+    assert without_peaks.terms == (*frames.terms, fit_score.AGREEMENT, *codes.terms)
+    assert silent.terms == (*frames.terms, fit_score.AGREEMENT)
+    assert alone == frames
+    assert sounds == [peaks, codes]
+
+
 def shown(source: int, pdq: list[int], original: int, role: Role) -> Shown:
     """A picture whose PDQ hashes differ in their first bits alone."""
 
