@@ -36,7 +36,7 @@ VIDEOHASH_RULE: Final = 10
 
 _PATIENCE: Final = 900.0
 """Seconds by the clock that registering or matching a film may take."""
-_IDLE_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 5.0
 """For which an idle service is watched: what it spends then is no query's."""
 _AT_ONCE: Final = 2
 _QUALITY: Final = 0.5
