@@ -12,6 +12,8 @@ VENV := .venv
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 PIP := $(VENV)/bin/python -m pip --quiet --no-input --disable-pip-version-check
+# pip compiles what it installs with one process. Some files that packages bring are no valid Python.
+COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DELETE_ON_ERROR:
 .PHONY: demo test clean
@@ -34,10 +36,12 @@ $(VENV)/.made:
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing Copyhound into $(VENV): about 1.2 GB"
-	$(PIP) install --editable '.[media]'
+	$(PIP) install --no-compile --editable '.[media]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing Copyhound and its checks into $(VENV): about 7 GB, nearly all of it PyTorch"
-	$(PIP) install --editable '.[dev]'
+	$(PIP) install --no-compile --editable '.[dev]'
+	@$(COMPILE)
 	@touch $(VENV)/.demo $@
