@@ -196,7 +196,7 @@ class Chromium:
 
     async def _start(self) -> PlaywrightBrowser:
         if self._playwright is None:
-            self._playwright = await async_playwright().start()
+            self._playwright = await _driver()
         if self._home is None:
             self._home = tempfile.TemporaryDirectory(prefix="copyhound-browser-", ignore_cleanup_errors=True)
         # The crawler's own environment has its key for the service in it.
@@ -453,6 +453,23 @@ def _own_agent(version: str) -> str:
     major = version.partition(".")[0]
     engine = "AppleWebKit/537.36 (KHTML, like Gecko)"
     return f"Mozilla/5.0 (X11; Linux x86_64) {engine} Chrome/{major}.0.0.0 Safari/537.36"
+
+
+async def _driver() -> Playwright:
+    """Start Playwright, which is a program of its own.
+
+    Raises:
+        BrowserError: If it does not start.
+    """
+    try:
+        return await async_playwright().start()
+    except TimeoutError:
+        raise
+    except Exception as error:  # Playwright raises nothing more special
+        raise BrowserError(
+            f"Playwright's driver does not start: {_first_line(error)}; it is a Node.js, which wants the"
+            " system's libatomic (Debian's libatomic1); PLAYWRIGHT_NODEJS_PATH names another Node.js"
+        ) from error
 
 
 def why_not(error: Exception) -> str:

@@ -377,12 +377,15 @@ class Containers:
                     )
                 outcomes[number] = await self._one(listing.parts[number], work, progress, left)
 
+        first: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._pool.workers, len(listing.parts))):
                     group.create_task(one_after_another())
         except* ServiceError as errors:
-            raise errors.exceptions[0] from None
+            first = errors.exceptions[0]
+        if first is not None:  # raised up there, it would be a group of one before Python 3.11.4
+            raise first from None
         return outcomes
 
     async def _one(

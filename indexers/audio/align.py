@@ -36,6 +36,10 @@ RADIUS: Final = 88
 ASKED: Final = 0.1
 """Quality of a query's row below which it is not looked up: what is left of music under noise has little."""
 
+SIDE_SECONDS: Final = 12.0
+"""Length of a query up to which places are looked for by what a reference's sides differ by; codes find those
+of longer ones."""
+
 TELLING: Final = 0.25
 """Quality of a row below which it says nothing."""
 
@@ -196,7 +200,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     if compared:
         stretches = [_best(stretch, compared) for stretch in stretches]
         places = [*stretches, *hints]
-        stretches += [one for asked, known in compared for one in _by_peaks(views, asked, known, places)]
+        short = np.ptp(compared[0][0].query.times) <= SIDE_SECONDS
+        searched = compared if short else compared[:1]
+        stretches += [one for asked, known in searched for one in _by_peaks(views, asked, known, places)]
     found = _merged(stretches)
     reported = [one for one in found if one.of_copy >= FLOOR]
     counting = reported or found[:1]

@@ -91,7 +91,7 @@ GRAIN: Final = {Role.REFERENCE: Grain(1, 7, 5, 1.5, 16), Role.QUERY: Grain(1, 5,
 SIDE_GRAIN: Final = Grain(2, 3, 5, 1.5, 12)
 """Of the difference of a reference's sides."""
 
-_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 9}
+_FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
 """With how many of the next peaks a peak makes triples."""
 _NEAREST_SECONDS: Final = 0.06
 _FARTHEST_SECONDS: Final = 2.0

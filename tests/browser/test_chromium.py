@@ -153,11 +153,20 @@ def test_a_page_that_never_ends_is_given_up(loop: Loop, shower: Chromium) -> Non
     assert b"after" in loop.run(Site().render(shower, "<p>after</p>")).dom
 
 
+@pytest.mark.usefixtures("chromium")
 def test_what_is_no_browser(loop: Loop, tmp_path: Path) -> None:
     broken = Chromium(tmp_path / "none", sandbox=False)
     with pytest.raises(BrowserError, match="COPYHOUND_CRAWLER_BROWSER names a Chromium"):
         loop.run(Site().render(broken, "<p>"))
     loop.run(broken.close())
+
+
+def test_a_driver_that_does_not_start(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
+    shower = Chromium(tmp_path / "none", sandbox=False)
+    with pytest.raises(BrowserError, match=r"Playwright's driver does not start: .*libatomic1"):
+        loop.run(Site().render(shower, "<p>"))
+    loop.run(shower.close())
 
 
 def test_its_own_sandbox_is_on_unless_it_is_turned_off(loop: Loop, chromium: Path) -> None:

@@ -78,6 +78,7 @@ METHODS: dict[str, type[Message]] = {
     CAPTURES + "ReportSightings": capture_pb2.ReportSightingsRequest,
     CAPTURES + "IngestCapture": capture_pb2.IngestCaptureRequest,
     CAPTURES + "GetCapture": capture_pb2.GetCaptureRequest,
+    CAPTURES + "ListCaptures": capture_pb2.ListCapturesRequest,
     REPORTS + "GetMatchReport": report_pb2.GetMatchReportRequest,
     REPORTS + "ListMatchReports": report_pb2.ListMatchReportsRequest,
     REPORTS + "ExportEvidence": report_pb2.ExportEvidenceRequest,
