@@ -151,9 +151,8 @@ class AsyncCrawlerClient(Connected):
         async def send(seconds: float) -> capture_pb2.IngestCaptureResponse:
             call = self._captures.IngestCapture(timeout=seconds, metadata=self._transport.metadata)
             chunks = (capture_pb2.IngestCaptureRequest(chunk=chunk) for chunk in local.chunks())
-            if (
-                local.size <= CHUNK_BYTES
-            ):  # most captures: a thread for each message would cost more than sending
+            # Most captures are small: a thread for each message would cost more than sending it.
+            if local.size <= CHUNK_BYTES:
                 return await stream(call, [first, *chunks])
             return await stream(call, chain([first], chunks))
 

@@ -143,8 +143,7 @@ class Inquiry:
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
-        self._verified_last: set[UUID] = set()
-        self._verified_at = 0
+        self._verified: dict[UUID, int] = {}
         self._registered: dict[str, int] = {}
         self._left_out: dict[str, None] = {}
         self._lost: list[tuple[float, float]] = []
@@ -204,7 +203,9 @@ class Inquiry:
 
     def _views(self) -> frozenset[int]:
         """Views in which the query looks like anything, by what was compared last: that has seen most."""
-        return frozenset[int]().union(*(self._alignments[one].views for one in self._verified_last))
+        last = max(self._verified.values(), default=0)
+        found = (self._alignments[one].views for one, stage in self._verified.items() if stage == last)
+        return frozenset[int]().union(*found)
 
     def _in_time(self) -> bool:
         return not self._cancelled and monotonic() < self._last_moment
@@ -264,10 +265,7 @@ class Inquiry:
         with self._with.metrics.stage("verify"):
             verified = verify.verify(query, known, self._modalities, view.fingerprints, self._in_time)
         self._alignments.update(verified.alignments)
-        if self._verified_at != self._stage and verified.alignments:
-            self._verified_at = self._stage
-            self._verified_last.clear()
-        self._verified_last.update(verified.alignments)
+        self._verified |= dict.fromkeys(verified.alignments, self._stage)
         if verified.left_out:
             self._leave_out("DEADLINE: not all candidates were verified in time")
 

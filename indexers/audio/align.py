@@ -5,7 +5,7 @@ one place is worth far more than what they find at two. Then they are merged, he
 of the query is counted twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -196,13 +196,15 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     codes, others = mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id]
     views = _Views(codes, others)
     stretches, hints = _by_codes(views, _hits(codes, others))
-    compared = _compared(query, theirs)
-    if compared:
-        stretches = [_best(stretch, compared) for stretch in stretches]
+    peaks_of = next((one for one in query if one.scheme == peaks.PEAKS), None)
+    known = [peaks.read(theirs[one.id]) for one in (peaks.PEAKS, peaks.SIDE) if one.id in theirs]
+    with_peaks = peaks_of is not None and bool(known)
+    if peaks_of is not None and known:
+        asked = _asked(peaks_of)
+        stretches = [_best(stretch, asked.query, known) for stretch in stretches]
         places = [*stretches, *hints]
-        short = np.ptp(compared[0][0].query.times) <= SIDE_SECONDS
-        searched = compared if short else compared[:1]
-        stretches += [one for asked, known in searched for one in _by_peaks(views, asked, known, places)]
+        searched = known if np.ptp(asked.query.times) <= SIDE_SECONDS else known[:1]
+        stretches += [one for some in searched for one in _by_peaks(views, asked, some, places)]
     found = _merged(stretches)
     reported = [one for one in found if one.of_copy >= FLOOR]
     counting = reported or found[:1]
@@ -213,7 +215,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "chromaprint_hits": float(best.hits) if best else 0.0,
         "chromaprint_evidence": sum(max(0.0, one.evidence) for one in counting),
     }
-    if compared:
+    if with_peaks:
         signals["peak_evidence"] = sum(max(0.0, one.peak_evidence) for one in counting)
         signals["peak_count"] = float(best.peaks) if best else 0.0
     segments = tuple(sorted((one.segment() for one in reported), key=lambda one: one.query))
@@ -225,19 +227,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     )
 
 
-def _compared(
-    query: Sequence[Fingerprint], theirs: Mapping[str, Fingerprint]
-) -> list[tuple[Asked, Constellation]]:
-    """The query's peaks with those of the work and those of what its sides differ by."""
-    mine = next((one for one in query if one.scheme == peaks.PEAKS), None)
-    known = [theirs[scheme.id] for scheme in (peaks.PEAKS, peaks.SIDE) if scheme.id in theirs]
-    return [] if mine is None else [(_asked(mine), peaks.read(one)) for one in known]
-
-
-def _best(stretch: Stretch, compared: Iterable[tuple[Asked, Constellation]]) -> Stretch:
-    """What the peaks that say most say about a stretch that codes found."""
-    judged = [_judged(stretch, asked.query, known) for asked, known in compared]
-    return max(judged, key=lambda one: one.peak_evidence)
+def _best(stretch: Stretch, query: Constellation, known: Iterable[Constellation]) -> Stretch:
+    """What the peaks of a work that say most say about a stretch that codes found."""
+    return max((_judged(stretch, query, one) for one in known), key=lambda one: one.peak_evidence)
 
 
 def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:

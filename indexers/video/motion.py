@@ -82,7 +82,7 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
         return NONE
     on = line.at(times)
     kept = _around_times(work, on, _PARALLELS + _ELSEWHERE)
-    compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], length)
+    compared = _compared(frames, places, work, kept, length)
     near, parallel = _around(_NEAR, STEP), _around(_PARALLELS, _APART)
     found = compared.at(on, np.concatenate([near, parallel]))
     at_near, at_parallel = found[: len(near)], found[len(near) :]
@@ -113,7 +113,7 @@ def agreements(
         return np.zeros(len(some))
     on = [line.at(times) for line in some]
     kept = _around_times(work, np.concatenate(on), _NEAR + _ELSEWHERE)
-    compared = _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], length)
+    compared = _compared(frames, places, work, kept, length)
     near = _around(_NEAR, STEP)
     return np.array([np.nanmax(compared.at(one, near), initial=0.0) for one in on])
 
@@ -202,6 +202,13 @@ class _Compared:
         step = np.clip(self._starts[after] - self._starts[before], 1e-3, _BETWEEN)
         part: Floats = np.clip((on - (self._starts[after] - step)) / step, 0.0, 1.0)
         return before, after, np.where(after > before, part, 0.0)
+
+
+def _compared(
+    frames: Rows, places: npt.NDArray[np.int64], work: Rows, kept: npt.NDArray[np.int64], length: float
+) -> _Compared:
+    """Some frames of the query, one for each time, with those kept of a work of so many seconds."""
+    return _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], length)
 
 
 _CHANCE = 3

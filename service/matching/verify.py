@@ -55,7 +55,7 @@ def verify(
     known = {fingerprint.scheme for fingerprint in query}
     schemes = {scheme.id for scheme in known} | {
         channel.scheme.id
-        for modality in modalities.values()
+        for modality in set(modalities.values())
         for channel in modality.channels
         if channel.beside in known
     }
