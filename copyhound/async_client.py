@@ -63,7 +63,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
     """
 
     def __init__(
-        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 60.0
+        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float | None = None
     ) -> None:
         """Prepare the connection; the first call makes it.
 
@@ -71,7 +71,8 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             target: The server's ``HOST:PORT``.
             api_key: None: ask anonymously, which servers allow on loopback addresses only.
             tls: None: no encryption. A key should not cross a network without it.
-            timeout: Longest time that one call may take, repetitions included, in seconds.
+            timeout: Longest time that one call may take, in seconds, repetitions included; None: a minute,
+                and ten seconds more for each MiB of media that it sends.
 
         Raises:
             LocalFileError: If a PEM file of `tls` cannot be read.
@@ -266,7 +267,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
                 options=how,
                 request_id=request_id,
             )
-            return convert.answer_from_message(await self._unary(self._matches.Match, request))
+            return convert.answer_from_message(await self._unary(self._matches.Match, request, local.size))
         header = match_pb2.MatchStreamRequest(
             header=match_pb2.MatchStreamRequest.Header(
                 filename=local.filename, options=how, request_id=request_id
@@ -278,7 +279,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             chunks = (match_pb2.MatchStreamRequest(chunk=chunk) for chunk in local.chunks())
             return await stream(call, chain([header], chunks))
 
-        return convert.answer_from_message(await self._transport.call(send))
+        return convert.answer_from_message(await self._transport.call(send, local.size))
 
     async def match_many(
         self, /, media: Iterable[Source], *, concurrency: int = 8, **options: Unpack[QueryOptions]
@@ -347,12 +348,13 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             a=await self._side(a), b=await self._side(b), modality=convert.modality_to_message(modality)
         )
         limit = await self._inline_limit()
-        if len(request.a.media.content) + len(request.b.media.content) > limit:
+        size = len(request.a.media.content) + len(request.b.media.content)
+        if size > limit:
             raise MediaTooLargeError(
                 f"both items together are larger than the {limit} bytes that the server takes in one "
                 "message; register one of them and compare with its reference"
             )
-        return convert.comparison_from_message(await self._unary(self._matches.CompareMedia, request))
+        return convert.comparison_from_message(await self._unary(self._matches.CompareMedia, request, size))
 
     async def index_state(self) -> IndexState:
         """Tell what is indexed, up to which change, and which limits hold."""
@@ -381,7 +383,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             chunks = (work_pb2.UploadReferenceRequest(chunk=chunk) for chunk in local.chunks())
             return await stream(call, chain([first], chunks))
 
-        response = await self._transport.call(send)
+        response = await self._transport.call(send, local.size)
         return Registration(
             work=convert.work_from_message(response.work),
             reference=convert.reference_from_message(response.reference),
@@ -441,7 +443,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
         except CopyhoundError:  # one of them is wrong: let it not sink the others
             return list(await asyncio.gather(*(alone(*item) for item in group)))
         try:
-            response = await self._unary(self._works.BatchCreateWorks, request)
+            response = await self._unary(self._works.BatchCreateWorks, request, request.ByteSize())
         except CopyhoundError as error:
             return [(new, error) for new, _ in group]
         pairs = zip(group, response.results, strict=True)

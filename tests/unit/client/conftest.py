@@ -63,6 +63,7 @@ class State:
     contents: dict[str, bytes] = field(default_factory=dict)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
+    patience: list[float] = field(default_factory=list)
     failures: list[status_pb2.Status] = field(default_factory=list)
     polls_until_done: int = 2
     refused: type[RefusedError] = RefusedError
@@ -72,6 +73,7 @@ class State:
         """Record a call; fail if that was ordered."""
         self.calls.append((name, request))
         self.metadata.append(dict(context.invocation_metadata()))
+        self.patience.append(context.time_remaining())
         if self.failures:
             self.refuse(self.failures.pop(0), context)
 
@@ -163,6 +165,8 @@ class State:
             reasons=[match_pb2.Reason(code="COPY_FOUND" if matches else "NO_COPY", text="So it is.")],
             matches=matches[: options.page_size or 10],
             sequence=self.sequence,
+            partial=content.startswith(b"late"),
+            partial_reasons=["DEADLINE: no time for tiles"] if content.startswith(b"late") else [],
             policy_revision="1",
             modality=fingerprint_pb2.MODALITY_IMAGE,
             sha256=hashlib.sha256(content).digest(),

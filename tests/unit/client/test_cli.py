@@ -170,6 +170,17 @@ def test_a_match_is_shown_with_its_place(
     assert rows[1].split() == [str(folder / "other.png"), "allow", "-", "-", "-"]
 
 
+def test_a_partial_answer_says_so(server: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "late.png").write_bytes(b"late")
+    assert cli.run(["match", str(folder), "--server", server.target]) == 0
+    captured = capsys.readouterr()
+    place = f"copyhound: {folder / 'late.png'}: "
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("copyhound: " + str(folder))]
+    assert line.startswith(f"{place}partial answer: DEADLINE: no time for tiles; ")
+    assert "--timeout" in line
+    assert str(folder / "late.png") in captured.out
+
+
 def test_answers_are_json_for_programs(server: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     register(server, folder)
     (folder / "c.png").write_bytes(b"bad")
