@@ -121,6 +121,8 @@ class Reference:
         created_at: UTC.
         container: Of a part of a container: ``works/{uuid}/references/{uuid}`` of that; None: it is none.
         part_counts: Of a container: how many parts it has, by kind of media.
+        lost: Of a damaged sound or film: stretches that could not be read, from and to, in seconds. Copies of
+            these are not found.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Reference:
     created_at: datetime
     container: str | None = None
     part_counts: Mapping[str, int] = field(default_factory=dict)
+    lost: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

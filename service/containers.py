@@ -93,6 +93,7 @@ def new_reference(
             for part, found in read.parts
         ),
         preview=previews.get(place),
+        lost=read.lost,
     )
 
 

@@ -133,10 +133,16 @@ def _report(
     if as_json:
         names = {"work": outcome.work.name, "reference": outcome.reference.name}
         counts = {"part_counts": outcome.reference.part_counts} if outcome.reference.part_counts else {}
-        print_json({"status": word, **values, **names, **counts, "sequence": outcome.work.sequence})
+        lost = {"lost": outcome.reference.lost} if outcome.reference.lost else {}
+        print_json({"status": word, **values, **names, **counts, **lost, "sequence": outcome.work.sequence})
     else:
         parts = describe_parts(outcome.reference.part_counts)
         print_line(f"{word:<10}  {outcome.work.name}  {new.external_id}{f'  ({parts})' if parts else ''}")
+        if outcome.reference.lost:
+            lost_there = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in outcome.reference.lost)
+            print_error(
+                f"{place}: {lost_there} could not be read, copies of that are not found: add a whole file"
+            )
     return word
 
 

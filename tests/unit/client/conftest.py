@@ -129,6 +129,7 @@ class State:
             sha256=sha256,
             byte_count=len(content),
             schemes=["image.pdq.v1"],
+            lost=[work_pb2.LostStretch(start=2, end=3.5)] if content.startswith(b"late") else [],
         )
         work.reference_count = len(work.references)
         self.contents[reference.name] = content

@@ -170,6 +170,18 @@ def test_a_match_is_shown_with_its_place(
     assert rows[1].split() == [str(folder / "other.png"), "allow", "-", "-", "-"]
 
 
+def test_what_of_a_work_could_not_be_read_is_told(
+    server: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "late.mp4").write_bytes(b"late")
+    assert register(server, folder) == 0
+    captured = capsys.readouterr()
+    assert f"copyhound: {folder / 'late.mp4'}: 2.0 to 3.5 s could not be read" in captured.err
+    assert register(server, folder, "--json") == 0
+    printed = {Path(line["path"]).name: line for line in lines(capsys.readouterr().out)}
+    assert [printed[name].get("lost") for name in ("a.png", "late.mp4")] == [None, [[2.0, 3.5]]]
+
+
 def test_a_partial_answer_says_so(server: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "late.png").write_bytes(b"late")
     assert cli.run(["match", str(folder), "--server", server.target]) == 0
