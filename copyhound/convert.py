@@ -121,6 +121,13 @@ def reference_from_message(message: work_pb2.Reference) -> types.Reference:
     )
 
 
+def upload_progress_from_message(message: work_pb2.UploadProgress) -> types.UploadProgress:
+    """Return the value."""
+    return types.UploadProgress(
+        message.byte_count, message.read_seconds, message.read_parts, message.part_count
+    )
+
+
 def work_from_message(message: work_pb2.Work) -> types.Work:
     """Return the value."""
     return types.Work(

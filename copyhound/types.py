@@ -186,6 +186,23 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadProgress:
+    """How far the registration of a media item has come.
+
+    Attributes:
+        byte_count: Bytes of the file that the server has.
+        read_seconds: Of a sound or film: how much of it was read, after all of the file had arrived.
+        read_parts: Of a container: how many of its parts were read.
+        part_count: Of a container: how many parts it has; 0: it is none, or was not opened yet.
+    """
+
+    byte_count: int
+    read_seconds: float = 0.0
+    read_parts: int = 0
+    part_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Descriptors of one media item under one scheme, as they travel.
 

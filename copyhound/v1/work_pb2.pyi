@@ -684,6 +684,62 @@ class UploadReferenceResponse(_message.Message):
 Global___UploadReferenceResponse: _TypeAlias = UploadReferenceResponse  # noqa: Y015
 
 @_typing.final
+class GetUploadProgressRequest(_message.Message):
+    """Asks how far an upload has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The `request_id` in the upload's header, which the same caller sent. NOT_FOUND: none is under way."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadProgressRequest: _TypeAlias = GetUploadProgressRequest  # noqa: Y015
+
+@_typing.final
+class UploadProgress(_message.Message):
+    """How far an upload has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    READ_SECONDS_FIELD_NUMBER: _builtins.int
+    READ_PARTS_FIELD_NUMBER: _builtins.int
+    PART_COUNT_FIELD_NUMBER: _builtins.int
+    byte_count: _builtins.int
+    """Bytes of the file that have arrived."""
+    read_seconds: _builtins.float
+    """Seconds of the sound or film that were read, after all of the file had arrived."""
+    read_parts: _builtins.int
+    """Parts of the container that were read."""
+    part_count: _builtins.int
+    """Parts that the container has. 0: it is none, or was not opened yet."""
+    def __init__(
+        self,
+        *,
+        byte_count: _builtins.int = ...,
+        read_seconds: _builtins.float = ...,
+        read_parts: _builtins.int = ...,
+        part_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "part_count", b"part_count", "read_parts", b"read_parts", "read_seconds", b"read_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadProgress: _TypeAlias = UploadProgress  # noqa: Y015
+
+@_typing.final
 class BatchCreateWorksRequest(_message.Message):
     """Asks for up to 256 new works."""
 

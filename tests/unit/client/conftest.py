@@ -5,6 +5,7 @@ damaged. What the client sent is recorded, and failures can be ordered in advanc
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class State:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     patience: list[float] = field(default_factory=list)
+    asked_how_far: threading.Event = field(default_factory=threading.Event)
     failures: list[status_pb2.Status] = field(default_factory=list)
     polls_until_done: int = 2
     refused: type[RefusedError] = RefusedError
@@ -227,6 +229,8 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
             message.chunk for message in request_iterator
         )  # gRPC loses errors that come earlier
         self.state.begin("UploadReference", header, context)
+        if content.startswith(b"slow"):
+            self.state.asked_how_far.wait(60)
         if hashlib.sha256(content).digest() != header.sha256:
             self.state.refuse(_make_status(code_pb2.INVALID_ARGUMENT, "digest differs"), context)
         try:
@@ -236,6 +240,13 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
         except RefusedError as error:
             self.state.refuse(error.status, context)
         return work_pb2.UploadReferenceResponse(work=work, reference=reference, already_present=present)
+
+    def GetUploadProgress(  # noqa: N802
+        self, request: work_pb2.GetUploadProgressRequest, context: grpc.ServicerContext
+    ) -> work_pb2.UploadProgress:
+        self.state.begin("GetUploadProgress", request, context)
+        self.state.asked_how_far.set()
+        return work_pb2.UploadProgress(byte_count=7, read_seconds=2.5)
 
     def BatchCreateWorks(  # noqa: N802
         self, request: work_pb2.BatchCreateWorksRequest, context: grpc.ServicerContext
