@@ -6,9 +6,7 @@ time stamps leave a gap, `InterruptedSoundError` says so, and `decode` reads on 
 are the same.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
