@@ -104,9 +104,6 @@ _GRAY = np.array([0, 1, 3, 2], np.uint32)
 _WINDOW = (np.hamming(FRAME) * 32768 / 32767).astype(np.float32)
 """The library takes 16-bit samples, and 32,767 for full scale."""
 
-_AT_ONCE = 48
-"""Spectra computed at a time: they stay in the processor's cache."""
-
 Codes = npt.NDArray[np.uint32]
 Liveliness = npt.NDArray[np.float32]
 """How much the notes that codes were taken from change over time, 0..1."""
@@ -271,10 +268,9 @@ def _energies(
     """Energy of each note, (count, pitches × notes), in the first spectra of some samples."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP][:count]
     energies = np.empty((count, folding.shape[1]))
-    for start in range(0, count, _AT_ONCE):
-        part = slice(start, min(count, start + _AT_ONCE))
-        found = spectra.of(frames[part] * _WINDOW)[:, low:high]
-        energies[part] = (found.real**2 + found.imag**2) @ folding
+    for start in range(0, count, spectra.AT_ONCE):
+        part = slice(start, start + spectra.AT_ONCE)
+        energies[part] = spectra.powers(frames[part], _WINDOW, low, high) @ folding
     return energies
 
 
