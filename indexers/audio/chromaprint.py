@@ -267,11 +267,8 @@ def _energies(
 ) -> npt.NDArray[np.float64]:
     """Energy of each note, (count, pitches × notes), in the first spectra of some samples."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP][:count]
-    energies = np.empty((count, folding.shape[1]))
-    for start in range(0, count, spectra.AT_ONCE):
-        part = slice(start, start + spectra.AT_ONCE)
-        energies[part] = spectra.powers(frames[part], _WINDOW, low, high) @ folding
-    return energies
+    powers = spectra.powers(frames, _WINDOW, low, high)
+    return np.asarray((folding.T @ powers).T, np.float64)
 
 
 def _codes(notes: npt.NDArray[np.float64]) -> tuple[Codes, Liveliness]:

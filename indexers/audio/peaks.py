@@ -250,11 +250,7 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
         return Constellation(np.zeros(0), np.zeros(0))
     hop = _HOP * grain.every
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::hop]
-    power = np.empty((int(_EDGES[-1]) + 1 - _FIRST, len(frames)), np.float32)
-    for start in range(0, len(frames), spectra.AT_ONCE):
-        some = frames[start : start + spectra.AT_ONCE]
-        found = spectra.powers(some, _TAPER, _FIRST, _FIRST + len(power))
-        power[:, start : start + len(some)] = cv2.transpose(found)
+    power = spectra.powers(frames, _TAPER, _FIRST, int(_EDGES[-1]) + 1)
     level = _levels(power)
     near = np.ones((2 * grain.frames + 1, 2 * grain.bands + 1), np.uint8)
     usual = cv2.blur(level, (1, 2 * (_USUAL_FRAMES // grain.every) + 1), borderType=cv2.BORDER_REPLICATE)
