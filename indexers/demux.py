@@ -7,7 +7,7 @@ are refused by name, and no protocol is open to the formats that remain.
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
@@ -36,12 +36,20 @@ _DEMUXERS = (
 )  # fmt: skip
 """FFmpeg's names of what is read: none of them opens another file."""
 
-_OPTIONS = {
+OPTIONS: Final = {
     "format_whitelist": ",".join(_DEMUXERS),
-    "protocol_whitelist": "none",
     "enable_drefs": "0",  # a QuickTime file may name others
     "max_streams": "64",
 }
+"""With which containers are opened; no protocol is needed beside what gives the file itself."""
+
+PROBED: Final = "max_probe_packets"
+"""The option that says how many packets are looked at to tell what a WAV file's samples really are: some hold
+AC-3 or DTS. FFmpeg takes 2.5 MB, and as long for it as for decoding half a minute."""
+_PROBED_PACKETS = "8"  # three quarters of a second
+
+_WAVES = {b"RIFF", b"RF64", b"BW64"}
+"""What WAV files begin with."""
 
 _BOX: Final = 8
 """Bytes of the header of an ISO base media box: length and name."""
@@ -59,8 +67,12 @@ def opened(source: BinaryIO, advice: str) -> InputContainer:
     Raises:
         UnsupportedMediaError: If its format is not on the list, or its header makes no sense.
     """
+    options = {**OPTIONS, "protocol_whitelist": "none"}
+    if source.read(4) in _WAVES:
+        options[PROBED] = _PROBED_PACKETS
+    source.seek(0)
     try:
-        return av.open(source, "r", options=dict(_OPTIONS), metadata_errors="ignore")
+        return av.open(source, "r", options=options, metadata_errors="ignore")
     except (av.error.ArgumentError, av.error.InvalidDataError, av.error.EOFError) as error:
         raise UnsupportedMediaError(advice) from error
 
@@ -174,6 +186,36 @@ def _boxes(source: BinaryIO, start: int, end: int, name: bytes) -> Iterator[tupl
         if header[4:8] == name:
             yield begin, min(end, start + length)
         start += length
+
+
+class InMemory(io.BytesIO):
+    """A file's content, of which the file is known still."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Read a file, which is at its beginning."""
+        super().__init__(file.read())
+        self.file = file
+
+
+@contextmanager
+def reopened(source: BinaryIO) -> Iterator[int | None]:
+    """Open the file that `source` reads once more, at a place of its own, for FFmpeg to read by itself.
+
+    Yields:
+        A descriptor, closed in the end; None if there is no such file, but a part of one, or memory.
+    """
+    file = source.file if isinstance(source, InMemory) else source
+    if isinstance(file, io.BufferedReader):
+        file = file.raw
+    descriptor = None
+    if isinstance(file, io.FileIO):
+        with suppress(OSError):  # a system without this folder, or none of its own
+            descriptor = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def own_place(source: BinaryIO) -> BinaryIO:

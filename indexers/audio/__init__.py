@@ -7,9 +7,10 @@ from itertools import chain
 from types import MappingProxyType
 from typing import BinaryIO, Final
 
+import cv2
 import numpy as np
 
-from indexers.audio import align, chromaprint, decode, peaks, preview, spectra
+from indexers.audio import align, chromaprint, decode, peaks, preview
 from indexers.audio.chromaprint import PITCHES, Described
 from indexers.audio.decode import Sides, Sound
 from indexers.fingerprint import Fingerprint
@@ -79,11 +80,11 @@ class AudioModality:
     )
 
     def load(self) -> None:
-        """Import what transforms sound."""
-        spectra.load()
+        """Nothing: what describes sound comes with this module."""
 
     def prepare(self) -> None:
-        """Open what describing opens once: FFmpeg's libraries come with the import."""
+        """Keep OpenCV to one thread, and open what describing opens once: FFmpeg comes with the import."""
+        cv2.setNumThreads(1)
         silence: Sound = np.zeros(decode.RATE, np.float32)
         for role in Role:
             list(self.fingerprint([Segment(0.0, 1.0, silence)], role))

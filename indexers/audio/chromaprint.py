@@ -104,9 +104,6 @@ _GRAY = np.array([0, 1, 3, 2], np.uint32)
 _WINDOW = (np.hamming(FRAME) * 32768 / 32767).astype(np.float32)
 """The library takes 16-bit samples, and 32,767 for full scale."""
 
-_AT_ONCE = 48
-"""Spectra computed at a time: they stay in the processor's cache."""
-
 Codes = npt.NDArray[np.uint32]
 Liveliness = npt.NDArray[np.float32]
 """How much the notes that codes were taken from change over time, 0..1."""
@@ -270,12 +267,8 @@ def _energies(
 ) -> npt.NDArray[np.float64]:
     """Energy of each note, (count, pitches × notes), in the first spectra of some samples."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP][:count]
-    energies = np.empty((count, folding.shape[1]))
-    for start in range(0, count, _AT_ONCE):
-        part = slice(start, min(count, start + _AT_ONCE))
-        found = spectra.of(frames[part] * _WINDOW)[:, low:high]
-        energies[part] = (found.real**2 + found.imag**2) @ folding
-    return energies
+    powers = spectra.powers(frames, _WINDOW, low, high)
+    return np.asarray((folding.T @ powers).T, np.float64)
 
 
 def _codes(notes: npt.NDArray[np.float64]) -> tuple[Codes, Liveliness]:

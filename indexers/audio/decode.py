@@ -14,7 +14,7 @@ what comes after it keeps its place.
 import math
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import BinaryIO, Final, TypeAlias
 
 import av
@@ -25,6 +25,7 @@ from av.audio.stream import AudioStream
 from av.filter import Graph
 
 from indexers import demux
+from indexers.audio import straight
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
 from indexers.modality import MediaLimits, Segment
 
@@ -62,12 +63,6 @@ _DIFFERS = 0.02
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""
-
-_JITTER = 0.1
-"""Seconds by which time stamps may be off without a gap: containers round them."""
-
-_LONGEST_GAP = 600.0
-"""Seconds from which on a jump of time stamps is another clock, not a gap: recordings are joined so."""
 
 _SIGNATURES = {
     "FLAC": rb"fLaC",
@@ -281,7 +276,39 @@ def sides(source: BinaryIO, rate: int) -> Iterator[npt.NDArray[np.float32]]:
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
-        yield from _resampled(demux.frames(demux.packets(container, stream)), begin, rate)
+        given = 0
+        if stream.layout.name in straight.LAYOUTS and stream.sample_rate:
+            with suppress(straight.InterruptedSoundError):
+                for piece in _straight(source, stream, begin, rate):
+                    given += piece.shape[1]
+                    yield piece
+                return
+        frames = demux.frames(demux.packets(container, stream))
+        yield from _after(given, _resampled(frames, begin, rate))
+
+
+def _straight(
+    source: BinaryIO, stream: AudioStream, begin: float, rate: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Let FFmpeg read the file by itself; see `straight.pieces`."""
+    with demux.reopened(source) as descriptor:
+        if descriptor is None:
+            raise straight.InterruptedSoundError
+        options = dict(demux.OPTIONS)
+        if stream.codec_context.name.startswith("pcm_"):  # it was looked into already
+            options[demux.PROBED] = "1"
+        layout = straight.LAYOUTS[stream.layout.name]
+        file = straight.Source(descriptor, options, begin, stream.sample_rate, layout)
+        yield from straight.pieces(file, rate)
+
+
+def _after(given: int, pieces: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+    """Leave out as many samples as were given before."""
+    for piece in pieces:
+        left_out = min(given, piece.shape[1])
+        given -= left_out
+        if left_out < piece.shape[1]:
+            yield piece[:, left_out:]
 
 
 def _resampled(frames: Iterable[AudioFrame], begin: float, rate: int) -> Iterator[npt.NDArray[np.float32]]:
@@ -333,17 +360,17 @@ class _Clock:
 
     def goes_on(self, stamp: float | None) -> bool:
         """Whether a frame of this time stamp follows on."""
-        return stamp is None or -_LONGEST_GAP <= stamp - self.now <= _JITTER
+        return stamp is None or -straight.LONGEST_GAP <= stamp - self.now <= straight.JITTER
 
     def gap_before(self, frame: AudioFrame) -> float:
         """Seconds that are missing before a frame; 0.0 if it follows on, or by another clock."""
         stamp = self.now if frame.time is None else frame.time
         gap = stamp - self.now
         length = frame.samples / frame.sample_rate
-        if gap > _LONGEST_GAP or gap < -_LONGEST_GAP:
+        if gap > straight.LONGEST_GAP or gap < -straight.LONGEST_GAP:
             self.now = stamp + length
             return 0.0
-        if gap > _JITTER:
+        if gap > straight.JITTER:
             self.now = stamp + length
             return gap
         self.now += length
@@ -373,19 +400,7 @@ class _Resampler:
         if channels > 1 and frame.layout.name.endswith("channels"):  # whose places are not known
             steps.append(self._graph.add("pan", _in_turn(channels)))
         layout = "mono" if channels == 1 else "stereo"
-        steps += [
-            self._graph.add(
-                "aresample",
-                osr=str(rate),
-                ochl=layout,
-                osf="fltp",
-                filter_size="16",  # as Chromaprint has it; half as long as FFmpeg's own, and half the time
-                phase_shift="8",
-                linear_interp="0",
-            ),
-            self._graph.add("aformat", sample_rates=str(rate), sample_fmts="fltp", channel_layouts=layout),
-            self._graph.add("abuffersink"),
-        ]
+        steps += [*straight.resampling(self._graph, rate, layout), self._graph.add("abuffersink")]
         self._graph.link_nodes(*steps).configure()
 
     def takes(self, frame: AudioFrame) -> bool:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -57,8 +58,6 @@ _BLOCK: Final = 1024
 """Frames that are described at once: 24 s (of every second one 48), however the sound was cut into pieces."""
 _CONTEXT: Final = 40
 """Frames before and after a block that its first and last peaks depend on."""
-_AT_ONCE: Final = 48
-"""Spectra computed at a time: they stay in the processor's cache."""
 _QUIETEST: Final = -70.0
 """Level below which nothing is a peak, dB of a full-scale sine."""
 _USUAL_FRAMES: Final = 7
@@ -251,26 +250,19 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
         return Constellation(np.zeros(0), np.zeros(0))
     hop = _HOP * grain.every
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::hop]
-    power = np.empty((len(frames), int(_EDGES[-1]) + 1), np.float32)
-    level = np.empty((len(frames), len(_EDGES) - 1), np.float32)
-    for start in range(0, len(frames), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
-        spectrum = np.ascontiguousarray(spectra.of(frames[some] * _TAPER)[:, : power.shape[1]])
-        squares = np.square(spectrum.view(np.float32))
-        np.add(squares[:, ::2], squares[:, 1::2], out=power[some])
-        level[some] = np.maximum.reduceat(power[some, : _EDGES[-1]], _EDGES[:-1], axis=1)
-    level += np.float32(1e-12)
-    np.log10(level, out=level)
-    level *= 10
+    power = spectra.powers(frames, _TAPER, _FIRST, int(_EDGES[-1]) + 1)
+    level = _levels(power)
     near = np.ones((2 * grain.frames + 1, 2 * grain.bands + 1), np.uint8)
     usual = cv2.blur(level, (1, 2 * (_USUAL_FRAMES // grain.every) + 1), borderType=cv2.BORDER_REPLICATE)
     top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= grain.rise)
     top[[0, -1]] = False
     frame, band = np.nonzero(top)
     bins = _EDGES[band][:, np.newaxis] + np.arange(_WIDEST)
-    inside = np.where(bins < _EDGES[band + 1][:, np.newaxis], power[frame[:, np.newaxis], bins], -1.0)
+    inside = np.where(
+        bins < _EDGES[band + 1][:, np.newaxis], power[bins - _FIRST, frame[:, np.newaxis]], -1.0
+    )
     loudest = _EDGES[band] + inside.argmax(axis=1)
-    below, at, above = (np.log(power[frame, loudest + step] + 1e-20) for step in (-1, 0, 1))
+    below, at, above = (np.log(power[loudest - _FIRST + step, frame] + 1e-20) for step in (-1, 0, 1))
     summit = (at >= below) & (at >= above)
     frame, band = frame[summit], band[summit]
     tuned = (loudest + _vertex(below, at, above))[summit]
@@ -289,6 +281,17 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
     return Constellation(np.round(seconds[kept], 3), np.round(np.maximum(cents, 0.0)))
 
 
+def _levels(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The loudest bin of each band, dB: (bins from `_FIRST`, frames) to (frames, bands)."""
+    loudest = np.empty((len(_EDGES) - 1, power.shape[1]), np.float32)
+    for band, (low, high) in enumerate(pairwise((_EDGES - _FIRST).tolist())):
+        np.max(power[low:high], axis=0, out=loudest[band])
+    loudest += np.float32(1e-12)
+    level = np.asarray(cv2.log(cv2.transpose(loudest)), np.float32)
+    level *= np.float32(10 / math.log(10))
+    return level
+
+
 _TAPER: Final = (np.hanning(_WINDOW + 1)[:-1] * 4 / _WINDOW).astype(np.float32)
 _EDGES: Final = np.round(
     LOWEST
@@ -296,6 +299,8 @@ _EDGES: Final = np.round(
     * (_WINDOW / RATE)
 ).astype(np.int64)
 """Bins of the spectrum at which bands start, and the last ends."""
+_FIRST: Final = int(_EDGES[0]) - 1
+"""The first bin that is looked at: below the first band."""
 _WIDEST: Final = int(np.diff(_EDGES).max())
 
 

@@ -81,7 +81,7 @@ class VideoModality:
     accompanying: frozenset[str] = frozenset(_SOUND.signal_units)
 
     def load(self) -> None:
-        """Import what transforms sound."""
+        """Import what describes sound."""
         _SOUND.load()
 
     def prepare(self) -> None:

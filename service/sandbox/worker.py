@@ -297,7 +297,7 @@ def _stages(
     byte_count = media.seek(0, os.SEEK_END)
     media.seek(0)
     if byte_count <= _IN_MEMORY_BYTES:
-        media = io.BytesIO(media.read())
+        media = demux.InMemory(media)
     sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
     head = demux.head(media)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
