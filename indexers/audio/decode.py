@@ -8,13 +8,14 @@ differs by its sign alone would vanish. What the average leaves out, half of the
 where there is any to speak of.
 
 What cannot be decoded is left out. Time stamps decide where the rest belongs: a gap becomes silence, so that
-what comes after it keeps its place.
+what comes after it keeps its place. A piece says what was lost in it (`Segment.lost`).
 """
 
 import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import BinaryIO, Final, TypeAlias
 
 import av
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.filter import Graph
 
 from indexers import demux
@@ -34,6 +36,9 @@ Sound: TypeAlias = npt.NDArray[np.float32]
 
 Sides: TypeAlias = npt.NDArray[np.float32]
 """(samples,) or, where left and right differ, (2, samples): their mean and half of their difference."""
+
+Stretches: TypeAlias = list[tuple[float, float]]
+"""From and to, in seconds."""
 
 RATE: Final = 11025
 """Samples a second: what Chromaprint is defined on."""
@@ -60,6 +65,15 @@ _AGAINST = -0.5
 
 _DIFFERS = 0.02
 """Level of half the difference, in that of the mean, up to which it is what codecs make of one channel."""
+
+_LEAST_LOST = 0.5
+"""Seconds of sound that must be missing to be told."""
+
+_SHORT_OF = 1.0
+"""Seconds by which a sound may end before its file says so; codecs and containers round."""
+
+_TELL_LENGTHS = {"mov", "matroska", "flac"}
+"""FFmpeg's names of containers that tell how long their sound is; of others it counts or guesses that."""
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""
@@ -174,7 +188,9 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sides]]:
     source.seek(0)
     most = round(limits.max_seconds * RATE)
     count = 0
-    for sound in map(apart, _regular(sides(source, RATE), round(PIECE_SECONDS * RATE))):
+    lost: Stretches = []
+    waiting: Segment[Sides] | None = None  # until it is known whether what comes next is there
+    for sound in map(apart, _regular(sides(source, RATE, lost), round(PIECE_SECONDS * RATE))):
         start, count = count, count + sound.shape[-1]
         if count > most:
             raise MediaLimitError(
@@ -186,7 +202,12 @@ def decode(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Sides]]:
                 f"send {MIN_SECONDS} s or more"
             )
         sound.flags.writeable = False
-        yield Segment(start / RATE, count / RATE, sound)
+        if waiting is not None:
+            yield waiting
+        waiting = Segment(start / RATE, count / RATE, sound, tuple(lost))
+        lost.clear()
+    if waiting is not None:
+        yield replace(waiting, lost=(*waiting.lost, *lost))
 
 
 def _regular(pieces: Iterable[npt.NDArray[np.float32]], length: int) -> Iterator[npt.NDArray[np.float32]]:
@@ -257,12 +278,14 @@ def _half(sound: Sides) -> Sides:
     return sound
 
 
-def sides(source: BinaryIO, rate: int) -> Iterator[npt.NDArray[np.float32]]:
+def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterator[npt.NDArray[np.float32]]:
     """Yield stretches of sound, (channels, samples), one or two channels, with gaps filled, from 0 s.
 
     Args:
         source: The file, at its beginning.
         rate: Samples a second of what is yielded.
+        lost: What is missing or broken for half a second or longer is added to it, before what comes next is
+            yielded, or at the end.
 
     Raises:
         UnsupportedMediaError, DamagedMediaError: See `decode`.
@@ -276,15 +299,19 @@ def sides(source: BinaryIO, rate: int) -> Iterator[npt.NDArray[np.float32]]:
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
+        lost = [] if lost is None else lost
         given = 0
         if stream.layout.name in straight.LAYOUTS and stream.sample_rate:
             with suppress(straight.InterruptedSoundError):
                 for piece in _straight(source, stream, begin, rate):
                     given += piece.shape[1]
                     yield piece
+                _end(lost, given / rate, _length(container, stream))
                 return
+        clock = _Clock(begin)
         frames = demux.frames(demux.packets(container, stream))
-        yield from _after(given, _resampled(frames, begin, rate))
+        yield from _after(given, _resampled(frames, clock, rate, lost))
+        _end(lost, clock.read, _length(container, stream))
 
 
 def _straight(
@@ -311,24 +338,43 @@ def _after(given: int, pieces: Iterable[npt.NDArray[np.float32]]) -> Iterator[np
             yield piece[:, left_out:]
 
 
-def _resampled(frames: Iterable[AudioFrame], begin: float, rate: int) -> Iterator[npt.NDArray[np.float32]]:
+def _length(container: InputContainer, stream: AudioStream) -> float | None:
+    """How many seconds of sound the file says that it holds; None where it does not say."""
+    if stream.duration is None or stream.time_base is None:
+        return None
+    told = not _TELL_LENGTHS.isdisjoint(container.format.name.split(","))
+    return float(stream.duration * stream.time_base) if told else None
+
+
+def _end(lost: Stretches, read: float, length: float | None) -> None:
+    """Take note of what is missing at the end."""
+    if length is not None and length - read > _SHORT_OF:
+        lost.append((round(read, 3), round(length, 3)))
+
+
+def _resampled(
+    frames: Iterable[AudioFrame], clock: "_Clock", rate: int, lost: Stretches
+) -> Iterator[npt.NDArray[np.float32]]:
     """Bring frames to one rate and two channels (one stays one).
 
     Args:
         frames: As decoded.
-        begin: Time stamp at which the media starts, in seconds.
+        clock: At the start of the media; afterwards at its end.
         rate: Samples a second of what is yielded.
+        lost: See `sides`.
 
     Raises:
         DamagedMediaError: If there is no frame.
     """
-    clock = _Clock(begin)
     resampler: _Resampler | None = None
     for frame in frames:  # dozens a second: what most of them need comes first
         if resampler is not None and clock.goes_on(frame.time) and resampler.takes(frame):
             clock.now += frame.samples * resampler.period
         elif frame.samples and frame.sample_rate:
+            read = clock.read
             gap = clock.gap_before(frame)
+            if gap >= _LEAST_LOST:
+                lost.append((round(read, 3), round(read + gap, 3)))
             if resampler is not None and (gap or not resampler.takes(frame)):
                 yield from resampler.end()
                 resampler = None
@@ -355,8 +401,14 @@ class _Clock:
     """Tells gaps by frames' time stamps."""
 
     def __init__(self, begin: float) -> None:
+        self._begin = begin
         self.now = begin
         """Where the sound so far ends, by time stamps."""
+
+    @property
+    def read(self) -> float:
+        """Seconds of sound so far."""
+        return self.now - self._begin
 
     def goes_on(self, stamp: float | None) -> bool:
         """Whether a frame of this time stamp follows on."""
@@ -368,6 +420,7 @@ class _Clock:
         gap = stamp - self.now
         length = frame.samples / frame.sample_rate
         if gap > straight.LONGEST_GAP or gap < -straight.LONGEST_GAP:
+            self._begin += gap
             self.now = stamp + length
             return 0.0
         if gap > straight.JITTER:

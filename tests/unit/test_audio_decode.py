@@ -188,10 +188,10 @@ def test_too_short_a_sound_is_refused() -> None:
 
 
 def test_too_long_a_sound_is_refused() -> None:
-    content = mono("flac", "flac", 11_025, seconds=61)
-    read = decode.decode(io.BytesIO(content), MediaLimits(max_seconds=45))
+    content = mono("flac", "flac", 11_025, seconds=91)
+    read = decode.decode(io.BytesIO(content), MediaLimits(max_seconds=75))
     assert next(read).end == 30.0
-    with pytest.raises(MediaLimitError, match="45 seconds"):
+    with pytest.raises(MediaLimitError, match="75 seconds"):
         next(read)
 
 
@@ -267,6 +267,28 @@ def test_broken_packets_are_left_out_and_the_rest_keeps_its_place() -> None:
     assert abs(pitch_at(samples, 11) - 1500) < 8
 
 
+def lost(content: bytes) -> list[tuple[float, float]]:
+    return [stretch for piece in segments(content) for stretch in piece.lost]
+
+
+def test_what_broken_packets_held_is_said_to_be_lost() -> None:
+    content = bytearray(mono("matroska", "aac", 44_100, seconds=40))
+    assert lost(bytes(content)) == []
+    content[len(content) // 2 : len(content) // 2 + 9000] = bytes(9000)
+    ((start, end),) = lost(
+        bytes(content)
+    )  # of a container's group of packets that begins in it, nothing is read
+    assert 15 < start < end < 26
+
+
+def test_the_end_of_a_sound_that_was_cut_off_is_said_to_be_lost() -> None:
+    content = mono("flac", "flac", 44_100, seconds=12)
+    assert lost(content) == []
+    ((start, end),) = lost(content[: len(content) * 2 // 3])
+    assert start == pytest.approx(8, abs=0.5)
+    assert end == pytest.approx(12, abs=0.1)
+
+
 def test_a_gap_in_the_time_stamps_becomes_silence() -> None:
     buffer = io.BytesIO()
     rate = 8_000
@@ -285,6 +307,7 @@ def test_a_gap_in_the_time_stamps_becomes_silence() -> None:
     assert np.abs(samples[:RATE]).max() > 0.3
     assert np.abs(samples[round(1.1 * RATE) : round(4.9 * RATE)]).max() < 1e-3
     assert np.abs(samples[round(5.1 * RATE) :]).max() > 0.3
+    assert lost(buffer.getvalue()) == [(1.0, 5.0)]
 
 
 def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
