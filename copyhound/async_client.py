@@ -78,7 +78,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             api_key: None: ask anonymously, which servers allow on loopback addresses only.
             tls: None: no encryption. A key should not cross a network without it.
             timeout: Longest time that one call may take, in seconds, repetitions included; None: a minute,
-                and ten seconds more for each MiB of media that it sends.
+                and thirty seconds more for each MiB of media that it sends.
 
         Raises:
             LocalFileError: If a PEM file of `tls` cannot be read.

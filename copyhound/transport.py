@@ -27,9 +27,9 @@ _OPTIONS: Final = (
 )
 
 _PATIENCE: Final = 60.0
-_PATIENCE_PER_BYTE: Final = 10.0 / 2**20
+_PATIENCE_PER_BYTE: Final = 30.0 / 2**20
 """A MiB of sound or film is some seconds to a minute of it. A server of two cores that is asked eight things
-at a time has two and a half seconds of a core for it."""
+at a time has seven seconds of a core for it."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _SETTLE_STEPS: Final = 20
@@ -69,7 +69,7 @@ class Transport:
             api_key: Sent as ``authorization: Bearer …``; over TLS unless the server is near and trusted.
             tls: None: no encryption.
             timeout: Longest time that a call may take, repetitions included, in seconds; None: a minute, and
-                ten seconds more for each MiB of media that it sends.
+                thirty seconds more for each MiB of media that it sends.
 
         Raises:
             LocalFileError: If a PEM file cannot be read.

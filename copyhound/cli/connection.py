@@ -38,7 +38,7 @@ Timeout: TypeAlias = Annotated[
         "--timeout",
         min=0.1,
         metavar="SECONDS",
-        help="Longest time that one request takes; left out: 60, and 10 more for each MiB of media.",
+        help="Longest time that one request takes; left out: 60, and 30 more for each MiB of media.",
     ),
 ]
 AsJson: TypeAlias = Annotated[
