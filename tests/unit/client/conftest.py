@@ -6,6 +6,7 @@ damaged. What the client sent is recorded, and failures can be ordered in advanc
 
 import hashlib
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -65,7 +66,9 @@ class State:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     patience: list[float] = field(default_factory=list)
-    asked_how_far: threading.Event = field(default_factory=threading.Event)
+    asked_how_far: defaultdict[str, threading.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: threading.Semaphore(0))
+    )
     failures: list[status_pb2.Status] = field(default_factory=list)
     polls_until_done: int = 2
     refused: type[RefusedError] = RefusedError
@@ -230,7 +233,8 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
         )  # gRPC loses errors that come earlier
         self.state.begin("UploadReference", header, context)
         if content.startswith(b"slow"):
-            self.state.asked_how_far.wait(60)
+            for _ in range(2):  # who asks again has been told
+                self.state.asked_how_far[header.request_id].acquire(timeout=60)
         if hashlib.sha256(content).digest() != header.sha256:
             self.state.refuse(_make_status(code_pb2.INVALID_ARGUMENT, "digest differs"), context)
         try:
@@ -245,7 +249,7 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
         self, request: work_pb2.GetUploadProgressRequest, context: grpc.ServicerContext
     ) -> work_pb2.UploadProgress:
         self.state.begin("GetUploadProgress", request, context)
-        self.state.asked_how_far.set()
+        self.state.asked_how_far[request.request_id].release()
         return work_pb2.UploadProgress(byte_count=7, read_seconds=2.5)
 
     def BatchCreateWorks(  # noqa: N802

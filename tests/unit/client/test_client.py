@@ -331,7 +331,6 @@ def test_how_far_a_registration_has_come_is_told(server: Any, monkeypatch: pytes
         client.register(b"slow", owner="studio", progress=far.append)
         whose: list[str] = []
         works = [copyhound.NewWork(b"slow too", "studio", title="Slow")]
-        server.asked_how_far.clear()
         list(client.register_many(works, progress=lambda new, _: whose.append(new.title)))
     assert far[0] == copyhound.UploadProgress(7, 2.5)
     assert set(whose) == {"Slow"}
