@@ -1,6 +1,6 @@
 """One query under way: what was found so far, stage by stage, until it is sure or all was looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from indexers import registry
 from indexers.fingerprint import Fingerprint, joined
 from indexers.index import Hits
-from indexers.modality import Alignment, Channel, Modality
+from indexers.modality import Alignment, Channel, Modality, Promising
 from service.catalogue import Catalogue
 from service.domain import Match, MatchReport, Registered
 from service.matching import decide, report, retrieve, verify
@@ -179,27 +179,57 @@ class Inquiry:
         # All of the answer has seen what its first look saw.
         self._sequence = sequence if self._sequence is None else self._sequence
         self._stage += 1
+        put_off: Callable[[], None] = lambda: None
         with catalogue.store.view() as view:
             if modality is not None:
                 self._modality = registry.by_name(modality)
                 candidates = self._candidates(view, self._modality, fingerprints)
-                searched = {one.scheme for one in self._searched(self._modality)}
-                if any(one.scheme not in searched for one in fingerprints):
-                    self._compared.clear()
-                self._compare_nearest(view, self._modality, candidates)
-                if any(one.scheme in searched for one in fingerprints):
-                    changed = dict.fromkeys((*candidates, *self._plausible()))
-                    left = [one for one in changed if one not in self._compared]
-                    self._verify(view, left, self._searched(self._modality))
-                self._verify_closely(view, self._modality, candidates)
+                if more and self._anew_later(self._modality):
+                    put_off = partial(self._compare, view, self._modality, fingerprints, candidates)
+                else:
+                    self._compare(view, self._modality, fingerprints, candidates)
             if self._stage == 1:
                 self._add_identical(view)
             if more and self._goes_on():
                 self.closer = self._views()
                 return
+            put_off()
             self.closer = None
             with self._with.metrics.stage("decide"):
                 self.answer = self._report(view)
+
+    def _anew_later(self, modality: Modality[Any]) -> bool:
+        """Whether a later stage compares all candidates anew, by what says so much more that these say nothing.
+
+        What is known now then only counts if there is no later stage.
+        """
+        known = {one.scheme for one in self._query}
+        return any(one.promising is not None and one.scheme not in known for one in modality.channels)
+
+    def _compare(
+        self,
+        view: View,
+        modality: Modality[Any],
+        fingerprints: Sequence[Fingerprint],
+        candidates: Sequence[UUID],
+    ) -> None:
+        """Align with candidates by what is known of the query.
+
+        Args:
+            view: Where their fingerprints are.
+            modality: Of the query.
+            fingerprints: What the stage added.
+            candidates: What it brought nearer.
+        """
+        searched = {one.scheme for one in self._searched(modality)}
+        if any(one.scheme not in searched for one in fingerprints):
+            self._compared.clear()
+        self._compare_nearest(view, modality, candidates)
+        if any(one.scheme in searched for one in fingerprints):
+            changed = dict.fromkeys((*candidates, *self._plausible()))
+            left = [one for one in changed if one not in self._compared]
+            self._verify(view, left, self._searched(modality))
+        self._verify_closely(view, modality, candidates)
 
     def _views(self) -> frozenset[int]:
         """Views in which the query looks like anything, by what was compared last: that has seen most."""
@@ -258,12 +288,27 @@ class Inquiry:
         """
         return [one for one in self._alignments if self._probability(one) >= PLAUSIBLE]
 
-    def _verify(self, view: View, candidates: Sequence[UUID], query: Sequence[Fingerprint]) -> None:
-        """Align with candidates, each as the kind of media that it is, by some of what is known."""
+    def _verify(
+        self,
+        view: View,
+        candidates: Sequence[UUID],
+        query: Sequence[Fingerprint],
+        promising: Promising | None = None,
+    ) -> None:
+        """Align with candidates, each as the kind of media that it is, by some of what is known.
+
+        Args:
+            view: Where their fingerprints are.
+            candidates: These, most promising first.
+            query: What is known of the query, or some of it.
+            promising: Which are aligned at all; None: all.
+        """
         self._modalities |= self._kinds(view, [one for one in candidates if one not in self._modalities])
         known = [one for one in candidates if one in self._modalities]
         with self._with.metrics.stage("verify"):
-            verified = verify.verify(query, known, self._modalities, view.fingerprints, self._in_time)
+            verified = verify.verify(
+                query, known, self._modalities, view.fingerprints, self._in_time, promising
+            )
         self._alignments.update(verified.alignments)
         self._verified |= dict.fromkeys(verified.alignments, self._stage)
         if verified.left_out:
@@ -296,8 +341,10 @@ class Inquiry:
         nearest = sorted(self._closeness, key=lambda one: (self._closeness[one], one))
         chosen = nearest[: max(channel.compared for channel in some)]
         again = [one for one in candidates if one in self._compared]
-        self._verify(view, [*again, *(one for one in chosen if one not in self._compared)], self._query)
-        self._compared.update(chosen)
+        new = [one for one in chosen if one not in self._compared]
+        promising = next((one.promising for one in some if one.promising), None)
+        self._verify(view, [*again, *new], self._query, promising)
+        self._compared.update(nearest if promising else chosen)
 
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.
@@ -311,7 +358,7 @@ class Inquiry:
             modality: Of the query.
             candidates: What the stage brought nearer.
         """
-        sifted = [one for one in modality.channels if one.search is None and not one.unsifted]
+        sifted = [one for one in modality.channels if one.search is None and not (one.unsifted or one.beside)]
         if not sifted or len(self._searched(modality)) == len(self._query):
             return
         again = [one for one in candidates if one in self._compared and self._probability(one) >= PLAUSIBLE]

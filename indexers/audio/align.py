@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from indexers.audio import peaks
+from indexers.audio import coincide, peaks
 from indexers.audio.chromaprint import (
     CHROMAPRINT,
     CODES,
@@ -24,9 +24,10 @@ from indexers.audio.chromaprint import (
     codes_of,
     positions,
 )
+from indexers.audio.coincide import Asked, Coincidence
 from indexers.audio.decode import RATE
 from indexers.audio.lines import BLOCK, Hits, Line, lines
-from indexers.audio.peaks import Asked, Coincidence, Constellation
+from indexers.audio.peaks import Constellation
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import AlignedSegment, Alignment, covered
 
@@ -196,8 +197,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     codes, others = mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id]
     views = _Views(codes, others)
     stretches, hints = _by_codes(views, _hits(codes, others))
-    peaks_of = next((one for one in query if one.scheme == peaks.PEAKS), None)
-    known = [peaks.read(theirs[one.id]) for one in (peaks.PEAKS, peaks.SIDE) if one.id in theirs]
+    peaks_of, known = _peaks_of(query, work)
     with_peaks = peaks_of is not None and bool(known)
     if peaks_of is not None and known:
         asked = _asked(peaks_of)
@@ -225,6 +225,27 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         query_coverage=covered([one.query for one in segments], codes),
         work_coverage=covered([one.work for one in segments], others),
     )
+
+
+def promising(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> bool:
+    """Whether a reference is worth aligning: False where peaks are at hand and agree about nothing."""
+    asked_of, known = _peaks_of(query, work)
+    if asked_of is None or not known:
+        return True
+    asked = _asked(asked_of)
+    if len(asked.query) * len(known[0]) > _MOST_PEAKS:
+        return True
+    return any(asked.coincides(some) for some in known)
+
+
+def _peaks_of(
+    query: Sequence[Fingerprint], work: Sequence[Fingerprint]
+) -> tuple[Fingerprint | None, list[Constellation]]:
+    """The query's peaks, and those of a reference that they are compared with: of the mean, of the difference."""
+    theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
+    return next((one for one in query if one.scheme == peaks.PEAKS), None), [
+        peaks.read(theirs[one.id]) for one in (peaks.PEAKS, peaks.SIDE) if one.id in theirs
+    ]
 
 
 def _best(stretch: Stretch, query: Constellation, known: Iterable[Constellation]) -> Stretch:
@@ -262,7 +283,7 @@ def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stre
     """What the peaks say about a stretch that codes found. Of a long one, its middle is looked at."""
     middle = (stretch.start + stretch.end) / 2
     start, end = max(stretch.start, middle - WINDOW / 2), min(stretch.end, middle + WINDOW / 2)
-    seen = peaks.along(query.between(start, end), work, stretch.speed, stretch.place, stretch.cents)
+    seen = coincide.along(query.between(start, end), work, stretch.speed, stretch.place, stretch.cents)
     if seen is None or seen.evidence <= 0:
         return stretch
     judged = replace(stretch, peak_evidence=seen.evidence, peaks=seen.peaks)
