@@ -39,6 +39,9 @@ DAMAGED: Final = "DAMAGED"
 LATER: Final = 6
 """Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
 more than those of chance."""
+_ALIGNED = 3
+"""Candidates, the nearest, that are aligned whatever a first look tells (`Channel.promising`): of long copies in a
+room, codes say more than peaks."""
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
@@ -343,7 +346,9 @@ class Inquiry:
         again = [one for one in candidates if one in self._compared]
         new = [one for one in chosen if one not in self._compared]
         promising = next((one.promising for one in some if one.promising), None)
-        self._verify(view, [*again, *new], self._query, promising)
+        sure = set(nearest[:_ALIGNED] if promising else nearest)
+        self._verify(view, [one for one in (*again, *new) if one in sure], self._query)
+        self._verify(view, [one for one in (*again, *new) if one not in sure], self._query, promising)
         self._compared.update(nearest if promising else chosen)
 
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:

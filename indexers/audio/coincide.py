@@ -40,6 +40,8 @@ _LINK_SECONDS: Final = 6.0
 """Seconds of the query in which the next part is looked for."""
 _HIT: Final = 0.2
 """Share of the reference's peaks that coincide in a copy, at least for judging where it starts and ends."""
+_TOO_MUCH: Final = 0.6
+"""Share that coincides by chance from which on nothing can be told."""
 _SHIFT_SECONDS: Final = (-0.61, -0.37, 0.29, 0.53)
 _SHIFT_CENTS: Final = (-300.0, -100.0, 0.0, 200.0)
 """Where peaks are shifted to see how many coincide by chance: along the scale that most music keeps."""
@@ -248,13 +250,12 @@ def _weighed(
     if len(part) < _LEAST_PEAKS:
         return None
     hit, chance = _hits(query, part, proposal)
-    if hit.mean() > chance:
+    first, last, weight = _heaviest(_weights(hit, chance))
+    if weight > trials + _SEED:  # more by chance would only say less
         chance = max(chance, _beat_chance(query, part, speed, place, cents))
-    share = min(max(float(hit.mean()), _HIT, 1.5 * chance), 0.95)
-    if chance >= 0.6:
+        first, last, weight = _heaviest(_weights(hit, chance))
+    if chance >= _TOO_MUCH:
         return None
-    weights = np.where(hit, math.log(share / chance), math.log((1 - share) / (1 - chance)))
-    first, last, weight = _heaviest(weights)
     inside = part.times[first:last][hit[first:last]]
     if len(inside) < _LEAST_PEAKS or inside[-1] <= inside[0]:
         return None
@@ -262,6 +263,16 @@ def _weighed(
     return Coincidence(
         (start, stop), (float(inside[0]), float(inside[-1])), speed, cents, len(inside), weight - trials
     )
+
+
+def _weights(hit: npt.NDArray[np.bool_], chance: float) -> npt.NDArray[np.float64]:
+    """How much more likely each peak is to coincide, or not to, in a copy than by chance: logarithms."""
+    chance = min(chance, _TOO_MUCH)
+    share = min(max(float(hit.mean()), _HIT, 1.5 * chance), 0.95)
+    weights: npt.NDArray[np.float64] = np.where(
+        hit, math.log(share / chance), math.log((1 - share) / (1 - chance))
+    )
+    return weights
 
 
 def _hits(

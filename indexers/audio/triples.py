@@ -1,16 +1,15 @@
-"""Triples of peaks: what of a constellation stays as it is when a sound is played faster, slower, higher or lower.
+"""Triples of peaks: what of a constellation stays as it is at another speed and another pitch.
 
-Of three peaks, the two intervals in cents and the ratio of the two times between them do; the idea is that of
-Panako (Six and Leman, ISMIR 2014, https://archives.ismir.net/ismir2014/paper/000122.pdf) and Quad (Sonnleitner
-and Widmer, IEEE/ACM TASLP 24(3), 2016, https://doi.org/10.1109/TASLP.2015.2509248). The code and all constants
-are our own.
+Of three peaks, the two intervals in cents and the ratio of the two times between them do; the idea is that
+of Panako (Six and Leman, ISMIR 2014, https://archives.ismir.net/ismir2014/paper/000122.pdf) and Quad
+(Sonnleitner and Widmer, IEEE/ACM TASLP 24(3), 2016, https://doi.org/10.1109/TASLP.2015.2509248). The code
+and all constants are our own.
 
-Each pair of like triples, one of a query and one of a reference, proposes a pitch, a tempo and a place. A query is
-compared with many references, so what is looked up is its table (`Table`); a reference's triples are made from its
-peaks each time, which takes less than half a millisecond for a song and saves four times the bytes of its peaks.
+Each pair of like triples, one of a query and one of a reference, proposes a pitch, a tempo and a place. A
+query is compared with many references, so it has a table of its triples (`Table`). A reference's are made
+from its peaks each time: that takes half a millisecond for a song, and keeping them six times its bytes.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -23,14 +22,14 @@ from indexers.modality import Role
 
 SLOWEST: Final = 0.8
 FASTEST: Final = 1.25
-"""Speeds of the query relative to the reference that are looked for."""
+"""Speeds of the query relative to the reference that are looked for: as far from 1 both ways."""
 MOST_CENTS: Final = 260.0
 """How much higher or lower the query may be."""
 LEAST_AGREEING: Final = 6
 """Pairs of triples that make a proposal worth judging: in 5 s strangers have 4 as a rule, copies 9."""
 
 _FAN: Final = {Role.REFERENCE: 4, Role.QUERY: 7}
-"""With how many of the next peaks a peak makes triples."""
+"""With how many of the next peaks within reach a peak makes triples; of three times as many next ones."""
 _NEAREST: Final = 60
 _FARTHEST: Final = 2000
 _FARTHEST_CENTS: Final = 1400
@@ -42,13 +41,20 @@ _RATIOS: Final = 24
 _INTERVAL_BITS: Final = 7
 _RATIO_BITS: Final = 5
 _PART_BITS: Final = 4
-"""Bits of a key for an interval, the ratio, and for the pitch and the length, which both lie in a coarse part of
-all: of like triples that lie in others, the pitches or lengths are too different for `MOST_CENTS` and `FASTEST`."""
+"""Bits of a key: for each interval, the ratio, and for which coarse part of all lengths and of all pitches it
+lies in. Like triples in other parts are longer or higher by more than `FASTEST` and `MOST_CENTS` allow."""
+_NONE: Final = (1 << _INTERVAL_BITS) - 2
+"""The interval of a triple that there is not."""
+_LENGTHS: Final = 1 + np.floor(
+    np.log(np.arange(_FARTHEST + 1).clip(_NEAREST) / _NEAREST) / np.log(FASTEST)
+).astype(np.int32)
+"""In which part of all lengths so many ms lie, in half parts."""
 
 _TABLE_BITS: Final = 20
-"""Logarithm of the number of places in a table: a query of 10 s has 200,000 entries."""
+"""Logarithm of the places in a table: the triples of 10 s have 200,000 entries."""
 _SCATTER: Final = np.uint32(2_654_435_769)
-"""2³² over the golden ratio (Knuth, The Art of Computer Programming 3, 6.4): spreads keys over a table."""
+"""2³² over the golden ratio: by it keys are spread over a table (Knuth, The Art of Computer Programming 3,
+6.4)."""
 
 _PLACE_SECONDS: Final = 0.2
 _PITCH_CENTS: Final = 26.0
@@ -57,38 +63,9 @@ _SPEED_STEP: Final = 0.025
 _SPEED_SPREAD: Final = 0.05
 """Speeds that are tried, and how far a pair of triples may be from one, as natural logarithms."""
 _SLOPES: Final = np.arange(np.log(SLOWEST), np.log(FASTEST), _SPEED_STEP)
-_PITCHES: Final = int(2 * MOST_CENTS / _PITCH_CENTS) + 2
+_TONES: Final = int(2 * MOST_CENTS / _PITCH_CENTS) + 2
 _PROPOSALS: Final = 4
 """How many proposals are judged in each round."""
-
-_LENGTHS: Final = np.floor(
-    np.log(np.arange(_FARTHEST + 1).clip(_NEAREST) / _NEAREST) / np.log(FASTEST)
-).astype(np.int32)
-_LENGTHS += 1
-"""Part of all lengths that each lies in, ms, in half steps; see `_measures`."""
-
-_Whole = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Triples:
-    """Triples of peaks.
-
-    Attributes:
-        intervals: (2, n) int32, cents from the first peak to the second and to the third, from 0 on.
-        anchors: (n,) number of the first peak.
-        near: (n,) int32 ms from the first to the second.
-        spans: (n,) int32 ms from the first to the third.
-    """
-
-    intervals: npt.NDArray[np.int32]
-    anchors: npt.NDArray[np.int64]
-    near: _Whole
-    spans: _Whole
-
-    def __len__(self) -> int:
-        """Number of triples."""
-        return len(self.anchors)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,49 +84,52 @@ class Pairs:
     speed: npt.NDArray[np.float64]
     cents: npt.NDArray[np.float64]
 
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.query)
+
     def of(self, chosen: npt.NDArray[np.bool_]) -> "Pairs":
         """Some of them."""
         return Pairs(self.query[chosen], self.work[chosen], self.speed[chosen], self.cents[chosen])
 
 
-def triples(peaks: Constellation, role: Role) -> Triples:
-    """Make triples of each peak and two of the next ones, of so many of these as `role` has."""
-    fan = _FAN[role]
-    ahead = 3 * fan
-    n = len(peaks)
-    at = np.full(n + ahead, np.iinfo(np.int32).max, np.int32)
-    at[:n] = np.rint(peaks.times * 1000)
-    cents = np.zeros(n + ahead, np.int32)
-    cents[:n] = peaks.cents
-    gaps, steps = (
-        np.lib.stride_tricks.sliding_window_view(some, ahead + 1)[:n, 1:] - some[:n, np.newaxis]
-        for some in (at, cents)
-    )
-    steps += _FARTHEST_CENTS
-    good = (gaps >= _NEAREST) & (gaps <= _FARTHEST) & (steps >= 0) & (steps <= 2 * _FARTHEST_CENTS)
-    good &= np.cumsum(good, axis=1, dtype=np.int8) <= fan
-    flat = np.flatnonzero(good)
-    counts = np.count_nonzero(good, axis=1)
-    first = np.cumsum(counts) - counts
-    near, far, anchors = [], [], []
-    for third in range(1, fan):
-        some = np.flatnonzero(counts > third)
-        for second in range(third):
-            anchors.append(some)
-            near.append(first[some] + second)
-            far.append(first[some] + third)
-    gap, step = gaps.ravel()[flat], steps.ravel()[flat]
-    seconds, thirds = (np.concatenate(some) for some in (near, far))
-    return Triples(
-        np.stack([step[seconds], step[thirds]]), np.concatenate(anchors), gap[seconds], gap[thirds]
-    )
+class _Fans:
+    """The next peaks within reach of each peak of a constellation.
+
+    Attributes:
+        gaps: (fan, n) int16, ms from the peak to the nearest of them, the second, and so on; 0: there are
+            not so many.
+        steps: (fan, n) int16, cents from the peak to it, and `_FARTHEST_CENTS`: from 0 on.
+    """
+
+    def __init__(self, peaks: Constellation, fan: int) -> None:
+        n = len(peaks)
+        at = np.full(n + 3 * fan, np.iinfo(np.int32).max, np.int32)
+        at[:n] = np.rint(peaks.times * 1000)
+        cents = np.zeros(n + 3 * fan, np.int32)
+        cents[:n] = peaks.cents
+        self.gaps, self.steps = np.zeros((2, fan, n), np.int16)
+        gaps, steps = self.gaps.reshape(-1), self.steps.reshape(-1)
+        free = np.arange(n)  # where each peak's next neighbour is written
+        lowest = cents[:n] - _FARTHEST_CENTS
+        for ahead in range(1, 3 * fan + 1):
+            gap = at[ahead : ahead + n] - at[:n]
+            step = cents[ahead : ahead + n] - lowest
+            # What is less than the least is a large number without a sign.
+            good = (gap - _NEAREST).view(np.uint32) <= _FARTHEST - _NEAREST
+            good &= step.view(np.uint32) <= 2 * _FARTHEST_CENTS
+            good &= free < len(gaps)
+            some = np.flatnonzero(good)
+            place = free[some]
+            gaps[place], steps[place] = gap[some], step[some]
+            free[some] = place + n
 
 
 class Table:
     """A query's triples, looked up by all that like ones have in common.
 
-    A key holds both intervals, the ratio of times, and coarsely the pitch and the length of the triple. Each
-    triple has entries for its neighbours in all five: like ones may lie across a border.
+    A key holds both intervals, the ratio of times, and in which coarse parts the triple's length and pitch
+    lie. Each triple has entries for the nearer neighbours in all five: like ones may lie across a border.
     """
 
     def __init__(self, query: Constellation) -> None:
@@ -157,24 +137,34 @@ class Table:
         self._query = query
 
     @cached_property
-    def _triples(self) -> Triples:
-        return triples(self._query, Role.QUERY)
+    def _triples(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int16], list[npt.NDArray[np.int32]]]:
+        """The first peak of each triple, ms to the third one, and all of `_BITS` in half steps."""
+        fans = _Fans(self._query, _FAN[Role.QUERY])
+        third, second = np.tril_indices(_FAN[Role.QUERY], -1)
+        pair, anchor = np.nonzero(fans.gaps[third])
+        near, far = fans.gaps[second[pair], anchor], fans.gaps[third[pair], anchor]
+        intervals = [
+            fans.steps[number[pair], anchor] // np.int32(_INTERVAL // 2) for number in (second, third)
+        ]
+        ratio = 2 * _RATIOS * near.astype(np.int32) // far
+        return anchor, far, [*intervals, ratio, _LENGTHS[far], _pitches(self._query)[anchor]]
 
     @cached_property
-    def _entries(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Keys in the order of their places, the triple of each, and where the entries of each place begin."""
-        keys = np.zeros((1, len(self._triples)), np.uint32)
-        for bits, doubled in _measures(self._query, self._triples):
-            here = doubled >> 1
-            both = np.stack([here, here + 2 * (doubled & 1) - 1]) & ((1 << bits) - 1)
+    def _entries(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Keys in the order of their places, the triple of each, and where those of each place begin."""
+        anchors, _, measures = self._triples
+        keys = np.zeros((1, len(anchors)), np.uint32)
+        for bits, halves in zip(_BITS, measures, strict=True):
+            whole = halves >> 1
+            both = np.stack([whole, whole + 2 * (halves & 1) - 1]) & ((1 << bits) - 1)
             keys = ((keys << np.uint32(bits))[:, np.newaxis] | both.astype(np.uint32)).reshape(
-                -1, keys.shape[1]
+                -1, len(anchors)
             )
-        places = _place(keys.ravel())
+        places = _places(keys.ravel())
         order = np.argsort(places)
-        begins = np.zeros((1 << _TABLE_BITS) + 1, np.int64)
+        begins = np.zeros((1 << _TABLE_BITS) + 1, np.intp)
         np.cumsum(np.bincount(places, minlength=1 << _TABLE_BITS), out=begins[1:])
-        return keys.ravel()[order], order % max(1, keys.shape[1]), begins
+        return keys.ravel()[order], order % max(1, len(anchors)), begins
 
     @cached_property
     def _filled(self) -> npt.NDArray[np.bool_]:
@@ -182,68 +172,123 @@ class Table:
 
     def pairs(self, work: Constellation) -> Pairs:
         """Its pairs with like triples of a reference."""
-        mine, theirs = self._triples, triples(work, Role.REFERENCE)
-        keys = np.zeros(len(theirs), np.uint32)
-        for bits, doubled in _measures(work, theirs):
-            keys = (keys << np.uint32(bits)) | ((doubled >> 1) & ((1 << bits) - 1)).astype(np.uint32)
-        places = _place(keys)
+        fans = _Fans(work, _FAN[Role.REFERENCE])
+        keys = _keys(fans, _pitches(work))
+        places = _places(keys)
         held = np.flatnonzero(self._filled[places])
-        of_entries, triple_of, begins = self._entries
+        anchors, spans, _ = self._triples
+        of_entries, of_triples, begins = self._entries
         first = begins[places[held]]
         counts = begins[places[held] + 1] - first
         right = np.repeat(held, counts)
         entry = np.arange(len(right)) + np.repeat(first - np.cumsum(counts) + counts, counts)
-        alike = of_entries[entry] == keys[right]
-        left, right = triple_of[entry[alike]], right[alike]
-        speed = np.log(theirs.spans[right] / mine.spans[left])
-        asked, known = mine.anchors[left], theirs.anchors[right]
+        alike = np.flatnonzero(of_entries[entry] == keys[right])
+        left, right = of_triples[entry[alike]], right[alike]
+        pair, known = np.divmod(right, max(1, len(work)))
+        asked = anchors[left]
+        speed = np.log(fans.gaps[_THIRD[pair], known] / spans[left])
         cents = self._query.cents[asked] - work.cents[known]
         kept = (speed > np.log(SLOWEST)) & (speed < np.log(FASTEST)) & (np.abs(cents) <= MOST_CENTS)
-        return Pairs(self._query.times[asked[kept]], work.times[known[kept]], speed[kept], cents[kept])
+        asked, known = asked[kept], known[kept]
+        return Pairs(self._query.times[asked], work.times[known], speed[kept], cents[kept])
 
 
-def _measures(peaks: Constellation, made: Triples) -> Iterator[tuple[int, npt.NDArray[np.int32]]]:
-    """What a key is made of: bits, and (n,) in half steps, so that the odd ones are nearer to the next step."""
-    for interval in made.intervals:
-        yield _INTERVAL_BITS, interval // (_INTERVAL // 2)
-    yield _RATIO_BITS, 2 * _RATIOS * made.near // made.spans
-    pitches = np.floor(peaks.cents / MOST_CENTS).astype(np.int32) + 1
-    yield _PART_BITS, pitches[made.anchors]
-    yield _PART_BITS, _LENGTHS[made.spans]
+_THIRD: Final = np.tril_indices(_FAN[Role.REFERENCE], -1)[0]
+"""Which of a reference's next peaks is the third of a triple, by the number of the pair."""
+_BITS: Final = (_INTERVAL_BITS, _INTERVAL_BITS, _RATIO_BITS, _PART_BITS, _PART_BITS)
+"""Of a key, from the most significant: both intervals, the ratio, the part of lengths and that of pitches."""
 
 
-def _place(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    return ((keys * _SCATTER) >> np.uint32(32 - _TABLE_BITS)).astype(np.int64)
+def _pitches(peaks: Constellation) -> npt.NDArray[np.int32]:
+    """In which part of all pitches each peak lies, in half parts; the lowest is 0."""
+    return np.floor(peaks.cents / MOST_CENTS).astype(np.int32) + 1
+
+
+def _places(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    return (keys * _SCATTER) >> np.uint32(32 - _TABLE_BITS)
+
+
+def _keys(fans: _Fans, pitches: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
+    """Keys of all triples of a reference: first those of each peak and the first two of its next ones.
+
+    Returns:
+        (pairs × n,); of which pair of the next ones the farther one is, `_THIRD` tells.
+    """
+    fan = len(fans.gaps)
+    near = fans.gaps * np.float32(_RATIOS)
+    far = np.where(fans.gaps > 0, fans.gaps, np.float32(np.inf))
+    intervals = np.where(fans.gaps > 0, fans.steps // np.int16(_INTERVAL), np.int16(_NONE)).astype(np.uint32)
+    firsts = intervals << np.uint32(sum(_BITS[1:]))
+    seconds = intervals << np.uint32(sum(_BITS[2:]))
+    seconds |= (_LENGTHS[fans.gaps].astype(np.uint32) >> np.uint32(1)) << np.uint32(_PART_BITS)
+    seconds |= (pitches.astype(np.uint32) >> np.uint32(1)) & np.uint32((1 << _PART_BITS) - 1)
+    keys = np.empty((fan * (fan - 1) // 2, len(pitches)), np.uint32)
+    for third in range(1, fan):
+        some = keys[third * (third - 1) // 2 :][:third]
+        some[:] = near[:third] / far[third]
+        some <<= np.uint32(sum(_BITS[3:]))
+        some |= firsts[:third]
+        some |= seconds[third]
+    return keys.ravel()
 
 
 def fullest(pairs: Pairs) -> list[tuple[float, float, float]]:
     """Speed, place and cents that most pairs agree on: work = place + speed * query."""
-    if not len(pairs.query):
+    if len(pairs) < LEAST_AGREEING:
         return []
-    rows, slope = np.nonzero(np.abs(pairs.speed[:, np.newaxis] - _SLOPES) <= _SPEED_SPREAD)
     middle = (pairs.query.min() + pairs.query.max()) / 2
-    place = pairs.work[rows] - (pairs.query[rows] - middle) * np.exp(_SLOPES)[slope]
-    low = place.min()
-    where = np.floor((place - low) / _PLACE_SECONDS).astype(np.int64) + 1
-    tone = np.floor((pairs.cents[rows] + MOST_CENTS) / _PITCH_CENTS).astype(np.int64) + 1
-    shape = (len(_SLOPES), int(where.max()) + 1, _PITCHES)
-    # A cell counts with the next place and the next pitch.
-    cells = np.concatenate(
+    pairs = pairs.of(_agreeing(pairs, middle))
+    if not len(pairs):
+        return []
+    row, slope = np.nonzero(np.abs(pairs.speed[:, np.newaxis] - _SLOPES) <= _SPEED_SPREAD)
+    place = pairs.work[row] - (pairs.query[row] - middle) * np.exp(_SLOPES)[slope]
+    low = float(place.min())
+    cell = np.floor((place - low) / _PLACE_SECONDS).astype(np.int64) + 1
+    tone = np.floor((pairs.cents[row] + MOST_CENTS) / _PITCH_CENTS).astype(np.int64) + 1
+    shape = (len(_SLOPES), int(cell.max()) + 1, _TONES)
+    # Each counts in its cell, in the one of the place before, and in those of the pitch below.
+    filled, counts = np.unique(
         [
-            np.ravel_multi_index((slope, where - back, tone - lower), shape)
-            for back in (0, 1)
-            for lower in (0, 1)
-        ]
+            np.ravel_multi_index((slope, cell - before, tone - below), shape)
+            for before in (0, 1)
+            for below in (0, 1)
+        ],
+        return_counts=True,
     )
-    filled, counts = np.unique(cells, return_counts=True)
     at = np.stack(np.unravel_index(filled, shape), axis=1)
     enough = (counts >= LEAST_AGREEING) & (at[:, 1:] > 0).all(axis=1)
     at = at[enough][np.argsort(-counts[enough], kind="stable")]
     chosen: list[tuple[float, float, float]] = []
     while len(at) and len(chosen) < _PROPOSALS:
         speed = float(np.exp(_SLOPES[at[0, 0]]))
-        start = float(low) + int(at[0, 1]) * _PLACE_SECONDS - middle * speed
+        start = low + int(at[0, 1]) * _PLACE_SECONDS - middle * speed
         chosen.append((speed, float(start), int(at[0, 2]) * _PITCH_CENTS - MOST_CENTS))
         # Everything near is the same proposal.
         at = at[(np.abs(at - at[0]) > (2, 2, 1)).any(axis=1)]
+    return chosen
+
+
+def _agreeing(pairs: Pairs, middle: float) -> npt.NDArray[np.bool_]:
+    """Which pairs may be among so many that agree, by their own speeds: in most references of strangers none."""
+    away = pairs.query - middle
+    # At the speed that they are counted at, pairs lie somewhat elsewhere.
+    off = float(np.abs(away).max()) * FASTEST * np.expm1(_SPEED_SPREAD)
+    place = pairs.work - away * np.exp(pairs.speed)
+    values = (place, pairs.cents, pairs.speed)
+    widths = (2 * (_PLACE_SECONDS + off), 2 * _PITCH_CENTS, 2 * _SPEED_SPREAD)
+    cells = [
+        np.floor((value - value.min()) / width).astype(np.int64)
+        for value, width in zip(values, widths, strict=True)
+    ]
+    shape = tuple(int(cell.max()) + 1 for cell in cells)
+    flat = np.ravel_multi_index(cells, shape)
+    counts = np.bincount(flat, minlength=int(np.prod(shape))).astype(np.uint16).reshape(shape)
+    # What agrees lies in two neighbouring cells of each: of such blocks of eight some must hold enough.
+    counts = counts[:-1] + counts[1:]
+    counts = counts[:, :-1] + counts[:, 1:]
+    enough = np.pad(counts[..., :-1] + counts[..., 1:] >= LEAST_AGREEING, 1)
+    enough = enough[:-1] | enough[1:]
+    enough = enough[:, :-1] | enough[:, 1:]
+    enough = enough[..., :-1] | enough[..., 1:]
+    chosen: npt.NDArray[np.bool_] = enough.ravel()[flat]
     return chosen
