@@ -12,7 +12,7 @@ from its peaks each time: that takes half a millisecond for a song, and keeping 
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -40,21 +40,17 @@ _RATIOS: Final = 24
 """Steps of the ratio of times in a key."""
 _INTERVAL_BITS: Final = 7
 _RATIO_BITS: Final = 5
-_PART_BITS: Final = 4
-"""Bits of a key: for each interval, the ratio, and for which coarse part of all lengths and of all pitches it
-lies in. Like triples in other parts are longer or higher by more than `FASTEST` and `MOST_CENTS` allow."""
+_PITCH_BITS: Final = 5
+"""Bits of a key: for each interval, the ratio, and for which coarse part of all pitches it lies in: like
+triples in other parts are higher by more than `MOST_CENTS` allows."""
 _NONE: Final = (1 << _INTERVAL_BITS) - 2
 """The interval of a triple that there is not."""
-_LENGTHS: Final = 1 + np.floor(
-    np.log(np.arange(_FARTHEST + 1).clip(_NEAREST) / _NEAREST) / np.log(FASTEST)
-).astype(np.int32)
-"""In which part of all lengths so many ms lie, in half parts."""
 
-_TABLE_BITS: Final = 20
-"""Logarithm of the places in a table: the triples of 10 s have 200,000 entries."""
+_TABLE_BITS: Final = 19
+"""Logarithm of the places in a table: the triples of 10 s have 100,000 entries."""
 _SCATTER: Final = np.uint32(2_654_435_769)
-"""2³² over the golden ratio: by it keys are spread over a table (Knuth, The Art of Computer Programming 3,
-6.4)."""
+"""2³² over the golden ratio, by which keys are multiplied so that their first bits are spread over a table (Knuth,
+The Art of Computer Programming 3, 6.4); as it is odd, different keys stay different."""
 
 _PLACE_SECONDS: Final = 0.2
 _PITCH_CENTS: Final = 26.0
@@ -125,11 +121,15 @@ class _Fans:
             free[some] = place + n
 
 
+_Halves: TypeAlias = npt.NDArray[np.int32]
+"""Numbers of half steps: the odd ones are nearer to the next whole step, the others to the one before."""
+
+
 class Table:
     """A query's triples, looked up by all that like ones have in common.
 
-    A key holds both intervals, the ratio of times, and in which coarse parts the triple's length and pitch
-    lie. Each triple has entries for the nearer neighbours in all five: like ones may lie across a border.
+    A key holds both intervals, the ratio of times, and in which coarse part the triple's pitch lies. Each
+    triple has entries for the nearer neighbours in all four: like ones may lie across a border.
     """
 
     def __init__(self, query: Constellation) -> None:
@@ -137,34 +137,36 @@ class Table:
         self._query = query
 
     @cached_property
-    def _triples(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int16], list[npt.NDArray[np.int32]]]:
-        """The first peak of each triple, ms to the third one, and all of `_BITS` in half steps."""
+    def _triples(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int16], tuple[_Halves, ...]]:
+        """The first peak of each triple, ms to the third one, and the parts of its key in half steps."""
         fans = _Fans(self._query, _FAN[Role.QUERY])
         third, second = np.tril_indices(_FAN[Role.QUERY], -1)
         pair, anchor = np.nonzero(fans.gaps[third])
         near, far = fans.gaps[second[pair], anchor], fans.gaps[third[pair], anchor]
-        intervals = [
+        first, other = (
             fans.steps[number[pair], anchor] // np.int32(_INTERVAL // 2) for number in (second, third)
-        ]
+        )
         ratio = 2 * _RATIOS * near.astype(np.int32) // far
-        return anchor, far, [*intervals, ratio, _LENGTHS[far], _pitches(self._query)[anchor]]
+        return anchor, far, (first, other, ratio, _pitches(self._query)[anchor])
 
     @cached_property
-    def _entries(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    def _entries(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Keys in the order of their places, the triple of each, and where those of each place begin."""
-        anchors, _, measures = self._triples
+        anchors, _, parts = self._triples
         keys = np.zeros((1, len(anchors)), np.uint32)
-        for bits, halves in zip(_BITS, measures, strict=True):
+        for bits, halves in zip(_BITS, parts, strict=True):
             whole = halves >> 1
             both = np.stack([whole, whole + 2 * (halves & 1) - 1]) & ((1 << bits) - 1)
             keys = ((keys << np.uint32(bits))[:, np.newaxis] | both.astype(np.uint32)).reshape(
                 -1, len(anchors)
             )
-        places = _places(keys.ravel())
-        order = np.argsort(places)
-        begins = np.zeros((1 << _TABLE_BITS) + 1, np.intp)
-        np.cumsum(np.bincount(places, minlength=1 << _TABLE_BITS), out=begins[1:])
-        return keys.ravel()[order], order % max(1, len(anchors)), begins
+        numbered = (keys * _SCATTER).astype(np.uint64) << np.uint64(32)
+        numbered |= np.arange(len(anchors), dtype=np.uint64)
+        numbered = np.sort(numbered, axis=None)
+        keys = (numbered >> np.uint64(32)).astype(np.uint32)
+        begins = np.zeros((1 << _TABLE_BITS) + 1, np.int32)
+        np.cumsum(np.bincount(_place(keys), minlength=1 << _TABLE_BITS), out=begins[1:])
+        return keys, numbered.astype(np.uint32).astype(np.int32), begins
 
     @cached_property
     def _filled(self) -> npt.NDArray[np.bool_]:
@@ -173,12 +175,12 @@ class Table:
     def pairs(self, work: Constellation) -> Pairs:
         """Its pairs with like triples of a reference."""
         fans = _Fans(work, _FAN[Role.REFERENCE])
-        keys = _keys(fans, _pitches(work))
-        places = _places(keys)
+        keys = _keys(fans, _pitches(work)) * _SCATTER
+        places = _place(keys)
         held = np.flatnonzero(self._filled[places])
         anchors, spans, _ = self._triples
         of_entries, of_triples, begins = self._entries
-        first = begins[places[held]]
+        first = begins[places[held]].astype(np.intp)
         counts = begins[places[held] + 1] - first
         right = np.repeat(held, counts)
         entry = np.arange(len(right)) + np.repeat(first - np.cumsum(counts) + counts, counts)
@@ -195,8 +197,8 @@ class Table:
 
 _THIRD: Final = np.tril_indices(_FAN[Role.REFERENCE], -1)[0]
 """Which of a reference's next peaks is the third of a triple, by the number of the pair."""
-_BITS: Final = (_INTERVAL_BITS, _INTERVAL_BITS, _RATIO_BITS, _PART_BITS, _PART_BITS)
-"""Of a key, from the most significant: both intervals, the ratio, the part of lengths and that of pitches."""
+_BITS: Final = (_INTERVAL_BITS, _INTERVAL_BITS, _RATIO_BITS, _PITCH_BITS)
+"""Of a key, from the most significant: both intervals, the ratio, the part of pitches."""
 
 
 def _pitches(peaks: Constellation) -> npt.NDArray[np.int32]:
@@ -204,8 +206,9 @@ def _pitches(peaks: Constellation) -> npt.NDArray[np.int32]:
     return np.floor(peaks.cents / MOST_CENTS).astype(np.int32) + 1
 
 
-def _places(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    return (keys * _SCATTER) >> np.uint32(32 - _TABLE_BITS)
+def _place(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+    """The places of keys that are multiplied already."""
+    return (keys >> np.uint32(32 - _TABLE_BITS)).astype(np.intp)
 
 
 def _keys(fans: _Fans, pitches: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
@@ -220,8 +223,7 @@ def _keys(fans: _Fans, pitches: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]
     intervals = np.where(fans.gaps > 0, fans.steps // np.int16(_INTERVAL), np.int16(_NONE)).astype(np.uint32)
     firsts = intervals << np.uint32(sum(_BITS[1:]))
     seconds = intervals << np.uint32(sum(_BITS[2:]))
-    seconds |= (_LENGTHS[fans.gaps].astype(np.uint32) >> np.uint32(1)) << np.uint32(_PART_BITS)
-    seconds |= (pitches.astype(np.uint32) >> np.uint32(1)) & np.uint32((1 << _PART_BITS) - 1)
+    seconds |= (pitches.astype(np.uint32) >> np.uint32(1)) & np.uint32((1 << _PITCH_BITS) - 1)
     keys = np.empty((fan * (fan - 1) // 2, len(pitches)), np.uint32)
     for third in range(1, fan):
         some = keys[third * (third - 1) // 2 :][:third]
