@@ -186,8 +186,11 @@ class Search:
     most: int = 30
 
 
-Promising: TypeAlias = Callable[[Sequence[Fingerprint], Sequence[Fingerprint]], bool]
-"""(query, reference) to whether it is worth aligning them; see `Channel.promising`."""
+Promising: TypeAlias = Callable[
+    [Sequence[Fingerprint], Sequence[Fingerprint], Sequence[tuple[float, float]]], bool
+]
+"""(query, reference, places of both that may correspond) to whether it is worth aligning them; see
+`Channel.promising`."""
 
 
 @dataclass(frozen=True, slots=True)

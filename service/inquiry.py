@@ -13,7 +13,7 @@ import numpy.typing as npt
 from indexers import registry
 from indexers.fingerprint import Fingerprint, joined
 from indexers.index import Hits
-from indexers.modality import Alignment, Channel, Modality, Promising
+from indexers.modality import Alignment, Channel, Modality
 from service.catalogue import Catalogue
 from service.domain import Match, MatchReport, Registered
 from service.matching import decide, report, retrieve, verify
@@ -40,8 +40,8 @@ LATER: Final = 6
 """Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
 more than those of chance."""
 _ALIGNED = 3
-"""Candidates, the nearest, that are aligned whatever a first look tells (`Channel.promising`): of long copies in a
-room, codes say more than peaks."""
+"""Candidates, the nearest, that are aligned whatever a first look tells (`Channel.promising`): of long copies
+in a room, codes say more than peaks."""
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
@@ -143,6 +143,7 @@ class Inquiry:
         self._stage = 0
         self._sequence: int | None = None
         self._closeness: dict[UUID, float] = {}
+        self._places: dict[UUID, tuple[tuple[float, float], ...]] = {}
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
@@ -182,29 +183,32 @@ class Inquiry:
         # All of the answer has seen what its first look saw.
         self._sequence = sequence if self._sequence is None else self._sequence
         self._stage += 1
-        put_off: Callable[[], None] = lambda: None
+        put_off = False
+        candidates: Sequence[UUID] = ()
         with catalogue.store.view() as view:
             if modality is not None:
                 self._modality = registry.by_name(modality)
                 candidates = self._candidates(view, self._modality, fingerprints)
-                if more and self._anew_later(self._modality):
-                    put_off = partial(self._compare, view, self._modality, fingerprints, candidates)
-                else:
+                put_off = more and self._anew_later(self._modality)
+                if not put_off:
                     self._compare(view, self._modality, fingerprints, candidates)
             if self._stage == 1:
                 self._add_identical(view)
             if more and self._goes_on():
                 self.closer = self._views()
                 return
-            put_off()
+            if put_off and self._modality is not None:
+                self._compare(view, self._modality, fingerprints, candidates)
+                if self._stage == 1:
+                    self._add_identical(view)
             self.closer = None
             with self._with.metrics.stage("decide"):
                 self.answer = self._report(view)
 
     def _anew_later(self, modality: Modality[Any]) -> bool:
-        """Whether a later stage compares all candidates anew, by what says so much more that these say nothing.
+        """Whether a later stage compares all candidates anew, by what says much more.
 
-        What is known now then only counts if there is no later stage.
+        So what is known now only counts if there is no later stage.
         """
         known = {one.scheme for one in self._query}
         return any(one.promising is not None and one.scheme not in known for one in modality.channels)
@@ -272,6 +276,10 @@ class Inquiry:
             )
         nearer = []
         for candidate in found.found:
+            self._places[candidate.reference_id] = (
+                *self._places.get(candidate.reference_id, ()),
+                *candidate.places,
+            )
             if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
@@ -296,7 +304,7 @@ class Inquiry:
         view: View,
         candidates: Sequence[UUID],
         query: Sequence[Fingerprint],
-        promising: Promising | None = None,
+        worth: Callable[[UUID, Sequence[Fingerprint]], bool] | None = None,
     ) -> None:
         """Align with candidates, each as the kind of media that it is, by some of what is known.
 
@@ -304,13 +312,13 @@ class Inquiry:
             view: Where their fingerprints are.
             candidates: These, most promising first.
             query: What is known of the query, or some of it.
-            promising: Which are aligned at all; None: all.
+            worth: As of `verify.verify`.
         """
         self._modalities |= self._kinds(view, [one for one in candidates if one not in self._modalities])
         known = [one for one in candidates if one in self._modalities]
         with self._with.metrics.stage("verify"):
             verified = verify.verify(
-                query, known, self._modalities, view.fingerprints, self._in_time, promising
+                query, known, self._modalities, view.fingerprints, self._in_time, worth=worth
             )
         self._alignments.update(verified.alignments)
         self._verified |= dict.fromkeys(verified.alignments, self._stage)
@@ -346,10 +354,17 @@ class Inquiry:
         again = [one for one in candidates if one in self._compared]
         new = [one for one in chosen if one not in self._compared]
         promising = next((one.promising for one in some if one.promising), None)
-        sure = set(nearest[:_ALIGNED] if promising else nearest)
-        self._verify(view, [one for one in (*again, *new) if one in sure], self._query)
-        self._verify(view, [one for one in (*again, *new) if one not in sure], self._query, promising)
-        self._compared.update(nearest if promising else chosen)
+        if promising is None:
+            self._verify(view, [*again, *new], self._query)
+            self._compared.update(chosen)
+            return
+
+        def worth(reference_id: UUID, work: Sequence[Fingerprint]) -> bool:
+            places = self._places.get(reference_id, ())
+            return reference_id in nearest[:_ALIGNED] or promising(self._query, work, places)
+
+        self._verify(view, [*again, *new], self._query, worth)
+        self._compared.update(nearest)
 
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.

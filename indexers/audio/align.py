@@ -5,6 +5,7 @@ one place is worth far more than what they find at two. Then they are merged, he
 of the query is counted twice.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,6 +29,7 @@ from indexers.audio.coincide import Asked, Coincidence
 from indexers.audio.decode import RATE
 from indexers.audio.lines import BLOCK, Hits, Line, lines
 from indexers.audio.peaks import Constellation
+from indexers.audio.triples import FASTEST
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import AlignedSegment, Alignment, covered
 
@@ -74,11 +76,15 @@ _GO_ON = 100.0
 _MOST_PEAKS = 4_000_000
 """Product of the numbers of peaks up to which all of both are compared: 20 s with 10 minutes."""
 
-_QUERIES = 8
-"""Queries whose peaks are kept in readiness, since each is aligned with many works."""
+_TABLES = 24
+"""Queries, or windows of long ones, whose triples are kept in readiness, since each is compared with many
+works: of up to 3 MB each."""
 
 _HINTS = 8
 """Areas in which peaks are compared where both sides are longer."""
+
+AROUND: Final = 10.0
+"""Seconds before and after a place that is looked at first."""
 
 _MARGIN_SECONDS = 10.0
 """How much longer than the window the work's part is, before and after."""
@@ -227,21 +233,35 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     )
 
 
-def promising(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> bool:
-    """Whether a reference is worth aligning: False where peaks are at hand and agree about nothing."""
+def promising(
+    query: Sequence[Fingerprint], work: Sequence[Fingerprint], places: Sequence[tuple[float, float]]
+) -> bool:
+    """Whether a reference is worth aligning: False where there are peaks, and they agree about nothing.
+
+    Where one of both is long, only places are looked at: in what is long, codes find them.
+
+    Args:
+        query: As in `align`.
+        work: As in `align`.
+        places: Seconds of the query and of the work that may correspond, in the middle of what may.
+    """
     asked_of, known = _peaks_of(query, work)
     if asked_of is None or not known:
         return True
-    asked = _asked(asked_of)
-    if len(asked.query) * len(known[0]) > _MOST_PEAKS:
-        return True
-    return any(asked.coincides(some) for some in known)
+    if len(asked_of) * len(known[0]) <= _MOST_PEAKS:
+        return any(_asked(asked_of).coincides(some) for some in known)
+    around = AROUND * FASTEST + _MARGIN_SECONDS
+    return any(
+        _asked(asked_of, asked - AROUND, asked + AROUND).coincides(some.between(at - around, at + around))
+        for asked, at in places
+        for some in known
+    )
 
 
 def _peaks_of(
     query: Sequence[Fingerprint], work: Sequence[Fingerprint]
 ) -> tuple[Fingerprint | None, list[Constellation]]:
-    """The query's peaks, and those of a reference that they are compared with: of the mean, of the difference."""
+    """The query's peaks, and those of a reference that they are compared with: all that it has."""
     theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
     return next((one for one in query if one.scheme == peaks.PEAKS), None), [
         peaks.read(theirs[one.id]) for one in (peaks.PEAKS, peaks.SIDE) if one.id in theirs
@@ -293,10 +313,10 @@ def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stre
     return replace(judged, speed=seen.speed, place=place, cents=seen.cents)
 
 
-@lru_cache(maxsize=_QUERIES)
-def _asked(fingerprint: Fingerprint) -> Asked:
-    """The peaks of a query, which is aligned with one candidate after the other."""
-    return Asked(peaks.read(fingerprint))
+@lru_cache(maxsize=_TABLES)
+def _asked(fingerprint: Fingerprint, start: float = -math.inf, end: float = math.inf) -> Asked:
+    """The peaks of a query, or of a part of it, which is compared with one candidate after the other."""
+    return Asked(peaks.read(fingerprint).between(start, end))
 
 
 def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequence[Stretch]) -> list[Stretch]:

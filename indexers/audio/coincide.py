@@ -1,8 +1,8 @@
 """Where two constellations of peaks coincide after a change of pitch and tempo.
 
-Like triples propose a pitch, a tempo and a place (`triples`). The proposals that most pairs agree on are refined
-and then judged by the peaks alone: how many of the reference's coincide with one of the query's, against how many
-do so when the same peaks are shifted to where nothing should coincide.
+Like triples propose a pitch, a tempo and a place (`triples`). The proposals that most pairs agree on are
+refined and then judged by the peaks alone: how many of the reference's coincide with one of the query's,
+against how many do so when the same peaks are shifted to where nothing should coincide.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Constellations of spectral peaks: found in a sound, written down, read again.
 
 A peak is a point in time and log-frequency that is louder than all around it: what is left of music after
-compression, a room, a voice over it. `triples` and `coincide` compare them. The code and all constants are our
-own.
+compression, a room, a voice over it. `triples` and `coincide` compare them. The code and all constants are
+our own.
 
 Stored are the peaks. References have few, queries many: what a copy adds (a voice, another track) must not
 crowd out what it copies.

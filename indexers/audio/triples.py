@@ -46,11 +46,11 @@ triples in other parts are higher by more than `MOST_CENTS` allows."""
 _NONE: Final = (1 << _INTERVAL_BITS) - 2
 """The interval of a triple that there is not."""
 
-_TABLE_BITS: Final = 19
+_TABLE_BITS: Final = 18
 """Logarithm of the places in a table: the triples of 10 s have 100,000 entries."""
 _SCATTER: Final = np.uint32(2_654_435_769)
-"""2³² over the golden ratio, by which keys are multiplied so that their first bits are spread over a table (Knuth,
-The Art of Computer Programming 3, 6.4); as it is odd, different keys stay different."""
+"""2³² over the golden ratio: by it keys are multiplied so that their first bits spread over a table (Knuth,
+The Art of Computer Programming 3, 6.4). As it is odd, different keys stay different."""
 
 _PLACE_SECONDS: Final = 0.2
 _PITCH_CENTS: Final = 26.0
@@ -271,7 +271,7 @@ def fullest(pairs: Pairs) -> list[tuple[float, float, float]]:
 
 
 def _agreeing(pairs: Pairs, middle: float) -> npt.NDArray[np.bool_]:
-    """Which pairs may be among so many that agree, by their own speeds: in most references of strangers none."""
+    """Which pairs may be among enough that agree, by their own speeds: with a stranger, most often none."""
     away = pairs.query - middle
     # At the speed that they are counted at, pairs lie somewhat elsewhere.
     off = float(np.abs(away).max()) * FASTEST * np.expm1(_SPEED_SPREAD)
