@@ -157,9 +157,8 @@ class Table:
         for bits, halves in zip(_BITS, parts, strict=True):
             whole = halves >> 1
             both = np.stack([whole, whole + 2 * (halves & 1) - 1]) & ((1 << bits) - 1)
-            keys = ((keys << np.uint32(bits))[:, np.newaxis] | both.astype(np.uint32)).reshape(
-                -1, len(anchors)
-            )
+            both = (keys << np.uint32(bits))[:, np.newaxis] | both.astype(np.uint32)
+            keys = both.reshape(2 * len(keys), len(anchors))
         numbered = (keys * _SCATTER).astype(np.uint64) << np.uint64(32)
         numbered |= np.arange(len(anchors), dtype=np.uint64)
         numbered = np.sort(numbered, axis=None)
