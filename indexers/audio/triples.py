@@ -287,7 +287,10 @@ def _agreeing(pairs: Pairs, middle: float) -> npt.NDArray[np.bool_]:
     # What agrees lies in two neighbouring cells of each: of such blocks of eight some must hold enough.
     counts = counts[:-1] + counts[1:]
     counts = counts[:, :-1] + counts[:, 1:]
-    enough = np.pad(counts[..., :-1] + counts[..., 1:] >= LEAST_AGREEING, 1)
+    full = counts[..., :-1] + counts[..., 1:] >= LEAST_AGREEING
+    if not full.any():
+        return np.zeros(len(pairs), np.bool_)
+    enough = np.pad(full, 1)
     enough = enough[:-1] | enough[1:]
     enough = enough[:, :-1] | enough[:, 1:]
     enough = enough[..., :-1] | enough[..., 1:]
