@@ -39,7 +39,7 @@ DAMAGED: Final = "DAMAGED"
 LATER: Final = 6
 """Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
 more than those of chance."""
-_ALIGNED = 3
+ALIGNED: Final = 3
 """Candidates, the nearest, that are aligned whatever a first look tells (`Channel.promising`): of long copies
 in a room, codes say more than peaks."""
 _NEXT_STAGE = 2.0
@@ -361,7 +361,7 @@ class Inquiry:
 
         def worth(reference_id: UUID, work: Sequence[Fingerprint]) -> bool:
             places = self._places.get(reference_id, ())
-            return reference_id in nearest[:_ALIGNED] or promising(self._query, work, places)
+            return reference_id in nearest[:ALIGNED] or promising(self._query, work, places)
 
         self._verify(view, [*again, *new], self._query, worth)
         self._compared.update(nearest)
