@@ -431,8 +431,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
     if options.merge:
-        results = merged([json.loads(path.read_text(encoding="utf-8")) for path in options.merge])
-        return _told(results, options)
+        parts = [json.loads(path.read_text(encoding="utf-8")) for path in options.merge]
+        return _told(merged(parts), options)
     if options.media and not options.voice:
         parser.error("--media needs --voice, a folder of speech")
     amounts = Amounts(options.lengths, options.per_attack, options.negatives)

@@ -156,9 +156,9 @@ class Table:
         keys = np.zeros((1, len(anchors)), np.uint32)
         for bits, halves in zip(_BITS, parts, strict=True):
             whole = halves >> 1
-            both = np.stack([whole, whole + 2 * (halves & 1) - 1]) & ((1 << bits) - 1)
-            both = (keys << np.uint32(bits))[:, np.newaxis] | both.astype(np.uint32)
-            keys = both.reshape(2 * len(keys), len(anchors))
+            both = (np.stack([whole, whole + 2 * (halves & 1) - 1]) & ((1 << bits) - 1)).astype(np.uint32)
+            longer = (keys << np.uint32(bits))[:, np.newaxis] | both
+            keys = longer.reshape(2 * len(keys), len(anchors))
         numbered = (keys * _SCATTER).astype(np.uint64) << np.uint64(32)
         numbered |= np.arange(len(anchors), dtype=np.uint64)
         numbered = np.sort(numbered, axis=None)
