@@ -76,9 +76,12 @@ _GO_ON = 100.0
 _MOST_PEAKS = 4_000_000
 """Product of the numbers of peaks up to which all of both are compared: 20 s with 10 minutes."""
 
-_TABLES = 24
+_MOST_ASKED = 6_000
+"""Peaks of a query up to which all of them are compared: some 3 minutes, whose table takes 12 MB."""
+
+_TABLES = 16
 """Queries, or windows of long ones, whose triples are kept in readiness, since each is compared with many
-works: of up to 3 MB each."""
+works: as a rule of 3 MB each."""
 
 _HINTS = 8
 """Areas in which peaks are compared where both sides are longer."""
@@ -248,7 +251,7 @@ def promising(
     asked_of, known = _peaks_of(query, work)
     if asked_of is None or not known:
         return True
-    if len(asked_of) * len(known[0]) <= _MOST_PEAKS:
+    if _short(len(asked_of), len(known[0])):
         return any(_asked(asked_of).coincides(some) for some in known)
     around = AROUND * FASTEST + _MARGIN_SECONDS
     return any(
@@ -319,10 +322,15 @@ def _asked(fingerprint: Fingerprint, start: float = -math.inf, end: float = math
     return Asked(peaks.read(fingerprint).between(start, end))
 
 
+def _short(asked: int, known: int) -> bool:
+    """Whether a query and a reference have so few peaks that all of them are compared."""
+    return asked <= _MOST_ASKED and asked * known <= _MOST_PEAKS
+
+
 def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequence[Stretch]) -> list[Stretch]:
     """Stretches that peaks find: in all of the work, or where codes hint at it if both are long."""
     query = asked.query
-    if len(query) * len(work) <= _MOST_PEAKS:
+    if _short(len(query), len(work)):
         areas = [(asked, work)]
     else:
         areas = []
