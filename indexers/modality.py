@@ -210,7 +210,7 @@ class Channel:
         beside: A scheme whose descriptors of the query are compared with these of a reference too: so these
             are looked at wherever the query has some of that one.
         promising: Where it is compared with whatever is nearest: tells by a first look at a query and a
-            reference whether aligning them may find anything, at a tenth of the cost; None: all are aligned.
+            reference whether aligning them may find anything, at much less cost; None: all are aligned.
     """
 
     scheme: Scheme
