@@ -1,9 +1,9 @@
 """The interface that each modality implements."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO, Generic, Protocol, TypeVar
+from typing import BinaryIO, Generic, Protocol, TypeAlias, TypeVar
 
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit, joined
 from indexers.previews import Budget, Files
@@ -186,6 +186,13 @@ class Search:
     most: int = 30
 
 
+Promising: TypeAlias = Callable[
+    [Sequence[Fingerprint], Sequence[Fingerprint], Sequence[tuple[float, float]]], bool
+]
+"""(query, reference, places of both that may correspond) to whether it is worth aligning them; see
+`Channel.promising`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One of the schemes that describe a kind of media.
@@ -202,6 +209,8 @@ class Channel:
             to be plausible by what is searched.
         beside: A scheme whose descriptors of the query are compared with these of a reference too: so these
             are looked at wherever the query has some of that one.
+        promising: Where it is compared with whatever is nearest: tells by a first look at a query and a
+            reference whether aligning them may find anything, at much less cost; None: all are aligned.
     """
 
     scheme: Scheme
@@ -212,6 +221,7 @@ class Channel:
     compared: int = 6
     unsifted: bool = False
     beside: Scheme | None = None
+    promising: Promising | None = None
 
     @property
     def far(self) -> bool:

@@ -1,6 +1,6 @@
 """One query under way: what was found so far, stage by stage, until it is sure or all was looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +39,9 @@ DAMAGED: Final = "DAMAGED"
 LATER: Final = 6
 """Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
 more than those of chance."""
+ALIGNED: Final = 3
+"""Candidates, the nearest, that are aligned whatever a first look tells (`Channel.promising`): of long copies
+in a room, codes say more than peaks."""
 _NEXT_STAGE = 2.0
 """A stage may take so many times as long as all before it."""
 
@@ -140,6 +143,7 @@ class Inquiry:
         self._stage = 0
         self._sequence: int | None = None
         self._closeness: dict[UUID, float] = {}
+        self._places: dict[UUID, tuple[tuple[float, float], ...]] = {}
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
@@ -179,27 +183,60 @@ class Inquiry:
         # All of the answer has seen what its first look saw.
         self._sequence = sequence if self._sequence is None else self._sequence
         self._stage += 1
+        put_off = False
+        candidates: Sequence[UUID] = ()
         with catalogue.store.view() as view:
             if modality is not None:
                 self._modality = registry.by_name(modality)
                 candidates = self._candidates(view, self._modality, fingerprints)
-                searched = {one.scheme for one in self._searched(self._modality)}
-                if any(one.scheme not in searched for one in fingerprints):
-                    self._compared.clear()
-                self._compare_nearest(view, self._modality, candidates)
-                if any(one.scheme in searched for one in fingerprints):
-                    changed = dict.fromkeys((*candidates, *self._plausible()))
-                    left = [one for one in changed if one not in self._compared]
-                    self._verify(view, left, self._searched(self._modality))
-                self._verify_closely(view, self._modality, candidates)
+                put_off = more and self._anew_later(self._modality)
+                if not put_off:
+                    self._compare(view, self._modality, fingerprints, candidates)
             if self._stage == 1:
                 self._add_identical(view)
             if more and self._goes_on():
                 self.closer = self._views()
                 return
+            if put_off and self._modality is not None:
+                self._compare(view, self._modality, fingerprints, candidates)
+                if self._stage == 1:
+                    self._add_identical(view)
             self.closer = None
             with self._with.metrics.stage("decide"):
                 self.answer = self._report(view)
+
+    def _anew_later(self, modality: Modality[Any]) -> bool:
+        """Whether a later stage compares all candidates anew, by what says much more.
+
+        So what is known now only counts if there is no later stage.
+        """
+        known = {one.scheme for one in self._query}
+        return any(one.promising is not None and one.scheme not in known for one in modality.channels)
+
+    def _compare(
+        self,
+        view: View,
+        modality: Modality[Any],
+        fingerprints: Sequence[Fingerprint],
+        candidates: Sequence[UUID],
+    ) -> None:
+        """Align with candidates by what is known of the query.
+
+        Args:
+            view: Where their fingerprints are.
+            modality: Of the query.
+            fingerprints: What the stage added.
+            candidates: What it brought nearer.
+        """
+        searched = {one.scheme for one in self._searched(modality)}
+        if any(one.scheme not in searched for one in fingerprints):
+            self._compared.clear()
+        self._compare_nearest(view, modality, candidates)
+        if any(one.scheme in searched for one in fingerprints):
+            changed = dict.fromkeys((*candidates, *self._plausible()))
+            left = [one for one in changed if one not in self._compared]
+            self._verify(view, left, self._searched(modality))
+        self._verify_closely(view, modality, candidates)
 
     def _views(self) -> frozenset[int]:
         """Views in which the query looks like anything, by what was compared last: that has seen most."""
@@ -239,6 +276,10 @@ class Inquiry:
             )
         nearer = []
         for candidate in found.found:
+            self._places[candidate.reference_id] = (
+                *self._places.get(candidate.reference_id, ()),
+                *candidate.places,
+            )
             if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
@@ -258,12 +299,27 @@ class Inquiry:
         """
         return [one for one in self._alignments if self._probability(one) >= PLAUSIBLE]
 
-    def _verify(self, view: View, candidates: Sequence[UUID], query: Sequence[Fingerprint]) -> None:
-        """Align with candidates, each as the kind of media that it is, by some of what is known."""
+    def _verify(
+        self,
+        view: View,
+        candidates: Sequence[UUID],
+        query: Sequence[Fingerprint],
+        worth: Callable[[UUID, Sequence[Fingerprint]], bool] | None = None,
+    ) -> None:
+        """Align with candidates, each as the kind of media that it is, by some of what is known.
+
+        Args:
+            view: Where their fingerprints are.
+            candidates: These, most promising first.
+            query: What is known of the query, or some of it.
+            worth: As of `verify.verify`.
+        """
         self._modalities |= self._kinds(view, [one for one in candidates if one not in self._modalities])
         known = [one for one in candidates if one in self._modalities]
         with self._with.metrics.stage("verify"):
-            verified = verify.verify(query, known, self._modalities, view.fingerprints, self._in_time)
+            verified = verify.verify(
+                query, known, self._modalities, view.fingerprints, self._in_time, worth=worth
+            )
         self._alignments.update(verified.alignments)
         self._verified |= dict.fromkeys(verified.alignments, self._stage)
         if verified.left_out:
@@ -296,8 +352,19 @@ class Inquiry:
         nearest = sorted(self._closeness, key=lambda one: (self._closeness[one], one))
         chosen = nearest[: max(channel.compared for channel in some)]
         again = [one for one in candidates if one in self._compared]
-        self._verify(view, [*again, *(one for one in chosen if one not in self._compared)], self._query)
-        self._compared.update(chosen)
+        new = [one for one in chosen if one not in self._compared]
+        promising = next((one.promising for one in some if one.promising), None)
+        if promising is None:
+            self._verify(view, [*again, *new], self._query)
+            self._compared.update(chosen)
+            return
+
+        def worth(reference_id: UUID, work: Sequence[Fingerprint]) -> bool:
+            places = self._places.get(reference_id, ())
+            return reference_id in nearest[:ALIGNED] or promising(self._query, work, places)
+
+        self._verify(view, [*again, *new], self._query, worth)
+        self._compared.update(nearest)
 
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.
@@ -311,7 +378,7 @@ class Inquiry:
             modality: Of the query.
             candidates: What the stage brought nearer.
         """
-        sifted = [one for one in modality.channels if one.search is None and not one.unsifted]
+        sifted = [one for one in modality.channels if one.search is None and not (one.unsifted or one.beside)]
         if not sifted or len(self._searched(modality)) == len(self._query):
             return
         again = [one for one in candidates if one in self._compared and self._probability(one) >= PLAUSIBLE]

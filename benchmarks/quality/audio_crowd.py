@@ -21,12 +21,14 @@ import indexers.modality
 from benchmarks.quality.audio_media import Plan
 from benchmarks.quality.audio_peers import Hit, Part
 from indexers import registry
+from indexers.audio.align import promising
 from indexers.audio.chromaprint import CHROMAPRINT, CODES, STEP
 from indexers.fingerprint import Fingerprint
 from indexers.index.base import Hits
 from indexers.index.live import Change, LiveIndex
 from indexers.modality import Alignment, Channel, MediaLimits, Role
 from service.domain import DescriptorOwner
+from service.inquiry import ALIGNED
 from service.matching import retrieve
 from service.matching.score import Scorer
 from service.settings import Settings
@@ -154,11 +156,12 @@ class _Catalogue:
         retrieving = time.process_time() - began
         comparing = 0.0
         hits = []
-        for candidate in found:
+        for rank, candidate in enumerate(found):
             number = candidate.reference_id.int
             work = self._work(number)
             began = time.process_time()
-            aligned = self._audio.align(query, work)
+            worth = rank < ALIGNED or promising(query, work, candidate.places)
+            aligned = self._audio.align(query, work) if worth else None
             comparing += time.process_time() - began
             if aligned is not None:
                 score = self._scorer.probability("audio", aligned.signals, self.rows)

@@ -20,7 +20,7 @@ import av
 import numpy as np
 import scipy.signal
 
-from benchmarks.quality.audio_attacks import ATTACKS, RATE, Hand, Place, Sound, decoded
+from benchmarks.quality.audio_attacks import ATTACKS, RATE, Altered, Hand, Place, Sound, decoded
 from benchmarks.quality.metrics import Asked
 from indexers.audio import chromaprint
 from indexers.audio.chromaprint import STEP, SUPPORT
@@ -40,6 +40,8 @@ _VERSION: Final = re.compile(r"^\d+-|[-_ ](?:f|fast|slow|old|short|sd|enhanced)$
 _STEMS: Final = 0.02
 """Seconds within which two tracks of an origin are equally long: the instruments of one piece."""
 
+_DRAWN_AGAIN: Final = 4
+"""How often an excerpt is drawn of which nothing can be heard after the attack."""
 _SILENT: Final = 0.003
 """Root mean square below which nothing is heard: such an excerpt is no query."""
 _BACKDROPS: Final = 24
@@ -311,7 +313,6 @@ def _question(track: Track, sound: Sound, order: _Order, backdrops: _Backdrops, 
     rng = random.Random(order.seed)
     samples = order.length * RATE
     needed = samples * 5 // 4 + RATE
-    start = _audible(sound, needed, rng)
 
     def voice(count: int) -> Sound:
         return _piece(rng.choice(backdrops.voices), count, rng)
@@ -320,16 +321,23 @@ def _question(track: Track, sound: Sound, order: _Order, backdrops: _Backdrops, 
         strange = [music for origin, music in backdrops.music if origin != track.origin]
         return _piece(rng.choice(strange), count, rng)
 
-    excerpt = sound[:, start : start + needed]
-    if order.attack:
-        altered = ATTACKS[order.attack](excerpt, Hand(rng, voice, other), samples)
-        places = [replace(one, work=one.work + start / RATE) for one in altered.places]
-        write_wav(path, altered.sound)
-    else:
-        places = [Place((0.0, float(order.length)), start / RATE)]
-        write_wav(path, excerpt[:, :samples])
+    for _ in range(_DRAWN_AGAIN):
+        start = _audible(sound, needed, rng)
+        excerpt = sound[:, start : start + needed]
+        if order.attack:
+            altered = ATTACKS[order.attack](excerpt, Hand(rng, voice, other), samples)
+        else:
+            altered = Altered(excerpt[:, :samples], (Place((0.0, float(order.length)), 0.0),))
+        if _loudness(altered.sound) >= _SILENT:  # what a loop repeats may be a pause
+            break
+    write_wav(path, altered.sound)
+    places = [replace(one, work=one.work + start / RATE) for one in altered.places]
     name = f"{track.name} from {start / RATE:.1f} s"
     return Question(Asked(name, None, order.attack), order.length, path, tuple(places), track.name)
+
+
+def _loudness(sound: Sound) -> float:
+    return float(np.sqrt(np.mean(np.square(sound))))
 
 
 def _audible(sound: Sound, samples: int, rng: random.Random) -> int:
@@ -338,7 +346,7 @@ def _audible(sound: Sound, samples: int, rng: random.Random) -> int:
     if last <= 0:
         return 0
     starts = [rng.randrange(last) for _ in range(8)]
-    levels = [float(np.sqrt(np.mean(np.square(sound[:, one : one + samples])))) for one in starts]
+    levels = [_loudness(sound[:, one : one + samples]) for one in starts]
     heard = [one for one, level in zip(starts, levels, strict=True) if level >= _SILENT]
     return heard[0] if heard else starts[int(np.argmax(levels))]
 

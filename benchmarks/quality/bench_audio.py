@@ -2,6 +2,8 @@
 
     python -m benchmarks.quality.bench_audio --smoke
     python -m benchmarks.quality.bench_audio --media FOLDER --voice SPEECH --json quality_audio.json
+    python -m benchmarks.quality.bench_audio --media FOLDER --voice SPEECH --lengths 5 --json 5.json
+    python -m benchmarks.quality.bench_audio --merge 5.json 10.json 20.json --json quality_audio.json
 
 A media folder holds a folder of audio files for each origin (`audio_media`). Origins are registered or
 strange as a whole. Excerpts of registered tracks are asked about under every attack (`audio_attacks`),
@@ -41,6 +43,8 @@ SEED: Final = 7
 """Of the split, the excerpts and the attacks; other seeds are for tuning."""
 SMOKE: Final = ("as_it_is", "equalised", "compression", "insertion", "time_gaps", "tempo_up_5", "pitch_up_2")
 """Attacks that take no time."""
+TIMED: Final = 20
+"""Queries of each length, and tracks, that fpcalc is timed on where AcoustID's rule is left out."""
 GROWTH: Final = 10
 """Seconds of the excerpts that are asked about among many works."""
 CROWD: Final = 60
@@ -125,7 +129,7 @@ def measure(
     """Register and ask, one matcher after the other; AcoustID's comes first, for its CPU is the measure.
 
     Args:
-        programs: Start the matchers.
+        programs: Start the matchers. Without AcoustID's, fpcalc is timed on some of the files.
         plan: What is registered and asked.
         done: Given what was measured so far, after each matcher.
     """
@@ -134,6 +138,8 @@ def measure(
     for question in plan.questions:
         by_length.setdefault(question.length, []).append(question)
     fpcalc: dict[int | None, float] = {}
+    if AcoustId not in programs and audio_peers.missing("acoustid") is None:
+        fpcalc = _timed(plan, by_length)
     measured = {}
     for program in sorted(programs, key=lambda one: one is not AcoustId):
         matcher = program()
@@ -162,6 +168,46 @@ def measure(
         )
         done(measured)
     return measured
+
+
+def _timed(plan: Plan, by_length: Mapping[int, Sequence[Question]]) -> dict[int | None, float]:
+    """CPU seconds that fpcalc takes for all queries of a length, and (None) for all tracks, told by some."""
+    tracks = list(plan.references)[:TIMED]
+    share = sum(plan.seconds[name] for name in tracks) / sum(plan.seconds.values())
+    taken: dict[int | None, float] = {
+        None: audio_peers.fpcalc_seconds(plan.references[name] for name in tracks) / share
+    }
+    for length, questions in by_length.items():
+        some = questions[:: max(1, len(questions) // TIMED)]
+        spent = audio_peers.fpcalc_seconds(question.path for question in some)
+        taken[length] = spent * len(questions) / len(some)
+    return taken
+
+
+def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put results together that several runs gave for other lengths, on the same tracks.
+
+    What is told of the run (its load, what a track takes) is that of the first.
+
+    Raises:
+        ValueError: If the tracks differ, or a length was asked twice.
+    """
+    about = dict(parts[0]["about"])
+    lengths = [length for part in parts for length in part["about"]["lengths"]]
+    same = ("seed", "references", "origins", "strange_tracks", "strange_origins")
+    if any(part["about"][name] != about[name] for part in parts for name in same):
+        raise ValueError("these results are of different tracks")
+    if len(set(lengths)) < len(lengths):
+        raise ValueError("these results share a length")
+    about["lengths"] = sorted(lengths)
+    for name in ("copies", "strange_queries"):
+        about[name] = sum(part["about"][name] for part in parts)
+    systems = {name: dict(system) for name, system in parts[0]["systems"].items()}
+    for name, system in systems.items():
+        system["lengths"] = {
+            length: one for part in parts for length, one in part["systems"][name]["lengths"].items()
+        }
+    return {"about": about, "systems": systems}
 
 
 def growth(plan: Plan, totals: Sequence[int], folder: Path) -> list[dict[str, Any]]:
@@ -376,8 +422,17 @@ def main() -> int:
         help="ask only how it grows: among so many works, most of them made up",
     )
     parser.add_argument("--smoke", action="store_true", help="a few made-up tracks, seconds")
+    parser.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        help="ask nothing: put the results of runs for other lengths together",
+    )
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
+    if options.merge:
+        parts = [json.loads(path.read_text(encoding="utf-8")) for path in options.merge]
+        return _told(merged(parts), options)
     if options.media and not options.voice:
         parser.error("--media needs --voice, a folder of speech")
     amounts = Amounts(options.lengths, options.per_attack, options.negatives)
@@ -404,24 +459,32 @@ def main() -> int:
         def done(measured: Mapping[str, Measured]) -> None:
             systems = {name: asdict(one) for name, one in measured.items()}
             results.update(json.loads(json.dumps({"about": about, "systems": systems}, ensure_ascii=False)))
-            if options.json:
-                text = json.dumps(results, indent=1, ensure_ascii=False)
-                options.json.write_text(text + "\n", encoding="utf-8")
+            _write(results, options.json)
 
         programs = [PROGRAMS[name] for name in options.only if name not in missing]
         measure(programs, plan, done=done)
+    return _told(results, options)
+
+
+def _told(results: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Print and write the results; returns the exit status."""
+    _write(results, options.json)
     print(document(results))
-    short = falls_short(results["systems"][Copyhound.name]) if "copyhound" in options.only else []
+    ours = results["systems"].get(Copyhound.name)
+    short = falls_short(ours) if ours else []
     for line in short:
         print(f"MISSED: {line}")
     return int(bool(short) and not options.smoke)
 
 
+def _write(results: Mapping[str, Any], path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _show_growth(about: Mapping[str, Any], grown: Sequence[Mapping[str, Any]], path: Path | None) -> None:
     print(growth_table(grown))
-    if path:
-        text = json.dumps({"about": about, "growth": grown}, indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+    _write({"about": about, "growth": grown}, path)
 
 
 def _about(seed: int, amounts: Amounts, sides: Sides, plan: Plan) -> dict[str, Any]:

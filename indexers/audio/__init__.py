@@ -55,6 +55,7 @@ class AudioModality:
             reference_rows=peaks.most(peaks.GRAIN[Role.REFERENCE], decode.PIECE_SECONDS),
             compared=64,
             unsifted=True,
+            promising=align.promising,
         ),
         Channel(
             peaks.SIDE,

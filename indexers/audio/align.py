@@ -5,6 +5,7 @@ one place is worth far more than what they find at two. Then they are merged, he
 of the query is counted twice.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from indexers.audio import peaks
+from indexers.audio import coincide, peaks
 from indexers.audio.chromaprint import (
     CHROMAPRINT,
     CODES,
@@ -24,9 +25,11 @@ from indexers.audio.chromaprint import (
     codes_of,
     positions,
 )
+from indexers.audio.coincide import Asked, Coincidence
 from indexers.audio.decode import RATE
 from indexers.audio.lines import BLOCK, Hits, Line, lines
-from indexers.audio.peaks import Asked, Coincidence, Constellation
+from indexers.audio.peaks import Constellation
+from indexers.audio.triples import FASTEST
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import AlignedSegment, Alignment, covered
 
@@ -73,11 +76,18 @@ _GO_ON = 100.0
 _MOST_PEAKS = 4_000_000
 """Product of the numbers of peaks up to which all of both are compared: 20 s with 10 minutes."""
 
-_QUERIES = 8
-"""Queries whose peaks are kept in readiness, since each is aligned with many works."""
+_MOST_ASKED = 6_000
+"""Peaks of a query up to which all of them are compared: some 3 minutes, whose table takes 12 MB."""
+
+_TABLES = 16
+"""Queries, or windows of long ones, whose triples are kept in readiness, since each is compared with many
+works: as a rule of 3 MB each."""
 
 _HINTS = 8
 """Areas in which peaks are compared where both sides are longer."""
+
+AROUND: Final = 10.0
+"""Seconds before and after a place that is looked at first."""
 
 _MARGIN_SECONDS = 10.0
 """How much longer than the window the work's part is, before and after."""
@@ -196,8 +206,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     codes, others = mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id]
     views = _Views(codes, others)
     stretches, hints = _by_codes(views, _hits(codes, others))
-    peaks_of = next((one for one in query if one.scheme == peaks.PEAKS), None)
-    known = [peaks.read(theirs[one.id]) for one in (peaks.PEAKS, peaks.SIDE) if one.id in theirs]
+    peaks_of, known = _peaks_of(query, work)
     with_peaks = peaks_of is not None and bool(known)
     if peaks_of is not None and known:
         asked = _asked(peaks_of)
@@ -225,6 +234,41 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         query_coverage=covered([one.query for one in segments], codes),
         work_coverage=covered([one.work for one in segments], others),
     )
+
+
+def promising(
+    query: Sequence[Fingerprint], work: Sequence[Fingerprint], places: Sequence[tuple[float, float]]
+) -> bool:
+    """Whether a reference is worth aligning: False where there are peaks, and they agree about nothing.
+
+    Where one of both is long, only places are looked at: in what is long, codes find them.
+
+    Args:
+        query: As in `align`.
+        work: As in `align`.
+        places: Seconds of the query and of the work that may correspond, in the middle of what may.
+    """
+    asked_of, known = _peaks_of(query, work)
+    if asked_of is None or not known:
+        return True
+    if _short(len(asked_of), len(known[0])):
+        return any(_asked(asked_of).coincides(some) for some in known)
+    around = AROUND * FASTEST + _MARGIN_SECONDS
+    return any(
+        _asked(asked_of, asked - AROUND, asked + AROUND).coincides(some.between(at - around, at + around))
+        for asked, at in places
+        for some in known
+    )
+
+
+def _peaks_of(
+    query: Sequence[Fingerprint], work: Sequence[Fingerprint]
+) -> tuple[Fingerprint | None, list[Constellation]]:
+    """The query's peaks, and those of a reference that they are compared with: all that it has."""
+    theirs = {fingerprint.scheme.id: fingerprint for fingerprint in work}
+    return next((one for one in query if one.scheme == peaks.PEAKS), None), [
+        peaks.read(theirs[one.id]) for one in (peaks.PEAKS, peaks.SIDE) if one.id in theirs
+    ]
 
 
 def _best(stretch: Stretch, query: Constellation, known: Iterable[Constellation]) -> Stretch:
@@ -262,7 +306,7 @@ def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stre
     """What the peaks say about a stretch that codes found. Of a long one, its middle is looked at."""
     middle = (stretch.start + stretch.end) / 2
     start, end = max(stretch.start, middle - WINDOW / 2), min(stretch.end, middle + WINDOW / 2)
-    seen = peaks.along(query.between(start, end), work, stretch.speed, stretch.place, stretch.cents)
+    seen = coincide.along(query.between(start, end), work, stretch.speed, stretch.place, stretch.cents)
     if seen is None or seen.evidence <= 0:
         return stretch
     judged = replace(stretch, peak_evidence=seen.evidence, peaks=seen.peaks)
@@ -272,16 +316,21 @@ def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stre
     return replace(judged, speed=seen.speed, place=place, cents=seen.cents)
 
 
-@lru_cache(maxsize=_QUERIES)
-def _asked(fingerprint: Fingerprint) -> Asked:
-    """The peaks of a query, which is aligned with one candidate after the other."""
-    return Asked(peaks.read(fingerprint))
+@lru_cache(maxsize=_TABLES)
+def _asked(fingerprint: Fingerprint, start: float = -math.inf, end: float = math.inf) -> Asked:
+    """The peaks of a query, or of a part of it, which is compared with one candidate after the other."""
+    return Asked(peaks.read(fingerprint).between(start, end))
+
+
+def _short(asked: int, known: int) -> bool:
+    """Whether a query and a reference have so few peaks that all of them are compared."""
+    return asked <= _MOST_ASKED and asked * known <= _MOST_PEAKS
 
 
 def _by_peaks(views: "_Views", asked: Asked, work: Constellation, hints: Sequence[Stretch]) -> list[Stretch]:
     """Stretches that peaks find: in all of the work, or where codes hint at it if both are long."""
     query = asked.query
-    if len(query) * len(work) <= _MOST_PEAKS:
+    if _short(len(query), len(work)):
         areas = [(asked, work)]
     else:
         areas = []

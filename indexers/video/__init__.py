@@ -38,6 +38,7 @@ def _of_film(channel: Channel) -> Channel:
         channel,
         query_rows=-(-channel.query_rows // seconds) + 1,
         reference_rows=-(-channel.reference_rows // seconds) + 1,
+        promising=None,  # pictures speak too
     )
 
 

@@ -35,6 +35,11 @@ _BLOCK_STEPS = 20
 """Steps of the query whose votes count together: played a twentieth faster, its ends are half a step off."""
 _MOST_ASKED = 8192
 """Descriptors of a query that are looked up where they vote for places."""
+_MOST_PLACES = 6
+"""Places of a reference that are told. Of attacked excerpts of sounds, the true one is among the first six
+for .94 of those of 5 s, and for all of 10 and 20 s."""
+_MOST_TRIED = 32
+"""Cells with the most votes of which these are chosen: some are the same place."""
 _WORD_BYTES = 8
 _HALF_WORD_BYTES = 4
 _FIRST_ASKED = 4
@@ -53,11 +58,14 @@ class Candidate:
     Attributes:
         closeness: Smallest distance over all channels, as a fraction of the channel's radius: 0 is
             identical, 1 at the edge. Where descriptors vote: 1 without votes, less the more there are.
+        places: Where they vote for places: those with the most votes, in span units of the query and of the
+            reference.
     """
 
     work_id: UUID
     reference_id: UUID
     closeness: float
+    places: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +432,8 @@ class _Places:
         if len(asked) > _MOST_ASKED:
             asked = np.sort(np.random.default_rng(0).choice(asked, _MOST_ASKED, replace=False))
         self.asked = asked
-        steps = query.spans[asked, 0] / search.step
+        self._step = search.step
+        steps = query.spans[asked, 0] / self._step
         self._block = np.floor(steps / _BLOCK_STEPS).astype(np.int64)
         self._after = steps - (self._block + 0.5) * _BLOCK_STEPS
         self._view = query.views[asked].astype(np.int64)
@@ -466,10 +475,28 @@ class _Places:
         together[:-1] += np.where(follows, votes[1:], 0.0)
         best = np.zeros(len(self._owned.owners))
         np.maximum.at(best, cells[:, 0], together)
+        order = np.argsort(-together, kind="stable")
+        order = order[np.argsort(cells[order, 0], kind="stable")]
+        held = np.bincount(cells[:, 0], minlength=len(best))
+        ends = np.cumsum(held)
         for place in np.argsort(-best, kind="stable")[: self._most].tolist():
             owner = self._owned.owners[place]
             if best[place] > 0:
-                yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + float(best[place])))
+                some = order[ends[place] - held[place] : ends[place]]
+                places = self._places(cells[some[:_MOST_TRIED]])
+                closeness = 1.0 / (1.0 + float(best[place]))
+                yield Candidate(owner.work_id, owner.reference_id, closeness, places)
+
+    def _places(self, cells: npt.NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
+        """The first of some cells that are not the same place, as `Candidate.places`."""
+        chosen: dict[tuple[int, int], None] = {}
+        for _, _, block, begin in cells.tolist():
+            if not any((block, begin + off) in chosen for off in (-1, 0, 1)):
+                chosen[block, begin] = None
+        return tuple(
+            ((block + 0.5) * _BLOCK_STEPS * self._step, 2 * (begin + 1) * self._step)
+            for block, begin in list(chosen)[:_MOST_PLACES]
+        )
 
 
 class _Owned:

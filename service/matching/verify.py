@@ -28,7 +28,7 @@ class Verified:
     """What verification gave.
 
     Attributes:
-        alignments: By reference, in the order of the candidates.
+        alignments: By reference, in the order of the candidates; those that are not worth it have none.
         left_out: How many candidates there was no time for.
     """
 
@@ -42,6 +42,8 @@ def verify(
     modalities: Mapping[UUID, Modality[Any]],
     fingerprints: Fingerprints,
     in_time: Callable[[], bool],
+    *,
+    worth: Callable[[UUID, Sequence[Fingerprint]], bool] | None = None,
 ) -> Verified:
     """Align the query with each candidate.
 
@@ -51,6 +53,7 @@ def verify(
         modalities: Of each candidate: aligns it.
         fingerprints: Loads stored fingerprints of the query's schemes.
         in_time: Asked before every chunk of candidates; once it says no, the rest is left out.
+        worth: Told a candidate and its fingerprints: whether it is aligned at all; None: all are.
     """
     known = {fingerprint.scheme for fingerprint in query}
     schemes = {scheme.id for scheme in known} | {
@@ -66,7 +69,7 @@ def verify(
             return Verified(alignments, len(chunk) + sum(1 for _ in remaining))
         stored = fingerprints(chunk, schemes=schemes)
         for reference_id in chunk:
-            if reference_id not in stored:
+            if reference_id not in stored or not (worth is None or worth(reference_id, stored[reference_id])):
                 continue
             alignment = modalities[reference_id].align(query, stored[reference_id])
             if alignment is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from benchmarks.quality import audio_crowd, audio_media, bench_audio
 from benchmarks.quality.audio_attacks import RATE, Place
@@ -117,3 +118,43 @@ def test_recall_counts_what_scores_above_every_strange_excerpt() -> None:
     assert one.place_error == pytest.approx(0.1)
     assert one.start_error == pytest.approx(1.0)
     assert (one.cpu_seconds, one.cpu_of_fpcalc) == (2.0, 2.0)
+
+
+def _results(length: int, seed: int = 7) -> dict[str, object]:
+    about = {
+        "seed": seed,
+        "references": 2,
+        "origins": {"a": 2},
+        "strange_tracks": 1,
+        "strange_origins": {"b": 1},
+    }
+    about |= {"lengths": [length], "copies": 3, "strange_queries": 4}
+    return {
+        "about": about,
+        "systems": {"Copyhound": {"stored_per_hour": 5.0, "lengths": {str(length): length}}},
+    }
+
+
+def test_results_for_several_lengths_are_put_together() -> None:
+    merged = bench_audio.merged([_results(20), _results(5)])
+    assert merged["about"]["lengths"] == [5, 20]
+    assert (merged["about"]["copies"], merged["about"]["strange_queries"]) == (6, 8)
+    assert merged["systems"]["Copyhound"] == {"stored_per_hour": 5.0, "lengths": {"5": 5, "20": 20}}
+    with pytest.raises(ValueError, match="share a length"):
+        bench_audio.merged([_results(5), _results(5)])
+    with pytest.raises(ValueError, match="different tracks"):
+        bench_audio.merged([_results(5), _results(10, seed=8)])
+
+
+def test_what_cannot_be_heard_after_an_attack_is_drawn_again(tmp_path: Path) -> None:
+    (other,) = audio_media.made_up(2, 40.0)[1:]
+    sound = other.sound()[:, : 40 * RATE].copy()
+    for second in range(0, 40, 8):
+        sound[:, second * RATE : (second + 5) * RATE] = 0.0
+    track = Track("a/paused", "a", (), 40.0, lambda: sound)
+    amounts = audio_media.Amounts((20,), 6, 0, ("loop_3",))
+    plan = audio_media.make(audio_media.Sides([track], [other]), [other], amounts, 3, tmp_path)
+    assert len(plan.questions) == 6
+    for question in plan.questions:
+        _, samples = wavfile.read(question.path)
+        assert np.sqrt(np.mean(np.square(samples / 32768.0))) > 0.002

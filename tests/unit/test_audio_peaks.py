@@ -5,9 +5,10 @@ import numpy.typing as npt
 import pytest
 import scipy.signal
 
-from indexers.audio import peaks
+from indexers.audio import coincide, peaks
 from indexers.audio.decode import RATE
 from indexers.audio.peaks import GRAIN, PEAKS, Constellation
+from indexers.audio.triples import Table
 from indexers.modality import Role
 
 Sound = npt.NDArray[np.float32]
@@ -52,7 +53,7 @@ def test_how_the_sound_is_cut_makes_no_difference(work: Sound, known: Constellat
 
 
 def test_an_excerpt_is_found_where_it_is(work: Sound, known: Constellation) -> None:
-    (segment,) = peaks.align(found(work[20 * RATE : 30 * RATE]), known)
+    (segment,) = coincide.align(found(work[20 * RATE : 30 * RATE]), known)
     assert segment.speed == pytest.approx(1, abs=0.002)
     assert segment.cents == pytest.approx(0, abs=3)
     assert segment.work[0] - segment.query[0] == pytest.approx(20, abs=0.02)
@@ -66,7 +67,7 @@ def test_a_faster_or_slower_excerpt_tells_its_speed_and_pitch(
 ) -> None:
     part = work[20 * RATE : 32 * RATE]
     played = scipy.signal.resample_poly(part, 100, round(100 * speed)).astype(np.float32)
-    segment = peaks.align(found(played[: 10 * RATE]), known)[0]
+    segment = coincide.align(found(played[: 10 * RATE]), known)[0]
     assert segment.speed == pytest.approx(speed, rel=0.004)
     assert segment.cents == pytest.approx(1200 * np.log2(speed), abs=6)
     assert segment.work[0] - segment.speed * segment.query[0] == pytest.approx(20, abs=0.1)
@@ -74,7 +75,7 @@ def test_a_faster_or_slower_excerpt_tells_its_speed_and_pitch(
 
 def test_two_parts_in_one_query_are_two_segments(work: Sound, known: Constellation) -> None:
     query = np.concatenate([work[40 * RATE : 47 * RATE], work[5 * RATE : 12 * RATE]])
-    first, second = sorted(peaks.align(found(query), known)[:2], key=lambda one: one.query)
+    first, second = sorted(coincide.align(found(query), known)[:2], key=lambda one: one.query)
     assert first.work[0] - first.query[0] == pytest.approx(40, abs=0.1)
     assert second.work[0] - second.query[0] == pytest.approx(-2, abs=0.1)
 
@@ -84,7 +85,7 @@ def test_other_music_noise_and_tones_are_not_found(known: Constellation) -> None
     noise = rng.normal(0, 0.2, 10 * RATE).astype(np.float32)
     tone = np.sin(2 * np.pi * 440 * np.arange(10 * RATE) / RATE).astype(np.float32)
     for other in (melody(2, 10), noise, tone, np.zeros(10 * RATE, np.float32)):
-        assert peaks.align(found(other), known) == []
+        assert coincide.align(found(other), known) == []
 
 
 def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
@@ -97,8 +98,8 @@ def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
 
 def test_peaks_too_far_apart_for_triples_are_found_nowhere(known: Constellation) -> None:
     few = Constellation(np.array([1.0, 9.0, 17.0, 25.0]), np.array([3000.0, 4000.0, 3500.0, 4200.0]))
-    assert len(peaks.triples(few, 5, neighbours=True).keys) == 0
-    assert peaks.align(few, known) == []
+    assert len(Table(few).pairs(few)) == 0
+    assert coincide.align(few, known) == []
 
 
 def test_peaks_are_written_down_and_read_again(known: Constellation) -> None:
@@ -117,11 +118,11 @@ def test_there_are_no_more_peaks_than_is_said(role: Role) -> None:
 
 def test_a_line_that_others_propose_is_judged(work: Sound, known: Constellation) -> None:
     query = found(work[20 * RATE : 30 * RATE])
-    right = peaks.along(query, known, 1.01, 19.9, 10.0)
+    right = coincide.along(query, known, 1.01, 19.9, 10.0)
     assert right is not None
     assert right.evidence > 100
     assert right.work[0] - right.query[0] == pytest.approx(20, abs=0.02)
-    wrong = peaks.along(query, known, 1.0, 33.0, 0.0)
+    wrong = coincide.along(query, known, 1.0, 33.0, 0.0)
     assert wrong is None or wrong.evidence < 20
 
 
@@ -137,14 +138,14 @@ def quantised(seed: int, seconds: float) -> Constellation:
 def test_strange_tunes_on_one_grid_of_beats_and_notes_are_no_copies() -> None:
     works = [quantised(100 + number, 20.0) for number in range(8)]
     for number in range(6):
-        asked = peaks.Asked(quantised(number, 10.0))
+        asked = coincide.Asked(quantised(number, 10.0))
         assert [asked.align(work) for work in works] == [[]] * len(works)
 
 
 def test_a_stretch_of_a_tune_on_a_grid_is_found() -> None:
     work = quantised(100, 20.0)
     inside = (work.times > 5) & (work.times < 15)
-    (found, *_) = peaks.align(Constellation(work.times[inside] - 5, work.cents[inside]), work)
+    (found, *_) = coincide.align(Constellation(work.times[inside] - 5, work.cents[inside]), work)
     assert found.evidence > 100
     assert found.work[0] == pytest.approx(5, abs=0.2)
 
@@ -160,7 +161,7 @@ def without(sound: Sound, cuts: list[tuple[float, float]]) -> Sound:
 def test_parts_between_which_some_is_cut_out_are_one_copy(work: Sound, known: Constellation) -> None:
     query = without(work[20 * RATE : 28 * RATE], [(1.8, 2.2), (4.0, 4.5), (6.2, 6.5)])
     noise = np.random.default_rng(5).normal(0, 0.05, len(query)).astype(np.float32)
-    parts = sorted(peaks.align(found(query + noise), known), key=lambda one: one.query)
+    parts = sorted(coincide.align(found(query + noise), known), key=lambda one: one.query)
     assert len({part.copy for part in parts}) == 1
     places = [part.work[0] - part.query[0] for part in parts]
     assert places == pytest.approx([20, 20.4, 20.9, 21.2], abs=0.1)
@@ -169,5 +170,5 @@ def test_parts_between_which_some_is_cut_out_are_one_copy(work: Sound, known: Co
 
 def test_what_lies_a_jump_away_from_a_copy_is_no_part_of_it(work: Sound, known: Constellation) -> None:
     query = np.concatenate([work[20 * RATE : 23 * RATE], melody(7, 4)])
-    parts = peaks.align(found(query), known)
+    parts = coincide.align(found(query), known)
     assert max(part.query[1] for part in parts) < 3.3

@@ -272,6 +272,53 @@ def test_where_candidates_are_not_sifted_the_nearest_are_compared_closely_whatev
     assert near.inquiry.answer is not None
 
 
+def with_a_first_look(near: Near, promising: Collection[int]) -> list[int]:
+    """Let only some references be promising, by their first bytes; returns which are looked at."""
+    looked_at: list[int] = []
+
+    def look(_query: object, work: Sequence[Fingerprint], _places: object) -> bool:
+        looked_at.append(int(work[0].descriptors[0, 0]))
+        return looked_at[-1] in promising
+
+    near.modality.channels = tuple(
+        replace(one, compared=3, unsifted=True, promising=look) if one.search is None else one
+        for one in near.modality.channels
+    )
+    return looked_at
+
+
+def test_only_the_nearest_and_what_is_promising_is_compared_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Near(monkeypatch, (12, 128, 126, 124, 18, 14))
+    looked_at = with_a_first_look(near, {14})
+    near.modality.channels = tuple(
+        replace(one, compared=5) if one.search is None else one for one in near.modality.channels
+    )
+    near.found_at = [9.0, 5.0, 6.0, 7.0, 8.0, 4.0]
+    near.inquiry.look("image", [described(PDQ, 0), described(LOCAL, 0)], more=False)
+    assert near.modality.closely == [14, 128, 126]  # the nearest three
+    assert looked_at == [124, 18]
+    assert near.modality.aligned == near.modality.closely  # the farthest is not compared at all
+
+
+def test_what_a_later_stage_compares_anew_is_compared_before_only_if_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = Near(monkeypatch, (12, 126))
+    with_a_first_look(near, {12, 126})
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert near.modality.aligned == []
+    near.inquiry.look("image", [described(LOCAL, 0)], more=False)
+    assert near.modality.closely == near.modality.aligned
+    assert sorted(near.modality.closely) == [12, 126]
+    fast = Near(monkeypatch, (12, 126), fast=True)
+    with_a_first_look(fast, {12, 126})
+    fast.modality.fast_stages = 1
+    fast.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert fast.inquiry.answer is not None
+    assert sorted(fast.modality.aligned) == [12, 126]
+    assert fast.modality.closely == []
+
+
 def test_what_a_later_stage_brings_nearer_is_compared_closely_again_while_it_is_plausible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -304,6 +304,9 @@ def test_votes_for_one_place_outdo_as_many_that_are_scattered() -> None:
         in_time=always,
     )
     assert [candidate.reference_id for candidate in found.found] == [forwards, backwards]
+    place = found.found[0].places[0]
+    assert place[0] - place[1] == pytest.approx(0.0, abs=2.0)  # as far from both beginnings
+    assert 2 <= len(found.found[1].places) <= 6
 
 
 def test_descriptors_of_others_have_no_votes() -> None:
