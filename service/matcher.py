@@ -102,9 +102,8 @@ class Matcher:
         return read
 
     def _observe(self, read: ReadMedia) -> None:
-        stages = self._answering.metrics.stages
-        stages.labels("decode").observe(read.decode_seconds)
-        stages.labels("fingerprint").observe(read.fingerprint_seconds)
+        self._answering.metrics.observe("decode", read.decode_seconds)
+        self._answering.metrics.observe("fingerprint", read.fingerprint_seconds)
 
     async def read_suspect(self, media: BinaryIO, sha256: bytes) -> tuple[Suspect, tuple[str, ...]]:
         """Fingerprint what was captured in the sandbox, of a container each part.
@@ -197,7 +196,7 @@ class Matcher:
 
         async def consider(read: ReadMedia) -> Collection[int] | None:
             nonlocal waiting_since
-            self._answering.metrics.stages.labels("read").observe(monotonic() - waiting_since)
+            self._answering.metrics.observe("read", monotonic() - waiting_since)
             self._observe(read)
             await self._run(
                 lambda: inquiry.look(read.modality, read.fingerprints, more=read.more, lost=read.lost)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -244,6 +245,7 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
     return header, payload
 
 
+@lru_cache(maxsize=64)
 def pack_request(request: Request | ListRequest | PreviewRequest) -> bytes:
     """Return a request as a message without payload."""
     return pack(asdict(request))
