@@ -1,12 +1,11 @@
 """Statements that are compiled once and handed to the driver as they are.
 
-SQLAlchemy takes several times as long to execute a short statement as the database does. What it does before and
-after, the types' conversions, is worked out here once for each kind of database.
+SQLAlchemy takes several times as long to execute a short statement as the database does. What it does before
+and after, the types' conversions, is worked out here once for each kind of database.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Dialect, Select

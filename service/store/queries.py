@@ -106,8 +106,8 @@ _HOLDINGS = select(
 class _ByIds:
     """A query for the rows with some ids, as one statement for each of a few numbers of ids.
 
-    An expanding IN would be rendered anew each time, which costs more than to run it. Where there are fewer ids
-    than a statement takes, the last one fills it up.
+    An expanding IN would be rendered anew each time, which costs more than to run it. Where there are fewer
+    ids than a statement takes, the last one fills it up.
     """
 
     def __init__(self, query: Select[Any], ids: Column[UUID]) -> None:
