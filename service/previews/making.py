@@ -124,8 +124,10 @@ class PreviewMaker:
             The previews: of the file, or of a container's parts, by their places.
         """
         with self._pins.pinned() as pin:
-            yield await self._prepared(media, read, pin) if wanted else _not_kept(read)
-        self.wake()
+            prepared = await self._prepared(media, read, pin) if wanted else _not_kept(read)
+            yield prepared
+        if any(one.state is PreviewState.PENDING for one in prepared.values()):
+            self._making.wake()
 
     async def _prepared(
         self, media: BinaryIO, read: ReadMedia, pin: Callable[[bytes], None]
@@ -242,7 +244,6 @@ class PreviewMaker:
         while jobs := await asyncio.to_thread(self._look):
             for job in jobs:
                 await self._finish(job, await self._started())
-            self._erasing.wake()
 
     def _look(self) -> list[Job]:
         with self._catalogue.store.view() as view:
