@@ -73,7 +73,7 @@ class FolderBlobs:
 
     def put(self, sha256: bytes, file: BinaryIO) -> None:
         """See `Blobs.put`."""
-        # By the system's calls and plain texts: previews are small and many, and pathlib costs as much as they.
+        # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
         digest = sha256.hex()
         outer = f"{self._folder}/{digest[:2]}"
         inner = f"{outer}/{digest[2:4]}"

@@ -43,7 +43,7 @@ from service.domain import (
     Work,
 )
 from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
-from service.store.prepared import Prepared
+from service.store.prepared import Query
 from service.store.schema import (
     counters,
     fingerprints,
@@ -85,8 +85,8 @@ _BY_SHA256 = (
     .order_by(work_references.c.work_id)
     .limit(bindparam("limit"))
 )
-_REFERENCES_BY_SHA256 = Prepared(_BY_SHA256)
-_REFERENCES_OF_OWNER_BY_SHA256 = Prepared(
+_REFERENCES_BY_SHA256 = Query(_BY_SHA256)
+_REFERENCES_OF_OWNER_BY_SHA256 = Query(
     _BY_SHA256.join(works, works.c.id == work_references.c.work_id).where(works.c.owner == bindparam("owner"))
 )
 _REFERENCE_IN_WORK = _REFERENCES.where(
@@ -112,7 +112,7 @@ class _ByIds:
 
     def __init__(self, query: Select[Any], ids: Column[UUID]) -> None:
         self._statements = {
-            size: Prepared(query.where(ids.in_([bindparam(f"id_{i}", type_=ids.type) for i in range(size)])))
+            size: Query(query.where(ids.in_([bindparam(f"id_{i}", type_=ids.type) for i in range(size)])))
             for size in _SIZES
         }
 
@@ -349,7 +349,7 @@ _WANTED_POSTGRESQL = (
     .render_derived()
 )
 _OWNERS_SQLITE, _OWNERS_POSTGRESQL = (
-    {of_owner: Prepared(_owners_query(wanted, of_owner=of_owner)) for of_owner in (False, True)}
+    {of_owner: Query(_owners_query(wanted, of_owner=of_owner)) for of_owner in (False, True)}
     for wanted in (_WANTED_SQLITE, _WANTED_POSTGRESQL)
 )
 
