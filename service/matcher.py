@@ -86,8 +86,16 @@ class Matcher:
         """Probability from which a match is returned where the caller names none."""
         return self._answering.thresholds.review
 
-    async def read(self, media: BinaryIO, role: Role, modality: str | None = None) -> ReadMedia:
+    async def read(
+        self, media: BinaryIO, role: Role, modality: str | None = None, *, show: bool = False
+    ) -> ReadMedia:
         """Fingerprint a media item in the sandbox, of a container each part.
+
+        Args:
+            media: The file.
+            role: What the fingerprints are for.
+            modality: Kind of media; None: detect it.
+            show: Whether to make its preview as well, where that costs little; see `Pool.read`.
 
         Raises:
             UnreadableMediaError: If it cannot be read.
@@ -97,7 +105,7 @@ class Matcher:
             listing = None if role is Role.QUERY else await self._containers.listing(media, modality)
             if listing is not None:
                 return await self._containers.read(media, listing)
-            read = await self._pool.read(media, role=role, modality=modality)
+            read = await self._pool.read(media, role=role, modality=modality, show=show)
         self._observe(read)
         return read
 

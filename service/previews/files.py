@@ -7,10 +7,11 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, Final, Self, TypeAlias
 
 from indexers.previews import Facts, Kind
 from service.errors import BusyError, StorageFullError, UnreadableMediaError
+from service.sandbox import ShownFile
 
 _MIB: Final = 1024 * 1024
 
@@ -38,6 +39,10 @@ _BEGINNINGS: Final = {
     Kind.CLIP: b"\x1aE\xdf\xa3",
     Kind.SOUND: b"\x1aE\xdf\xa3",
 }
+
+
+Shown: TypeAlias = tuple[ShownFile, ...] | UnreadableMediaError | None
+"""A preview that was made while its item was read, or why there is none; None: it was not made then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,19 @@ class Receiver:
         if kind not in self._files:
             raise _not_ours()
         self.finished.append(Finished(kind, self._files.pop(kind), facts))
+
+    def take(self, shown: tuple[ShownFile, ...] | UnreadableMediaError) -> None:
+        """Take a whole preview.
+
+        Raises:
+            UnreadableMediaError: If there is none, or a file is too large.
+            StorageFullError: If there is no room.
+        """
+        if isinstance(shown, UnreadableMediaError):
+            raise shown
+        for file in shown:
+            self.write(file.kind, 0, file.content)
+            self.end(file.kind, file.facts)
 
     def checked(self) -> list[tuple[Finished, bytes, int]]:
         """The complete files, each with SHA-256 and size. Blocking.

@@ -180,7 +180,9 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             answer = await self._once.first_answer(caller, request_id, digest, kind)
             if answer is not None:
                 return answer
-            read = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE, modality))
+            read = upload.vouched(
+                await self._matcher.read(upload.media, Role.REFERENCE, modality, show=wanted_previews)
+            )
             async with self._previews.kept(upload.media, read, wanted=wanted_previews) as previews:
                 reference = new_reference(filename, read, previews)
                 return await self._once.write(
@@ -263,7 +265,9 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 async with slots:
                     upload = await self._media.take(item, f"media[{i}]", caller)
                     with upload.media:
-                        found = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE))
+                        found = upload.vouched(
+                            await self._matcher.read(upload.media, Role.REFERENCE, show=wanted)
+                        )
                         kept = self._previews.kept(upload.media, found, wanted=wanted)
                         return new_reference(names[i], found, await stack.enter_async_context(kept))
 

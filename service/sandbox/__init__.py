@@ -8,14 +8,16 @@ from service.sandbox.pool import Pool, Received, read_twice
 from service.sandbox.process import ForkServer
 from service.sandbox.spool import spool
 from service.sandbox.vouch import digest_of, vouched
-from service.sandbox.wire import Listing, ReadMedia
+from service.sandbox.wire import SHOWN_AT_ONCE, Listing, ReadMedia, ShownFile
 
 __all__ = [
+    "SHOWN_AT_ONCE",
     "ForkServer",
     "Listing",
     "Pool",
     "ReadMedia",
     "Received",
+    "ShownFile",
     "digest_of",
     "read_twice",
     "spool",
