@@ -336,6 +336,7 @@ def test_every_frequent_statement_uses_an_index(store: Store, monkeypatch: pytes
         transaction.set_import_state(made.id, ImportState.CANCELLED)
     references = [reference.id for reference in work.references]
     store.sequence()
+    store.find_responses("key", ["request"])
     store.get_work(work.id)
     store.get_works([work.id, uuid4()])
     store.get_references(references)
