@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIModule
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from service.errors import BusyError, ServiceError, StartupError, StorageFullError
@@ -140,7 +141,7 @@ def _translate(context: ExceptionContext) -> ServiceError | None:
     return meaning
 
 
-def translated(connection: Connection, cursor: Any, error: Exception) -> Exception:
+def translated(connection: Connection, cursor: Any, error: DBAPIModule.Error) -> Exception:
     """What a driver's error means for a caller, where SQLAlchemy did not meet it; itself: a mistake of ours.
 
     Args:
