@@ -20,7 +20,7 @@ from service.errors import BusyError, StaleError, UnreadableMediaError
 from service.inquiry import DAMAGED, Answering, Inquiry, Options, Searched
 from service.matching.score import IDENTICAL_FILE
 from service.monitored import Suspect
-from service.sandbox import Pool, ReadMedia, read_twice
+from service.sandbox import Pool, Reading, ReadMedia, read_twice
 
 T = TypeVar("T")
 
@@ -87,14 +87,21 @@ class Matcher:
         return self._answering.thresholds.review
 
     async def read(
-        self, media: BinaryIO, role: Role, modality: str | None = None, *, show: bool = False
+        self,
+        media: BinaryIO,
+        role: Role,
+        modality: str | None = None,
+        reading: Reading | None = None,
+        *,
+        show: bool = False,
     ) -> ReadMedia:
         """Fingerprint a media item in the sandbox, of a container each part.
 
         Args:
-            media: The file.
+            media: The item.
             role: What the fingerprints are for.
             modality: Kind of media; None: detect it.
+            reading: Kept up to date with how far that has come.
             show: Whether to make its preview as well, where that costs little; see `Pool.read`.
 
         Raises:
@@ -104,8 +111,8 @@ class Matcher:
         with self._answering.metrics.stage("read"):
             listing = None if role is Role.QUERY else await self._containers.listing(media, modality)
             if listing is not None:
-                return await self._containers.read(media, listing)
-            read = await self._pool.read(media, role=role, modality=modality, show=show)
+                return await self._containers.read(media, listing, reading or Reading())
+            read = await self._pool.read(media, role=role, modality=modality, show=show, reading=reading)
         self._observe(read)
         return read
 
