@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 from service.errors import NotFoundError, StorageFullError
 
@@ -19,7 +19,7 @@ _COPY_BYTES = 1024 * 1024
 class Blobs(Protocol):
     """Keeps files. For many threads at a time; blocking."""
 
-    def put(self, sha256: bytes, file: BinaryIO) -> None:
+    def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """Keep a file, from its beginning; when this returns, it survives a loss of power.
 
         Keeping the same file again changes nothing.
@@ -71,7 +71,7 @@ class FolderBlobs:
         for left in self._aside.iterdir():
             left.unlink()
 
-    def put(self, sha256: bytes, file: BinaryIO) -> None:
+    def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """See `Blobs.put`."""
         # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
         digest = sha256.hex()
@@ -129,7 +129,7 @@ class FolderBlobs:
         return self._folder / name[:2] / name[2:4] / name
 
 
-def _write(path: str, file: BinaryIO) -> None:
+def _write(path: str, file: IO[bytes]) -> None:
     """Write a new file with what another holds, from its beginning; it survives a loss of power then."""
     file.seek(0)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

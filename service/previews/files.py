@@ -80,7 +80,7 @@ class Receiver:
         try:
             if kind not in self._files:
                 self._files[kind] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed at the end
-                    _IN_MEMORY_BYTES, dir=self._folder
+                    _IN_MEMORY_BYTES, dir=str(self._folder)
                 )
             file = self._files[kind]
             if at + len(piece) > _IN_MEMORY_BYTES:

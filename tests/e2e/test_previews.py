@@ -205,10 +205,12 @@ async def test_shared_files_are_erased_with_the_last_work_that_needs_them(
 async def test_a_preview_that_fails_fails_nothing_else(
     client: copyhound.AsyncClient, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make: Callable[..., Awaitable[tuple[ShownFile, ...]]] = Pool._shown
+    make: Callable[..., Awaitable[object]] = Pool._shown
 
     async def hostile(*asked: object) -> tuple[ShownFile, ...]:  # as a worker that was taken over
-        return (*await make(*asked), ShownFile(Kind.THUMBNAIL, Facts(), b"x"))
+        files = await make(*asked)
+        assert isinstance(files, tuple)
+        return (*files, ShownFile(Kind.THUMBNAIL, Facts(), b"x"))
 
     monkeypatch.setattr(Pool, "_shown", hostile)
     before = kept_files(data)
