@@ -20,7 +20,7 @@ import numpy.typing as npt
 from indexers import registry
 from indexers.containers import MAX_DEPTH, Part
 from indexers.errors import FeaturelessMediaError, MediaError, MediaLimitError, UnsupportedMediaError
-from indexers.fingerprint import Fingerprint, joined
+from indexers.fingerprint import Fingerprint, Scheme, joined
 from indexers.modality import MediaLimits, Role
 from indexers.previews import Facts, Kind
 from indexers.spans import pack as pack_spans
@@ -482,16 +482,15 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
         raise WireError(f"{modality.name} where {request.modality} was asked for")
     fingerprints = []
     at = 0
-    for described in header["fingerprints"]:
-        fingerprint, at = _fingerprint(described, payload, at)
-        fingerprints.append(fingerprint)
-    channels = {channel.scheme: channel for channel in modality.channels}
-    if (stage == 1 and not fingerprints) or len({f.scheme for f in fingerprints}) < len(fingerprints):
+    names = [described["scheme"] for described in header["fingerprints"]]
+    if (stage == 1 and not names) or len(set(names)) < len(names):
         raise WireError("not one fingerprint for each scheme")  # a later stage may have nothing to add
-    for fingerprint in fingerprints:
-        channel = channels.get(fingerprint.scheme)
+    for name, described in zip(names, header["fingerprints"], strict=True):
+        channel = next((one for one in modality.channels if one.scheme.id == name), None)
         if channel is None:
             raise WireError("another scheme than the modality has")
+        fingerprint, at = _fingerprint(channel.scheme, described, payload, at)
+        fingerprints.append(fingerprint)
         most = channel.rows_of(request.role) * modality.pieces(request.limits)
         if fingerprint.views.max() >= channel.views_of(request.role) or len(fingerprint) > most:
             raise WireError("more views or descriptors than were asked for")
@@ -510,9 +509,8 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
     )
 
 
-def _fingerprint(described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
+def _fingerprint(scheme: Scheme, described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
     """Read a fingerprint that starts at `at`; return it and where the next one starts."""
-    scheme = registry.channel(described["scheme"]).scheme
     count = int(_number(described["count"]))
     shapes: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
         (scheme.dtype, (count, scheme.columns)),
