@@ -186,6 +186,7 @@ def _serve(
             read = stages.send(_closer(channel) if word == wire.CLOSER else None)
         if request.show and read.modality in wire.SHOWN_AT_ONCE:
             stages.close()
+            confine.limit_cpu(seconds)
             shown = _shown(item, read.modality, request.limits, seconds)
             if channel.recv(1) == wire.GO_ON:
                 channel.sendall(shown)
