@@ -3,12 +3,12 @@
 import asyncio
 import errno
 import os
-import shutil
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 from service.errors import NotFoundError, StorageFullError
 
@@ -19,7 +19,7 @@ _COPY_BYTES = 1024 * 1024
 class Blobs(Protocol):
     """Keeps files. For many threads at a time; blocking."""
 
-    def put(self, sha256: bytes, file: BinaryIO) -> None:
+    def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """Keep a file, from its beginning; when this returns, it survives a loss of power.
 
         Keeping the same file again changes nothing.
@@ -65,32 +65,35 @@ class FolderBlobs:
         """
         self._folder = folder
         self._aside = folder / "aside"
-        self._lasting: set[Path] = set()
+        self._lasting: set[str] = set()
         """Folders that are known to survive a loss of power themselves."""
         self._aside.mkdir(parents=True, exist_ok=True)
         for left in self._aside.iterdir():
             left.unlink()
 
-    def put(self, sha256: bytes, file: BinaryIO) -> None:
+    def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """See `Blobs.put`."""
-        target = self._path(sha256)
-        if target.exists():
+        # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
+        digest = sha256.hex()
+        outer = f"{self._folder}/{digest[:2]}"
+        inner = f"{outer}/{digest[2:4]}"
+        target = f"{inner}/{digest}"
+        if os.path.exists(target):  # noqa: PTH110
             return
-        name: str | None = None
+        aside = f"{self._aside}/{secrets.token_hex(8)}"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._aside, delete=False) as copy:
-                name = copy.name
-                file.seek(0)
-                shutil.copyfileobj(file, copy, _COPY_BYTES)
-                copy.flush()
-                os.fsync(copy.fileno())
-            Path(name).rename(target)
-            name = None
-            _sync(target.parent)
-            for folder in (target.parent, target.parent.parent):
+            try:
+                _write(aside, file)
+                os.makedirs(inner, exist_ok=True)  # noqa: PTH103
+                os.rename(aside, target)  # noqa: PTH104
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(aside)  # noqa: PTH108
+                raise
+            _sync(inner)
+            for folder, above in ((inner, outer), (outer, self._folder)):
                 if folder not in self._lasting:
-                    _sync(folder.parent)
+                    _sync(above)
                     self._lasting.add(folder)
         except OSError as error:
             if error.errno in _FULL:
@@ -98,10 +101,6 @@ class FolderBlobs:
                     "the server's disk is full, the file was not kept; tell its operator, then try again"
                 ) from error
             raise
-        finally:
-            if name is not None:
-                with suppress(OSError):
-                    Path(name).unlink()
 
     def open(self, sha256: bytes) -> BinaryIO:
         """See `Blobs.open`."""
@@ -130,7 +129,21 @@ class FolderBlobs:
         return self._folder / name[:2] / name[2:4] / name
 
 
-def _sync(folder: Path) -> None:
+def _write(path: str, file: IO[bytes]) -> None:
+    """Write a new file with what another holds, from its beginning; it survives a loss of power then."""
+    file.seek(0)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        while piece := file.read(_COPY_BYTES):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: str | Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

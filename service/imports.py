@@ -40,7 +40,7 @@ log = structlog.get_logger()
 class Reader(Protocol):
     """Fingerprints media, as `Matcher.read` does."""
 
-    async def __call__(self, media: BinaryIO, role: Role) -> ReadMedia:
+    async def __call__(self, media: BinaryIO, role: Role, *, show: bool) -> ReadMedia:
         """Fingerprint one item."""
         ...
 
@@ -154,8 +154,8 @@ class Importer:
             async with self._slots:
                 with self._open(row.path) as media:
                     sha256, size = await asyncio.to_thread(digest_of, media)
-                    read = vouched(await self._read(media, Role.REFERENCE), sha256, size)
                     wanted = row.work.policy.previews
+                    read = vouched(await self._read(media, Role.REFERENCE, show=wanted), sha256, size)
                     async with self._previews.kept(media, read, wanted=wanted) as previews:
                         reference = new_reference(PurePosixPath(row.path).name[:255], read, previews)
                         await self._catalogue.write(_registration(import_id, row, reference))

@@ -87,7 +87,13 @@ class Matcher:
         return self._answering.thresholds.review
 
     async def read(
-        self, media: BinaryIO, role: Role, modality: str | None = None, reading: Reading | None = None
+        self,
+        media: BinaryIO,
+        role: Role,
+        modality: str | None = None,
+        reading: Reading | None = None,
+        *,
+        show: bool = False,
     ) -> ReadMedia:
         """Fingerprint a media item in the sandbox, of a container each part.
 
@@ -96,6 +102,7 @@ class Matcher:
             role: What the fingerprints are for.
             modality: Kind of media; None: detect it.
             reading: Kept up to date with how far that has come.
+            show: Whether to make its preview as well, where that costs little; see `Pool.read`.
 
         Raises:
             UnreadableMediaError: If it cannot be read.
@@ -105,14 +112,13 @@ class Matcher:
             listing = None if role is Role.QUERY else await self._containers.listing(media, modality)
             if listing is not None:
                 return await self._containers.read(media, listing, reading or Reading())
-            read = await self._pool.read(media, role=role, modality=modality, reading=reading)
+            read = await self._pool.read(media, role=role, modality=modality, show=show, reading=reading)
         self._observe(read)
         return read
 
     def _observe(self, read: ReadMedia) -> None:
-        stages = self._answering.metrics.stages
-        stages.labels("decode").observe(read.decode_seconds)
-        stages.labels("fingerprint").observe(read.fingerprint_seconds)
+        self._answering.metrics.observe("decode", read.decode_seconds)
+        self._answering.metrics.observe("fingerprint", read.fingerprint_seconds)
 
     async def read_suspect(self, media: BinaryIO, sha256: bytes) -> tuple[Suspect, tuple[str, ...]]:
         """Fingerprint what was captured in the sandbox, of a container each part.
@@ -205,7 +211,7 @@ class Matcher:
 
         async def consider(read: ReadMedia) -> Collection[int] | None:
             nonlocal waiting_since
-            self._answering.metrics.stages.labels("read").observe(monotonic() - waiting_since)
+            self._answering.metrics.observe("read", monotonic() - waiting_since)
             self._observe(read)
             await self._run(
                 lambda: inquiry.look(read.modality, read.fingerprints, more=read.more, lost=read.lost)

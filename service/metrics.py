@@ -60,6 +60,7 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS,
         )
+        self._stages: dict[str, Histogram] = {}
         self.queue = Gauge(
             "copyhound_queue_length", "Media items that wait for a worker", registry=self.registry
         )
@@ -157,7 +158,14 @@ class Metrics:
             try:
                 yield
             finally:
-                self.stages.labels(name).observe(perf_counter() - start)
+                self.observe(name, perf_counter() - start)
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Note how long a stage took."""
+        known = self._stages.get(stage)
+        if known is None:
+            known = self._stages[stage] = self.stages.labels(stage)
+        known.observe(seconds)
 
     def serve(self, host: str, port: int) -> tuple[int, Callable[[], None]]:
         """Serve the metrics over HTTP; return the port and a function that stops it."""

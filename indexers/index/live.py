@@ -228,7 +228,9 @@ class LiveIndex:
         state = self._state
         hits = state.base.search(queries, radius=radius, limit=limit)
         later = state.delta.search(queries, radius=radius, limit=limit)
-        return merged([hits, later], limit) if len(later.ids) else hits
+        if not len(later.ids):
+            return hits
+        return merged([hits, later], limit) if len(hits.ids) else later
 
     def fold(self) -> bool:
         """Write a snapshot of all that was applied, and drop older ones with what was removed since.

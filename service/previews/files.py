@@ -7,15 +7,19 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import IO, Final, Self, TypeAlias
 
 from indexers.previews import Facts, Kind
 from service.errors import BusyError, StorageFullError, UnreadableMediaError
+from service.sandbox import ShownFile
 
 _MIB: Final = 1024 * 1024
 
 MAX_BYTES: Final = 512 * _MIB
 """Of a film's or a sound's file: more than ten hours."""
+
+_IN_MEMORY_BYTES: Final = _MIB
+"""Of one file: pictures and thumbnails mostly have less."""
 
 _MOST_BYTES: Final = {
     Kind.PICTURE: 8 * _MIB,
@@ -37,22 +41,26 @@ _BEGINNINGS: Final = {
 }
 
 
+Shown: TypeAlias = tuple[ShownFile, ...] | UnreadableMediaError | None
+"""A preview that was made while its item was read, or why there is none; None: it was not made then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A file that was written to its end."""
 
     kind: Kind
-    content: BinaryIO
+    content: IO[bytes]
     facts: Facts
 
 
 class Receiver:
-    """Takes what a worker writes, into files without names. Use it in a ``with``."""
+    """Takes what a worker writes, into memory or files without names. Use it in a ``with``."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the files in `folder`."""
+        """Keep files that are not small in `folder`."""
         self._folder = folder
-        self._files: dict[Kind, BinaryIO] = {}
+        self._files: dict[Kind, tempfile.SpooledTemporaryFile[bytes]] = {}
         self._closed = False
         self.finished: list[Finished] = []
         """What is complete, in the order of its ends; `checked` looks at it."""
@@ -71,14 +79,15 @@ class Receiver:
             raise _not_ours()
         try:
             if kind not in self._files:
-                self._files[kind] = tempfile.TemporaryFile(  # noqa: SIM115 - closed at the end
-                    dir=self._folder, buffering=0
+                self._files[kind] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed at the end
+                    _IN_MEMORY_BYTES, dir=str(self._folder)
                 )
             file = self._files[kind]
+            if at + len(piece) > _IN_MEMORY_BYTES:
+                file.rollover()
             file.seek(at)
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[file.write(rest) :]
+            file.write(piece)
+            file.flush()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise StorageFullError(
@@ -95,6 +104,19 @@ class Receiver:
         if kind not in self._files:
             raise _not_ours()
         self.finished.append(Finished(kind, self._files.pop(kind), facts))
+
+    def take(self, shown: tuple[ShownFile, ...] | UnreadableMediaError) -> None:
+        """Take a whole preview.
+
+        Raises:
+            UnreadableMediaError: If there is none, or a file is too large.
+            StorageFullError: If there is no room.
+        """
+        if isinstance(shown, UnreadableMediaError):
+            raise shown
+        for file in shown:
+            self.write(file.kind, 0, file.content)
+            self.end(file.kind, file.facts)
 
     def checked(self) -> list[tuple[Finished, bytes, int]]:
         """The complete files, each with SHA-256 and size. Blocking.

@@ -26,15 +26,13 @@ from service.errors import BusyError, NotFoundError, ServiceError, StorageFullEr
 from service.loop import Loop
 from service.metrics import Metrics
 from service.previewed import Job, NewPreview, Place, PreviewFile, PreviewState, Source, Subject
-from service.previews.files import MAX_BYTES, Receiver
+from service.previews.files import MAX_BYTES, Receiver, Shown
 from service.previews.pins import Pins
-from service.sandbox import Pool, ReadMedia
+from service.sandbox import SHOWN_AT_ONCE, Pool, ReadMedia
 from service.store import Transaction
 
 T = TypeVar("T")
 
-_AT_ONCE_MODALITIES: Final = frozenset({"image", "text"})
-"""Whose previews are made while they are registered."""
 _AT_ONCE: Final = 64
 _ERASED_AT_ONCE: Final = 50
 _SECONDS: Final = 1.0
@@ -124,8 +122,10 @@ class PreviewMaker:
             The previews: of the file, or of a container's parts, by their places.
         """
         with self._pins.pinned() as pin:
-            yield await self._prepared(media, read, pin) if wanted else _not_kept(read)
-        self.wake()
+            prepared = await self._prepared(media, read, pin) if wanted else _not_kept(read)
+            yield prepared
+        if any(one.state is PreviewState.PENDING for one in prepared.values()):
+            self._making.wake()
 
     async def _prepared(
         self, media: BinaryIO, read: ReadMedia, pin: Callable[[bytes], None]
@@ -136,7 +136,9 @@ class PreviewMaker:
         previews: dict[Place, NewPreview] = {}
         later: list[tuple[Part | None, str]] = []
         for some in _groups(items, max(1, self._pool.workers)):
-            made = await asyncio.gather(*(self._at_once(media, part, kind, pin) for part, kind in some))
+            made = await asyncio.gather(
+                *(self._at_once(media, part, kind, pin, read.shown) for part, kind in some)
+            )
             for (part, kind), preview in zip(some, made, strict=True):
                 if preview is None:
                     later.append((part, kind))
@@ -161,13 +163,18 @@ class PreviewMaker:
         return previews
 
     async def _at_once(
-        self, media: BinaryIO, part: Part | None, modality: str, pin: Callable[[bytes], None]
+        self,
+        media: BinaryIO,
+        part: Part | None,
+        modality: str,
+        pin: Callable[[bytes], None],
+        shown: Shown,
     ) -> NewPreview | None:
-        """A preview that is made now; None: later."""
-        if modality not in _AT_ONCE_MODALITIES:
+        """A preview that is made now, or was while the item was read; None: later."""
+        if modality not in SHOWN_AT_ONCE:
             return None
         try:
-            return await self._made(media, modality, part, pin)
+            return await self._made(media, modality, part, pin, shown=shown)
         except StorageFullError as error:
             return _failed(error)
         except BusyError:
@@ -189,6 +196,7 @@ class PreviewMaker:
         pin: Callable[[bytes], None],
         *,
         patient: Pool | None = None,
+        shown: Shown = None,
     ) -> NewPreview:
         """A preview whose files are kept, or one that failed.
 
@@ -198,6 +206,7 @@ class PreviewMaker:
             part: Which part of it; None: itself.
             pin: Holds files.
             patient: What makes it, where nobody waits for it; None: the pool that others use too.
+            shown: What it is, or why there is none; None: it is to be made.
 
         Raises:
             BusyError: If too many media wait to be read.
@@ -205,16 +214,17 @@ class PreviewMaker:
         """
         with Receiver(self._scratch) as receiver:
             try:
-                with self._metrics.stage("preview"):
-                    await (patient or self._pool).preview(
-                        media,
-                        modality,
-                        receiver,
-                        max_bytes=MAX_BYTES,
-                        part=part,
-                        patient=patient is not None,
-                    )
-                files = await asyncio.to_thread(self._keep, receiver, pin)
+                if shown is None:
+                    with self._metrics.stage("preview"):
+                        await (patient or self._pool).preview(
+                            media,
+                            modality,
+                            receiver,
+                            max_bytes=MAX_BYTES,
+                            part=part,
+                            patient=patient is not None,
+                        )
+                files = await asyncio.to_thread(self._keep, receiver, pin, shown)
             except (BusyError, StorageFullError):
                 raise
             except Exception as error:
@@ -225,7 +235,11 @@ class PreviewMaker:
         self._metrics.previews.labels("made").inc()
         return NewPreview(PreviewState.READY, files=files)
 
-    def _keep(self, receiver: Receiver, pin: Callable[[bytes], None]) -> tuple[PreviewFile, ...]:
+    def _keep(
+        self, receiver: Receiver, pin: Callable[[bytes], None], shown: Shown
+    ) -> tuple[PreviewFile, ...]:
+        if shown is not None:
+            receiver.take(shown)
         kept = []
         for file, sha256, size in receiver.checked():
             pin(sha256)
@@ -242,7 +256,6 @@ class PreviewMaker:
         while jobs := await asyncio.to_thread(self._look):
             for job in jobs:
                 await self._finish(job, await self._started())
-            self._erasing.wake()
 
     def _look(self) -> list[Job]:
         with self._catalogue.store.view() as view:

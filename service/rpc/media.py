@@ -37,6 +37,10 @@ class MediaReader:
         Raises:
             MediaTooLargeError: If they have more bytes than allowed.
         """
+        media = list(media)
+        # A look at a content copies it, and the size of its message is that of all of it.
+        if sum(item.ByteSize() for item in media) <= self.max_bytes:
+            return
         size = sum(len(item.content) for item in media)
         if size > self.max_bytes:
             raise MediaTooLargeError(

@@ -2,14 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from service.catalogue import Catalogue
 from service.domain import StoredResponse
-from service.errors import RequestIdReusedError
+from service.errors import InvalidRequestError, RequestIdReusedError
 from service.rpc import convert
 from service.rpc.access import Caller
 from service.store import Transaction
@@ -24,15 +24,21 @@ class Once:
         """Change `catalogue`."""
         self._catalogue = catalogue
 
-    async def kept(self, caller: Caller, request_id: str) -> StoredResponse | None:
-        """What a request id was answered with."""
-        if not request_id:
-            return None
-        return await asyncio.to_thread(self._catalogue.store.find_response, caller.id, request_id)
+    async def kept(self, caller: Caller, request_ids: Collection[str]) -> dict[str, StoredResponse]:
+        """What request ids were answered with; those that were not, or are none, are absent."""
+        readable = [one for one in request_ids if one and _readable(one)]
+        if not readable:
+            return {}
+        return await asyncio.to_thread(self._catalogue.store.find_responses, caller.id, readable)
 
-    async def first_answer(self, caller: Caller, request_id: str, digest: bytes, kind: type[M]) -> M | None:
-        """The answer that a repeated request got at first, so that its media are not read again."""
-        kept = await self.kept(caller, request_id)
+    async def first_answer(self, kept: StoredResponse | None, digest: bytes, kind: type[M]) -> M | None:
+        """The answer that a repeated request got at first, so that its media are not read again.
+
+        Args:
+            kept: What its request id was answered with; None: nothing.
+            digest: Of the request.
+            kind: Of answer.
+        """
         if kept is None:
             return None
         await self._catalogue.write(lambda _: None)  # when this is through, what was answered is searchable
@@ -70,6 +76,15 @@ def digest_of_request(request: Message, *more: bytes) -> bytes:
     for part in more:
         digest.update(part)
     return digest.digest()
+
+
+def _readable(request_id: str) -> bool:
+    """Whether it is a request id."""
+    try:
+        convert.read_request_id(request_id)
+    except InvalidRequestError:
+        return False
+    return True
 
 
 def _repeated(kept: StoredResponse, digest: bytes, kind: type[M]) -> M:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -16,7 +16,15 @@ from indexers.errors import DamagedMediaError, UnsupportedMediaError
 from indexers.modality import Role
 from service.catalogue import Catalogue
 from service.containers import new_reference, refuse_closed
-from service.domain import CONTAINER, ImportRow, NewReference, NewWork, RowState, Work
+from service.domain import (
+    CONTAINER,
+    ImportRow,
+    NewReference,
+    NewWork,
+    RowState,
+    StoredResponse,
+    Work,
+)
 from service.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -68,7 +76,9 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
     async def CreateWork(self, request: work_pb2.CreateWorkRequest, context: Context) -> work_pb2.Work:
         """Create a work with the references that came along."""
         del context
-        return await self._create(request, current_caller(), asyncio.Semaphore(self._parallel))
+        caller = current_caller()
+        kept = await self._once.kept(caller, [request.request_id])
+        return await self._create(request, caller, asyncio.Semaphore(self._parallel), kept)
 
     async def BatchCreateWorks(
         self, request: work_pb2.BatchCreateWorksRequest, context: Context
@@ -79,8 +89,9 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         items = request.requests
         batches.admit(items, caller)
         slots = asyncio.Semaphore(self._parallel)
+        kept = await self._once.kept(caller, {item.request_id for item in items})
         answers = await batches.answer_each(
-            items, lambda item: self._create(item, caller, slots), parallel=self._parallel
+            items, lambda item: self._create(item, caller, slots, kept), parallel=self._parallel
         )
         result = work_pb2.BatchCreateWorksResponse.Result
         return work_pb2.BatchCreateWorksResponse(
@@ -168,7 +179,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         request_id = convert.read_request_id(header.request_id)
         work_id, add = _target(header, caller)
         wanted_previews = not header.new_work.policy.no_previews
-        if work_id is not None and await self._once.kept(caller, request_id) is None:
+        if work_id is not None and not await self._once.kept(caller, [request_id]):
             work = await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
             wanted_previews = work.policy.previews
         with contextlib.ExitStack() as stack:
@@ -182,10 +193,13 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 )
             digest = digest_of_request(header, upload.sha256)
             kind = work_pb2.UploadReferenceResponse
-            answer = await self._once.first_answer(caller, request_id, digest, kind)
+            kept = await self._once.kept(caller, [request_id])
+            answer = await self._once.first_answer(kept.get(request_id), digest, kind)
             if answer is not None:
                 return answer
-            found = await self._matcher.read(upload.media, Role.REFERENCE, modality, under_way.reading)
+            found = await self._matcher.read(
+                upload.media, Role.REFERENCE, modality, under_way.reading, show=wanted_previews
+            )
             read = upload.vouched(found)
             async with self._previews.kept(upload.media, read, wanted=wanted_previews) as previews:
                 reference = new_reference(filename, read, previews)
@@ -235,7 +249,11 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         return operation
 
     async def _create(
-        self, request: work_pb2.CreateWorkRequest, caller: Caller, slots: asyncio.Semaphore
+        self,
+        request: work_pb2.CreateWorkRequest,
+        caller: Caller,
+        slots: asyncio.Semaphore,
+        kept: Mapping[str, StoredResponse],
     ) -> work_pb2.Work:
         new = convert.read_new_work(request.work, "work")
         caller.may_write_for(new.owner)
@@ -248,7 +266,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         digest = (
             await unblocked(request.ByteSize(), lambda: digest_of_request(request)) if request_id else b""
         )
-        answer = await self._once.first_answer(caller, request_id, digest, work_pb2.Work)
+        answer = await self._once.first_answer(kept.get(request_id), digest, work_pb2.Work)
         if answer is not None:
             return answer
         given = [
@@ -285,7 +303,9 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 async with slots:
                     upload = await self._media.take(item, f"media[{i}]", caller)
                     with upload.media:
-                        found = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE))
+                        found = upload.vouched(
+                            await self._matcher.read(upload.media, Role.REFERENCE, show=wanted)
+                        )
                         kept = self._previews.kept(upload.media, found, wanted=wanted)
                         return new_reference(names[i], found, await stack.enter_async_context(kept))
 

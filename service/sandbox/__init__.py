@@ -9,15 +9,17 @@ from service.sandbox.process import ForkServer
 from service.sandbox.reading import Reading
 from service.sandbox.spool import spool
 from service.sandbox.vouch import digest_of, vouched
-from service.sandbox.wire import Listing, ReadMedia
+from service.sandbox.wire import SHOWN_AT_ONCE, Listing, ReadMedia, ShownFile
 
 __all__ = [
+    "SHOWN_AT_ONCE",
     "ForkServer",
     "Listing",
     "Pool",
     "ReadMedia",
     "Reading",
     "Received",
+    "ShownFile",
     "digest_of",
     "read_twice",
     "spool",

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import replace
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 import structlog
@@ -164,6 +165,7 @@ class Pool:
         role: Role,
         modality: str | None = None,
         part: Part | None = None,
+        show: bool = False,
         consider: Callable[[ReadMedia], Awaitable[Collection[int] | None]] = _all_stages,
         reading: Reading | None = None,
     ) -> ReadMedia:
@@ -178,6 +180,8 @@ class Pool:
             role: What the fingerprints are for.
             modality: Kind of media; None: detect it, or take that of `part`.
             part: One that `list_parts` gave: that part is read; None: the file itself.
+            show: Whether to make its preview as well, if it is a kind of media whose previews are made at
+                once (`wire.SHOWN_AT_ONCE`). If that fails, the item is read none the less.
             consider: Given what each stage found, tells which views are worth a closer look in the next one,
                 `wire.ALL` for all; None: nothing more is wanted. The worker waits for it. What it raises ends
                 the reading.
@@ -191,9 +195,9 @@ class Pool:
             UnreadableMediaError: If the item cannot be read; `reason` says why.
             BusyError: If too many items wait already, or the pool closes.
         """
-        request = wire.Request(role, modality, self._limits)
+        request = wire.Request(role, modality, self._limits, show=show)
         if part is not None:
-            request = wire.Request(role, part.modality, self._limits, part.place, part.byte_count)
+            request = wire.Request(role, part.modality, self._limits, part.place, part.byte_count, show)
 
         async def converse(worker: WorkerProcess, descriptor: int) -> ReadMedia | wire.Refusal:
             seconds = self._seconds(descriptor, request.byte_count)
@@ -381,9 +385,30 @@ class Pool:
                 if answer.more and wanted is None:
                     await worker.dismiss()
             if wanted is None:
-                return read
+                break
             asked = worker.ask_on(wanted)
             stage += 1
+        if request.show and read.modality in wire.SHOWN_AT_ONCE:
+            read = replace(read, shown=await self._shown(worker, seconds))
+        return read
+
+    async def _shown(
+        self, worker: WorkerProcess, seconds: float
+    ) -> tuple[wire.ShownFile, ...] | UnreadableMediaError:
+        """The preview that a worker makes after its answer, or why there is none."""
+        timer = self._killing(worker, seconds)
+        try:
+            answer = wire.unpack_shown(*await worker.ask_on())
+        except WorkerDiedError as death:
+            return _error(death.cause, seconds)
+        except wire.WireError:
+            worker.kill("wire")
+            return _error(await worker.stop(), seconds)
+        finally:
+            timer.cancel()
+        if isinstance(answer, wire.Refusal):
+            return UnreadableMediaError(answer.reason, answer.message)
+        return answer
 
     async def _answer(
         self,
@@ -405,8 +430,10 @@ class Pool:
         return asyncio.get_running_loop().call_later(seconds, worker.kill, TIMEOUT)
 
     def _release(self, worker: WorkerProcess) -> None:
-        """Let it take the next item, or replace it for its age."""
-        if worker.served < _ITEMS_PER_WORKER:
+        """Let it take the next item, or replace it for its age, or because a preview was its end."""
+        if worker.ended:
+            self._replace(worker, died=True)
+        elif worker.served < _ITEMS_PER_WORKER:
             self._idle.put_nowait(worker)
         else:
             self._replace(worker, died=False)

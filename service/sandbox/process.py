@@ -183,6 +183,11 @@ class WorkerProcess:
         raise WorkerDiedError(cause)
 
     @property
+    def ended(self) -> bool:
+        """Whether its end is known."""
+        return self._end is not None
+
+    @property
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self._end is None and not _readable(self._leash) and _open(self._channel)
@@ -225,7 +230,7 @@ class WorkerProcess:
         return await self._receive(read)
 
     async def ask_on(self, closer: Collection[int] = wire.ALL) -> tuple[bytes, bytes]:
-        """Let it go on with the next stage of the item; return header and payload of the answer.
+        """Let it go on with the next stage of the item, or its preview; return header and payload.
 
         Args:
             closer: View codes that are worth a closer look.

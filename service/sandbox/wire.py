@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -19,11 +20,12 @@ import numpy.typing as npt
 from indexers import registry
 from indexers.containers import MAX_DEPTH, Part
 from indexers.errors import FeaturelessMediaError, MediaError, MediaLimitError, UnsupportedMediaError
-from indexers.fingerprint import Fingerprint, joined
+from indexers.fingerprint import Fingerprint, Scheme, joined
 from indexers.modality import MediaLimits, Role
 from indexers.previews import Facts, Kind
 from indexers.spans import pack as pack_spans
 from indexers.spans import unpack as unpack_spans
+from service.errors import UnreadableMediaError
 
 PREFIX = struct.Struct("<II")
 """Length of the JSON header and of the payload that follows it."""
@@ -59,6 +61,9 @@ CLOSER = b"\x02"
 their codes."""
 ALL: Final = frozenset(range(255))
 """View codes, where all that can be described is wanted."""
+
+SHOWN_AT_ONCE: Final = frozenset({"image", "text"})
+"""Kinds of media whose previews are made while they are read for reference: they cost little beside it."""
 
 Header: TypeAlias = dict[str, Any]
 
@@ -97,6 +102,7 @@ class Request:
         modality: Its name; None: detect it.
         place: Where in the file, which is a container, the item is; None: it is the file.
         byte_count: Size of the item, as far as that is known: it decides how long reading it may take.
+        show: Whether its preview is wanted after the answer, if it is one of `SHOWN_AT_ONCE`.
     """
 
     role: Role
@@ -104,6 +110,7 @@ class Request:
     limits: MediaLimits
     place: tuple[int, ...] | None = None
     byte_count: int = 0
+    show: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +188,15 @@ class Refusal:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShownFile:
+    """A file of a preview, whole."""
+
+    kind: Kind
+    facts: Facts
+    content: bytes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadMedia:
     """What a worker found in a media item, in one stage of describing it or in several.
@@ -196,6 +212,7 @@ class ReadMedia:
         weight: Of a part of a container: how much it says; see `indexers.containers.worth`.
         lost: Where the media could not be read, in its span unit; at most `MOST_LOST` stretches.
         parts: Of a container: what it holds, each file once. No worker says so; see `service.containers`.
+        shown: Its preview, or why there is none; None: it was not asked for, or is made later.
     """
 
     modality: str
@@ -208,6 +225,7 @@ class ReadMedia:
     weight: float = 1.0
     lost: tuple[tuple[float, float], ...] = ()
     parts: tuple[tuple[Part, "ReadMedia"], ...] = ()
+    shown: tuple[ShownFile, ...] | UnreadableMediaError | None = None
 
     def followed_by(self, later: "ReadMedia") -> "ReadMedia":
         """This stage and the next as one."""
@@ -261,6 +279,7 @@ def unpack_progress(payload: bytes | bytearray) -> float:
     return _number(PROGRESS.unpack(payload)[0])
 
 
+@lru_cache(maxsize=64)
 def pack_request(request: Request | ListRequest | PreviewRequest) -> bytes:
     """Return a request as a message without payload."""
     return pack(asdict(request))
@@ -275,7 +294,7 @@ def unpack_request(text: bytes) -> Request | ListRequest | PreviewRequest:
     place = None if header["place"] is None else tuple(header["place"])
     modality, byte_count = header["modality"], header["byte_count"]
     if "role" in header:
-        return Request(Role(header["role"]), modality, limits, place, byte_count)
+        return Request(Role(header["role"]), modality, limits, place, byte_count, header["show"])
     return PreviewRequest(modality, limits, header["max_bytes"], place, byte_count, patient=header["patient"])
 
 
@@ -342,17 +361,47 @@ def unpack_preview(text: bytes, payload: bytes) -> Written | Ended | Refusal:
             if not 0 < len(payload) <= MAX_PIECE_BYTES:
                 raise WireError(f"a piece of {len(payload)} bytes")
             return Written(Kind(header["write"]), int(_number(header["at"])), payload)
-        facts = header["facts"]
-        return Ended(
-            None if header["end"] is None else Kind(header["end"]),
-            Facts(
-                width=_short(facts["width"]),
-                height=_short(facts["height"]),
-                seconds=float(_number(facts["seconds"])),
-                characters=_short(facts["characters"]),
-                whole=facts["whole"] is True,
-            ),
-        )
+        return Ended(None if header["end"] is None else Kind(header["end"]), _facts(header["facts"]))
+
+
+def pack_shown(files: Sequence[ShownFile]) -> bytes:
+    """Return a whole preview as a message, whose payload is the files."""
+    described = [
+        {"kind": file.kind, "facts": asdict(file.facts), "byte_count": len(file.content)} for file in files
+    ]
+    return pack({"shown": described}, [file.content for file in files])
+
+
+def unpack_shown(text: bytes, payload: bytes) -> tuple[ShownFile, ...] | Refusal:
+    """Read a whole preview.
+
+    Raises:
+        WireError: If anything about it is not as it must be.
+    """
+    with _checked():
+        header = json.loads(text)
+        if "reason" in header:
+            return _refusal(header)
+        files = []
+        at = 0
+        for described in header["shown"]:
+            end = at + int(_number(described["byte_count"]))
+            kind, facts = Kind(described["kind"]), _facts(described["facts"])
+            files.append(ShownFile(kind, facts, payload[at:end]))
+            at = end
+        if at != len(payload):
+            raise WireError("bytes that nothing describes")
+        return tuple(files)
+
+
+def _facts(facts: Header) -> Facts:
+    return Facts(
+        width=_short(facts["width"]),
+        height=_short(facts["height"]),
+        seconds=float(_number(facts["seconds"])),
+        characters=_short(facts["characters"]),
+        whole=facts["whole"] is True,
+    )
 
 
 def _short(value: object) -> int:
@@ -433,16 +482,15 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
         raise WireError(f"{modality.name} where {request.modality} was asked for")
     fingerprints = []
     at = 0
-    for described in header["fingerprints"]:
-        fingerprint, at = _fingerprint(described, payload, at)
-        fingerprints.append(fingerprint)
-    channels = {channel.scheme: channel for channel in modality.channels}
-    if (stage == 1 and not fingerprints) or len({f.scheme for f in fingerprints}) < len(fingerprints):
+    names = [described["scheme"] for described in header["fingerprints"]]
+    if (stage == 1 and not names) or len(set(names)) < len(names):
         raise WireError("not one fingerprint for each scheme")  # a later stage may have nothing to add
-    for fingerprint in fingerprints:
-        channel = channels.get(fingerprint.scheme)
+    for name, described in zip(names, header["fingerprints"], strict=True):
+        channel = next((one for one in modality.channels if one.scheme.id == name), None)
         if channel is None:
             raise WireError("another scheme than the modality has")
+        fingerprint, at = _fingerprint(channel.scheme, described, payload, at)
+        fingerprints.append(fingerprint)
         most = channel.rows_of(request.role) * modality.pieces(request.limits)
         if fingerprint.views.max() >= channel.views_of(request.role) or len(fingerprint) > most:
             raise WireError("more views or descriptors than were asked for")
@@ -461,9 +509,8 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
     )
 
 
-def _fingerprint(described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
+def _fingerprint(scheme: Scheme, described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
     """Read a fingerprint that starts at `at`; return it and where the next one starts."""
-    scheme = registry.channel(described["scheme"]).scheme
     count = int(_number(described["count"]))
     shapes: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
         (scheme.dtype, (count, scheme.columns)),

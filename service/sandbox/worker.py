@@ -43,9 +43,9 @@ _PREVIEW_SHARE = 0.7
 """Part of the time for an item after which no more of its preview is made."""
 _PIECE_BYTES = 256 * 1024
 _PATIENT = 10
+"""Of the 19 steps by which a process can stand back."""
 _TOLD_EVERY = 1.0
 """Seconds between two words of how much was read."""
-"""Of the 19 steps by which a process can stand back."""
 
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
 """Files up to this size are read at once: decoders ask for many small pieces, the digest for all of them."""
@@ -93,7 +93,7 @@ def _serve_all(channel: socket.socket, memory_mb: int, limit: confine.TimeLimit)
             if isinstance(request, wire.PreviewRequest):
                 _show(channel, media, request, containers, seconds)
             else:
-                _serve(channel, media, request, containers)
+                _serve(channel, media, request, containers, seconds)
 
 
 class _Containers:
@@ -164,8 +164,12 @@ def _serve(
     media: BinaryIO,
     request: wire.Request | wire.ListRequest,
     containers: _Containers,
+    seconds: float,
 ) -> None:
-    """Answer a request, of an item stage by stage, as long as the service wants to know more."""
+    """Answer a request, of an item stage by stage, as long as the service wants to know more.
+
+    The preview that it wants too is a message of its own: whatever becomes of it, the answer has arrived.
+    """
     try:
         if isinstance(request, wire.ListRequest):
             container = containers.of(media, request.limits)
@@ -178,10 +182,28 @@ def _serve(
             channel.sendall(wire.pack_media(read))
             word = channel.recv(1) if read.more else wire.ENOUGH
             if word not in (wire.GO_ON, wire.CLOSER):
-                return
+                break
             read = stages.send(_closer(channel) if word == wire.CLOSER else None)
+        if request.show and read.modality in wire.SHOWN_AT_ONCE:
+            stages.close()
+            confine.limit_cpu(seconds)
+            shown = _shown(item, read.modality, request.limits, seconds)
+            if channel.recv(1) == wire.GO_ON:
+                channel.sendall(shown)
     except (MediaError, MemoryError) as error:
         channel.sendall(wire.pack_refusal(error))
+
+
+def _shown(item: BinaryIO, modality: str, limits: MediaLimits, seconds: float) -> bytes:
+    """The preview of an item as a message, or why there is none."""
+    budget = Budget(time.monotonic() + _PREVIEW_SHARE * seconds, wire.MAX_PAYLOAD_BYTES // 2)
+    files = _Kept()
+    try:
+        item.seek(0)
+        registry.by_name(modality).preview(item, limits, files, budget)
+        return wire.pack_shown(files.ended)
+    except (MediaError, MemoryError) as error:
+        return wire.pack_refusal(error)
 
 
 def _closer(channel: socket.socket) -> frozenset[int]:
@@ -208,6 +230,23 @@ def _show(
         channel.sendall(wire.pack_ended(wire.Ended(None, Facts())))
     except (MediaError, MemoryError) as error:
         channel.sendall(wire.pack_refusal(error))
+
+
+class _Kept:
+    """Files of a preview that are kept in memory."""
+
+    def __init__(self) -> None:
+        self._files: dict[Kind, io.BytesIO] = {}
+        self.ended: list[wire.ShownFile] = []
+
+    def begin(self, kind: Kind) -> BinaryIO:
+        """See `indexers.previews.Files`."""
+        self._files[kind] = io.BytesIO()
+        return self._files[kind]
+
+    def end(self, kind: Kind, facts: Facts) -> None:
+        """See `indexers.previews.Files`."""
+        self.ended.append(wire.ShownFile(kind, facts, self._files.pop(kind).getvalue()))
 
 
 class _Sent:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIModule
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from service.errors import BusyError, ServiceError, StartupError, StorageFullError
@@ -100,7 +101,7 @@ def _sqlite(url: URL) -> Database:
 
     @event.listens_for(reader, "begin")
     def begin_read(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.connection.cursor().execute("BEGIN")  # waits for nothing: SQLAlchemy's way takes longer
 
     return _translating(Database(url, writer, reader))
 
@@ -132,15 +133,33 @@ def _translating(database: Database) -> Database:
 def _translate(context: ExceptionContext) -> ServiceError | None:
     if context.is_pre_ping:  # the pool replaces the connection by itself
         return None
-    meaning = _meaning(context)
+    meaning = _meaning(
+        context.original_exception, operational=isinstance(context.sqlalchemy_exception, OperationalError)
+    )
     if isinstance(meaning, StorageFullError) and context.connection is not None:
         context.connection.info[DISK_WAS_FULL] = True
     return meaning
 
 
-def _meaning(context: ExceptionContext) -> ServiceError | None:
+def translated(connection: Connection, cursor: Any, error: DBAPIModule.Error) -> Exception:
+    """What a driver's error means for a caller, where SQLAlchemy did not meet it; itself: a mistake of ours.
+
+    Args:
+        connection: Learns that the disk was full, or that it is lost.
+        cursor: Of the driver's, that met it.
+        error: The driver's.
+    """
+    dialect = connection.dialect
+    meaning = _meaning(error, operational=isinstance(error, dialect.loaded_dbapi.OperationalError))
+    if isinstance(meaning, StorageFullError):
+        connection.info[DISK_WAS_FULL] = True
+    if dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor):
+        connection.invalidate(error)
+    return meaning or error
+
+
+def _meaning(error: BaseException | None, *, operational: bool) -> ServiceError | None:
     """What a driver's error means for a caller; None: a mistake of ours."""
-    error = context.original_exception
     sqlite_code: int | None = getattr(error, "sqlite_errorcode", None)
     sqlstate: str | None = getattr(error, "sqlstate", None)
     if sqlite_code in _SQLITE_FULL or sqlstate == _POSTGRES_DISK_FULL:
@@ -150,8 +169,6 @@ def _meaning(context: ExceptionContext) -> ServiceError | None:
     if sqlite_code is not None:
         busy = sqlite_code & 0xFF == sqlite3.SQLITE_BUSY
         return BusyError("Another process is writing to the database; try again") if busy else None
-    if isinstance(context.sqlalchemy_exception, OperationalError) and (
-        sqlstate is None or sqlstate[:2] in _POSTGRES_UNAVAILABLE
-    ):
+    if operational and (sqlstate is None or sqlstate[:2] in _POSTGRES_UNAVAILABLE):
         return BusyError("The database does not answer; see whether PostgreSQL runs, then try again")
     return None

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from indexers.previews import Facts, Kind
 from service.previewed import Job, NewPreview, PreviewFile, PreviewSet, PreviewState, Source, Subject
+from service.store.prepared import Change
 from service.store.schema import (
     contents,
     erasures,
@@ -21,6 +22,8 @@ from service.store.schema import (
 
 T = TypeVar("T")
 
+_INSERT_SET = Change(insert(preview_sets))
+_INSERT_FILE = Change(insert(preview_files))
 _AT_ONCE = 500
 """Values in one condition: databases bound their number."""
 _ID_BYTES = 16
@@ -138,9 +141,9 @@ class PreviewWriter(Previews):
             )
             files += [_file_columns(subject, file) for file in preview.files]
         if sets:
-            self._connection.execute(insert(preview_sets), sets)
+            _INSERT_SET.run(self._connection, sets)
         if files:
-            self._connection.execute(insert(preview_files), files)
+            _INSERT_FILE.run(self._connection, files)
 
     def ask(self, sha256: bytes, modality: str, now: datetime) -> None:
         """Have the preview of a captured content, or of a part of one, made, unless that was asked before.

@@ -49,6 +49,7 @@ from service.store.codec import (
     load_lost,
     load_policy,
 )
+from service.store.prepared import Query
 from service.store.schema import (
     counters,
     fingerprints,
@@ -84,15 +85,16 @@ _SCHEMES_OF_REFERENCE = (
 _REFERENCES = select(work_references, _SCHEMES_OF_REFERENCE.label("schemes"))
 _REFERENCE_COLUMNS = len(_REFERENCES.selected_columns)
 _REFERENCES_OF_WORK = _REFERENCES.where(work_references.c.work_id == bindparam("work_id"))
-_REFERENCES_BY_SHA256 = (
+_BY_SHA256 = (
     select(work_references.c.id)
     .where(work_references.c.sha256 == bindparam("sha256"))
     .order_by(work_references.c.work_id)
     .limit(bindparam("limit"))
 )
-_REFERENCES_OF_OWNER_BY_SHA256 = _REFERENCES_BY_SHA256.join(
-    works, works.c.id == work_references.c.work_id
-).where(works.c.owner == bindparam("owner"))
+_REFERENCES_BY_SHA256 = Query(_BY_SHA256)
+_REFERENCES_OF_OWNER_BY_SHA256 = Query(
+    _BY_SHA256.join(works, works.c.id == work_references.c.work_id).where(works.c.owner == bindparam("owner"))
+)
 _REFERENCE_IN_WORK = _REFERENCES.where(
     work_references.c.sha256 == bindparam("sha256"),
     work_references.c.work_id == bindparam("work_id"),
@@ -110,13 +112,13 @@ _HOLDINGS = select(
 class _ByIds:
     """A query for the rows with some ids, as one statement for each of a few numbers of ids.
 
-    SQLAlchemy renders an expanding IN anew each time, which costs more than to run it. Where there are
-    fewer ids than a statement takes, the last one fills it up.
+    An expanding IN would be rendered anew each time, which costs more than to run it. Where there are fewer
+    ids than a statement takes, the last one fills it up.
     """
 
     def __init__(self, query: Select[Any], ids: Column[UUID]) -> None:
         self._statements = {
-            size: query.where(ids.in_([bindparam(f"id_{i}", type_=ids.type) for i in range(size)]))
+            size: Query(query.where(ids.in_([bindparam(f"id_{i}", type_=ids.type) for i in range(size)])))
             for size in _SIZES
         }
 
@@ -130,7 +132,7 @@ class _ByIds:
             size = next(size for size in _SIZES if size >= len(chunk))
             chunk += chunk[-1:] * (size - len(chunk))
             key = {f"id_{i}": one for i, one in enumerate(chunk)}
-            yield from connection.execute(self._statements[size], {**others, **key})
+            yield from self._statements[size].rows(connection, {**others, **key})
 
 
 _WORKS_BY_ID = _ByIds(select(works), works.c.id)
@@ -239,11 +241,11 @@ def references_by_sha256(connection: Connection, sha256: bytes, owner: str | Non
     """The references that are this very file; those of old works first."""
     key = {"sha256": sha256, "limit": limit}
     found = (
-        connection.execute(_REFERENCES_BY_SHA256, key)
+        _REFERENCES_BY_SHA256.rows(connection, key)
         if owner is None
-        else connection.execute(_REFERENCES_OF_OWNER_BY_SHA256, {**key, "owner": owner})
+        else _REFERENCES_OF_OWNER_BY_SHA256.rows(connection, {**key, "owner": owner})
     )
-    return list(found.scalars())
+    return [reference_id for (reference_id,) in found]
 
 
 def reference_in_work(connection: Connection, work_id: UUID, sha256: bytes) -> Reference | None:
@@ -311,8 +313,8 @@ def descriptor_owners(
     queries = _OWNERS_SQLITE if on_sqlite else _OWNERS_POSTGRESQL
     return {
         descriptor_id: DescriptorOwner(work_id, reference_id, first_id, count)
-        for descriptor_id, first_id, count, reference_id, work_id in connection.execute(
-            queries[owner is not None], key
+        for descriptor_id, first_id, count, reference_id, work_id in queries[owner is not None].rows(
+            connection, key
         )
         if work_id is not None and descriptor_id - first_id < count
     }
@@ -353,7 +355,7 @@ _WANTED_POSTGRESQL = (
     .render_derived()
 )
 _OWNERS_SQLITE, _OWNERS_POSTGRESQL = (
-    {of_owner: _owners_query(wanted, of_owner=of_owner) for of_owner in (False, True)}
+    {of_owner: Query(_owners_query(wanted, of_owner=of_owner)) for of_owner in (False, True)}
     for wanted in (_WANTED_SQLITE, _WANTED_POSTGRESQL)
 )
 

@@ -252,10 +252,11 @@ class Store:
                         .values(forgotten_sequence=last)
                     )
 
-    def find_response(self, key_id: str, request_id: str) -> StoredResponse | None:
-        """What a request id was answered with."""
+    def find_responses(self, key_id: str, request_ids: Collection[str]) -> dict[str, StoredResponse]:
+        """What request ids were answered with; those that were not are absent."""
         with self._reading() as connection:
-            return writing.find_response(connection, key_id, request_id)
+            found = {one: writing.find_response(connection, key_id, one) for one in request_ids}
+        return {request_id: kept for request_id, kept in found.items() if kept is not None}
 
     def forget_responses(self, before: datetime) -> int:
         """Drop the answers that were remembered before a moment; return how many that was."""

@@ -33,7 +33,7 @@ from service.errors import (
     StaleError,
     StorageFullError,
 )
-from service.store import importing, queries, writing
+from service.store import importing, prepared, queries, writing
 from service.store.captures import CaptureWriter
 from service.store.cases import CaseWriter
 from service.store.codec import dump_labels, dump_policy
@@ -114,17 +114,17 @@ class Transaction:
         """
         self._check_usable()
         tally, change_count = self._tally, len(self._changes)
-        self._connection.exec_driver_sql("SAVEPOINT item")
+        prepared.run(self._connection, "SAVEPOINT item")
         try:
             yield
         except BaseException:
             self._tally = tally
             del self._changes[change_count:]
             if not self._connection.invalidated and DISK_WAS_FULL not in self._connection.info:
-                self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT item")
-                self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
+                prepared.run(self._connection, "ROLLBACK TO SAVEPOINT item")
+                prepared.run(self._connection, "RELEASE SAVEPOINT item")
             raise
-        self._connection.exec_driver_sql("RELEASE SAVEPOINT item")
+        prepared.run(self._connection, "RELEASE SAVEPOINT item")
 
     def finish(self) -> None:
         """Write the counters back; the commit follows.

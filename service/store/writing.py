@@ -18,6 +18,7 @@ from service.store.codec import (
     dump_regions,
     dump_spans,
 )
+from service.store.prepared import Change, Query
 from service.store.schema import (
     counters,
     fingerprints,
@@ -28,18 +29,22 @@ from service.store.schema import (
     works,
 )
 
-_LOCK_COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_references).with_for_update()
-_SET_COUNTERS = update(counters)
-_SCHEMES = select(schemes.c.name, schemes.c.id, schemes.c.next_id)
-_SET_NEXT_ID = (
+_LOCK_COUNTERS = Query(
+    select(counters.c.sequence, counters.c.works, counters.c.work_references).with_for_update()
+)
+_SET_COUNTERS = Change(update(counters))
+_SCHEMES = Query(select(schemes.c.name, schemes.c.id, schemes.c.next_id))
+_SET_NEXT_ID = Change(
     update(schemes).where(schemes.c.name == bindparam("scheme")).values(next_id=bindparam("new_next_id"))
 )
-_ID_BY_EXTERNAL_ID = select(works.c.id).where(
-    works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
+_ID_BY_EXTERNAL_ID = Query(
+    select(works.c.id).where(
+        works.c.external_id == bindparam("external_id"), works.c.owner == bindparam("owner")
+    )
 )
-_INSERT_WORK = insert(works)
-_INSERT_REFERENCE = insert(work_references)
-_INSERT_FINGERPRINT = insert(fingerprints)
+_INSERT_WORK = Change(insert(works))
+_INSERT_REFERENCE = Change(insert(work_references))
+_INSERT_FINGERPRINT = Change(insert(fingerprints))
 _INSERT_REMOVAL = insert(removals)
 _SET_WORK = update(works).where(works.c.id == bindparam("work_id"))
 _OF_WORK = fingerprints.c.reference_id.in_(
@@ -53,9 +58,11 @@ _FINGERPRINTS_OF_WORK = (
 _DELETE_FINGERPRINTS = delete(fingerprints).where(_OF_WORK)
 _DELETE_REFERENCES = delete(work_references).where(work_references.c.work_id == bindparam("work_id"))
 _DELETE_WORK = delete(works).where(works.c.id == bindparam("work_id"))
-_INSERT_RESPONSE = insert(responses)
-_FIND_RESPONSE = select(responses.c.request_sha256, responses.c.response).where(
-    responses.c.key_id == bindparam("key_id"), responses.c.request_id == bindparam("request_id")
+_INSERT_RESPONSE = Change(insert(responses))
+_FIND_RESPONSE = Query(
+    select(responses.c.request_sha256, responses.c.response).where(
+        responses.c.key_id == bindparam("key_id"), responses.c.request_id == bindparam("request_id")
+    )
 )
 
 
@@ -77,59 +84,61 @@ class PlacedFingerprint(NamedTuple):
 
 def lock_counters(connection: Connection) -> tuple[int, int, int]:
     """Take the write lock; return the last sequence number, and how many works and references there are."""
-    sequence, work_count, reference_count = connection.execute(_LOCK_COUNTERS).one()
+    ((sequence, work_count, reference_count),) = _LOCK_COUNTERS.rows(connection, {})
     return sequence, work_count, reference_count
 
 
 def set_counters(connection: Connection, sequence: int, work_count: int, reference_count: int) -> None:
     """Write the counters back."""
-    connection.execute(
-        _SET_COUNTERS, {"sequence": sequence, "works": work_count, "work_references": reference_count}
+    _SET_COUNTERS.run(
+        connection, [{"sequence": sequence, "works": work_count, "work_references": reference_count}]
     )
 
 
 def scheme_rows(connection: Connection) -> dict[str, SchemeRow]:
     """Every scheme's row, by scheme id."""
-    return {name: SchemeRow(scheme_id, next_id) for name, scheme_id, next_id in connection.execute(_SCHEMES)}
+    return {name: SchemeRow(scheme_id, next_id) for name, scheme_id, next_id in _SCHEMES.rows(connection, {})}
 
 
 def set_next_ids(connection: Connection, next_ids: Mapping[str, int]) -> None:
     """Write the next descriptor ids back, by scheme id."""
-    connection.execute(
-        _SET_NEXT_ID, [{"scheme": scheme, "new_next_id": next_id} for scheme, next_id in next_ids.items()]
+    _SET_NEXT_ID.run(
+        connection, [{"scheme": scheme, "new_next_id": next_id} for scheme, next_id in next_ids.items()]
     )
 
 
 def id_by_external_id(connection: Connection, owner: str, external_id: str) -> UUID | None:
     """The work of an owner that has an external id."""
     key = {"owner": owner, "external_id": external_id}
-    return connection.execute(_ID_BY_EXTERNAL_ID, key).scalar_one_or_none()
+    return next((work_id for (work_id,) in _ID_BY_EXTERNAL_ID.rows(connection, key)), None)
 
 
 def insert_work(connection: Connection, work: Work) -> None:
     """Insert a work without its references."""
-    connection.execute(
-        _INSERT_WORK,
-        {
-            "id": work.id,
-            "owner": work.owner,
-            "external_id": work.external_id,
-            "title": work.title,
-            "labels": dump_labels(work.labels),
-            "policy": dump_policy(work.policy),
-            "reference_count": work.reference_count,
-            "revision": work.revision,
-            "created_at": work.created_at,
-            "updated_at": work.updated_at,
-            "sequence": work.sequence,
-        },
+    _INSERT_WORK.run(
+        connection,
+        [
+            {
+                "id": work.id,
+                "owner": work.owner,
+                "external_id": work.external_id,
+                "title": work.title,
+                "labels": dump_labels(work.labels),
+                "policy": dump_policy(work.policy),
+                "reference_count": work.reference_count,
+                "revision": work.revision,
+                "created_at": work.created_at,
+                "updated_at": work.updated_at,
+                "sequence": work.sequence,
+            }
+        ],
     )
 
 
 def insert_references(connection: Connection, references: Sequence[Reference]) -> None:
     """Insert references (at least one) without their fingerprints."""
-    connection.execute(
-        _INSERT_REFERENCE,
+    _INSERT_REFERENCE.run(
+        connection,
         [
             {
                 "id": reference.id,
@@ -151,8 +160,8 @@ def insert_references(connection: Connection, references: Sequence[Reference]) -
 
 def insert_fingerprints(connection: Connection, placed: Sequence[PlacedFingerprint], sequence: int) -> None:
     """Insert fingerprints (at least one)."""
-    connection.execute(
-        _INSERT_FINGERPRINT,
+    _INSERT_FINGERPRINT.run(
+        connection,
         [
             {
                 "scheme_id": scheme_id,
@@ -200,19 +209,20 @@ def erase_work(connection: Connection, work_id: UUID, sequence: int) -> list[tup
 def find_response(connection: Connection, key_id: str, request_id: str) -> StoredResponse | None:
     """What a request id was answered with."""
     key = {"key_id": key_id, "request_id": request_id}
-    row = connection.execute(_FIND_RESPONSE, key).one_or_none()
-    return None if row is None else StoredResponse(row.request_sha256, row.response)
+    return next((StoredResponse(*row) for row in _FIND_RESPONSE.rows(connection, key)), None)
 
 
 def insert_response(connection: Connection, key_id: str, request_id: str, stored: StoredResponse) -> None:
     """Remember what a request id was answered with."""
-    connection.execute(
-        _INSERT_RESPONSE,
-        {
-            "key_id": key_id,
-            "request_id": request_id,
-            "request_sha256": stored.request_sha256,
-            "response": stored.response,
-            "created_at": datetime.now(UTC),
-        },
+    _INSERT_RESPONSE.run(
+        connection,
+        [
+            {
+                "key_id": key_id,
+                "request_id": request_id,
+                "request_sha256": stored.request_sha256,
+                "response": stored.response,
+                "created_at": datetime.now(UTC),
+            }
+        ],
     )

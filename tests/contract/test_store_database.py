@@ -19,7 +19,7 @@ from sqlalchemy import Connection, NullPool, create_engine, event, text
 
 from service.domain import ImportRow, ImportState, RowState, StoredResponse, WorkChange
 from service.errors import BusyError, StartupError, StorageFullError, StoreVersionError
-from service.store import Store
+from service.store import Store, prepared
 from service.store.schema import metadata
 from tests.contract.store_values import BITS, FLOATS, SCHEMES, new_reference, new_work, sha256_of
 
@@ -309,11 +309,18 @@ TABLE_SCANS = {
 """Whatever grows with the number of works; `counters` has one row, `schemes` a few."""
 
 
-def test_every_frequent_statement_uses_an_index(store: Store) -> None:
+def test_every_frequent_statement_uses_an_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = Plans()
     row = ImportRow(0, "a.jpg", new_work())
     for engine in (store._database.reader, store._database.writer):
         event.listen(engine, "before_cursor_execute", plans.explain)
+    execute = prepared.execute
+
+    def explained(connection: Connection, cursor: Any, statement: str, parameters: Any) -> None:
+        plans.explain(connection, cursor, statement, parameters)
+        execute(connection, cursor, statement, parameters)
+
+    monkeypatch.setattr(prepared, "execute", explained)
 
     with store.transaction() as transaction:
         work = transaction.create_work(new_work("P-1"), [new_reference(1, 1, 1)])
@@ -329,6 +336,7 @@ def test_every_frequent_statement_uses_an_index(store: Store) -> None:
         transaction.set_import_state(made.id, ImportState.CANCELLED)
     references = [reference.id for reference in work.references]
     store.sequence()
+    store.find_responses("key", ["request"])
     store.get_work(work.id)
     store.get_works([work.id, uuid4()])
     store.get_references(references)

@@ -218,10 +218,10 @@ async def import_of_eight(
     """Import eight rows while the first reads of media raise these errors, the last one first."""
     read: Any = Matcher.read
 
-    async def hampered(*args: Any) -> Any:
+    async def hampered(*args: Any, **how: Any) -> Any:
         if errors:
             raise errors.pop()
-        return await read(*args)
+        return await read(*args, **how)
 
     monkeypatch.setattr(Matcher, "read", hampered)
     async with (

@@ -19,11 +19,11 @@ from PIL import Image
 
 import copyhound
 from copyhound import PreviewKind, PreviewState
-from indexers.previews import Kind
+from indexers.previews import Facts, Kind
 from service.app import Running, running
 from service.domain import KeyRole
 from service.previews.making import PreviewMaker
-from service.sandbox import ForkServer, Pool
+from service.sandbox import ForkServer, Pool, ShownFile
 from service.settings import Settings
 from tests import films, sounds
 from tests.e2e.pictures import encoded, photograph
@@ -205,15 +205,14 @@ async def test_shared_files_are_erased_with_the_last_work_that_needs_them(
 async def test_a_preview_that_fails_fails_nothing_else(
     client: copyhound.AsyncClient, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep: Callable[..., Awaitable[None]] = Pool.preview
+    make: Callable[..., Awaitable[object]] = Pool._shown
 
-    async def hostile(
-        self: Pool, media: object, modality: str, received: object, **how: object
-    ) -> None:  # as a worker that was taken over
-        await keep(self, media, modality, received, **how)
-        received.write(Kind.THUMBNAIL, 2**40, b"x")  # type: ignore[attr-defined]
+    async def hostile(*asked: object) -> tuple[ShownFile, ...]:  # as a worker that was taken over
+        files = await make(*asked)
+        assert isinstance(files, tuple)
+        return (*files, ShownFile(Kind.THUMBNAIL, Facts(), b"x"))
 
-    monkeypatch.setattr(Pool, "preview", hostile)
+    monkeypatch.setattr(Pool, "_shown", hostile)
     before = kept_files(data)
     work = await client.register(encoded(photograph("coins"), 90), owner="hostile")
     preview = await client.get_preview(work.references[0].name)

@@ -19,6 +19,7 @@ from indexers.previews import Facts, Kind
 from service.errors import StorageFullError, UnreadableMediaError
 from service.previews.files import Receiver
 from service.sandbox import ForkServer, Pool, spool, wire
+from service.sandbox.process import WorkerProcess
 from tests import films
 
 PHOTO = (Path(skimage.__file__).parent / "data" / "rocket.jpg").read_bytes()
@@ -75,6 +76,69 @@ async def test_previews_come_from_the_worker(pool: tuple[Pool, list[str]], tmp_p
     with spool(PHOTO) as media:
         assert (await workers.read(media, role=Role.REFERENCE)).modality == "image"
     assert deaths == []
+
+
+async def test_a_picture_is_shown_as_it_is_read(pool: tuple[Pool, list[str]]) -> None:
+    workers, deaths = pool
+    with spool(PHOTO) as media:
+        read = await workers.read(media, role=Role.REFERENCE, show=True)
+        assert isinstance(read.shown, tuple)
+        assert [(one.kind, one.facts) for one in read.shown] == [
+            (Kind.PICTURE, Facts(width=640, height=427)),
+            (Kind.THUMBNAIL, Facts(width=256, height=171)),
+        ]
+        with Image.open(io.BytesIO(read.shown[0].content)) as image:
+            assert image.size == (640, 427)
+        assert (await workers.read(media, role=Role.REFERENCE)).shown is None
+    with spool(films.encoded(films.frames("first", 0.0, 2.0))) as media:
+        assert (await workers.read(media, role=Role.REFERENCE, show=True)).shown is None
+    assert deaths == []
+
+
+@pytest.mark.parametrize("cause", ["SIGKILL", "wire"])
+async def test_a_picture_whose_preview_kills_its_worker_is_read(
+    pool: tuple[Pool, list[str]], cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers, deaths = pool
+    ask_on = WorkerProcess.ask_on
+
+    async def hostile(worker: WorkerProcess) -> tuple[bytes, bytes]:
+        if cause == "SIGKILL":
+            worker._leash.send(b"!")
+            while True:
+                await ask_on(worker)
+        return b"{}", b""
+
+    monkeypatch.setattr(WorkerProcess, "ask_on", hostile)
+    with spool(PHOTO) as media:
+        read = await workers.read(media, role=Role.REFERENCE, show=True)
+        monkeypatch.undo()
+        assert read.fingerprints
+        assert isinstance(read.shown, UnreadableMediaError)
+        assert read.shown.reason == "MEDIA_CRASHED"
+        assert (await workers.read(media, role=Role.REFERENCE)).fingerprints  # by the one in its place
+    assert deaths == [cause]
+    deaths.clear()
+
+
+async def test_a_preview_that_makes_no_sense_is_refused() -> None:
+    files = [wire.ShownFile(Kind.PICTURE, Facts(3, 4), b"abc"), wire.ShownFile(Kind.TEXT, Facts(), b"")]
+    message = wire.pack_shown(files)
+    header, _ = wire.lengths(message[: wire.PREFIX.size])
+    text, payload = message[wire.PREFIX.size :][:header], message[wire.PREFIX.size + header :]
+    assert wire.unpack_shown(text, payload) == tuple(files)
+    refused = wire.unpack_shown(json.dumps({"reason": "MEDIA_LIMIT", "message": "x"}).encode(), b"")
+    assert refused == wire.Refusal(wire.Failure.LIMIT, "x")
+    for lie, body in (
+        (text, payload + b"d"),
+        (text.replace(b'"byte_count":3', b'"byte_count":-3'), payload),
+        (text.replace(b'"picture"', b'"virus"'), payload),
+        (text.replace(b'"width":3', b'"width":4294967296'), payload),
+        (b"{}", b""),
+        (b"[]", b""),
+    ):
+        with pytest.raises(wire.WireError):
+            wire.unpack_shown(lie, body)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from service.store import queries, schema
 def test_fingerprints_are_found_by_their_references(size: int) -> None:
     engine = create_engine("sqlite://")
     schema.metadata.create_all(engine)
-    text = str(queries._FINGERPRINTS_OF._statements[size].compile(dialect=sqlite.dialect()))
+    text = queries._FINGERPRINTS_OF._statements[size].text(sqlite.dialect())
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (b"",) * text.count("?")).all()
     assert [row[-1] for row in rows] == [
