@@ -111,7 +111,8 @@ MOMENT: Final = (
     ("frames_lead", 0.15, 0.4),
     ("frames_contrast", 0.0, 0.06),
     ("frames_contrast", 0.06, 0.2),
-    ("frames_similarity", 0.75, 0.95),
+    ("frames_change", 0.3, 0.06),
+    ("frames_speed", 1.0, 0.0),
 )
 """As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT, "video": (FRAMES,)}

@@ -73,6 +73,8 @@ class VideoModality:
             "frames_contrast": "",
             "frames_motion": "",
             "frames_lead": "",
+            "frames_change": "",
+            "frames_speed": "",
             "frames_seconds": "seconds",
             "sound_agreement": "",
             **_SOUND.signal_units,

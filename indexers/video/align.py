@@ -18,7 +18,7 @@ from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import BITS, FRAMES
-from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, usual
+from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, unusual, usual
 from indexers.video.motion import NONE, Motion, agreements, motion
 from indexers.video.rows import Rows, Words, cosines, differing
 
@@ -160,7 +160,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     a copy, ``frames_similarity``, their mean cosine, and ``frames_contrast``, how much less alike they are
     to the work some seconds before and after; ``frames_motion``, how well what changes from frame to frame
     agrees along it, and ``frames_lead``, how much better than at other places (see `motion`): these three
-    are near 0 for other moments of one scene; ``frames_seconds``, how much of the query's time is reported.
+    are near 0 for other moments of one scene; ``frames_change``, how much changes along it, where what agrees
+    by nothing else says little, and ``frames_speed``, how unusual its speed is (see `lines.unusual`): tried at
+    many speeds, more agrees by chance; ``frames_seconds``, how much of the query's time is reported.
     Where both have sound: its signals, see `indexers.audio.align`; and where they have both,
     ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
     """
@@ -180,6 +182,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "frames_contrast": best.contrast if best else 0.0,
         "frames_motion": best.motion.agreement if best else 0.0,
         "frames_lead": best.motion.agreement - best.motion.elsewhere if best else 0.0,
+        "frames_change": best.motion.change if best else 1.0,
+        "frames_speed": unusual(best.line.speed) if best else 1.0,
         "frames_seconds": sum(one.seconds for one in reported),
     }
     pictures = [one.segment() for one in reported]
