@@ -31,9 +31,9 @@ stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) ·
 other books, half of them with lines of registered ones: a quotation is no copy.
 
 Of films, frames are fitted: whether they show one scene, by copies and strangers, and whether that is the
-same moment of it (`MOMENT`), by copies and other moments, as many of each. The terms of their sound are those
-of sounds, added to them: what pictures and what sound say is independent. A sound that says nothing takes
-nothing away, since it may have been replaced.
+same moment of it (`MOMENT`), by copies and other moments, weighed one to two (`OTHERS`). The terms of their
+sound are those of sounds, added to them: what pictures and what sound say is independent. A sound that says
+nothing takes nothing away, since it may have been replaced.
 
 All weights are kept positive: a term whose weight comes out negative is left out.
 """
@@ -115,6 +115,12 @@ MOMENT: Final = (
     ("frames_speed", 1.0, 0.0),
 )
 """As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
+OTHERS: Final = 2.0
+"""What other moments weigh together, where copies weigh one: one that is taken for a copy accuses somebody,
+and a copy whose moment is uncertain is looked at by people all the same. Chosen."""
+LEAST: Final = 0.05
+"""Least probability that it is the same moment: of the pairs for which the terms say less, about that part
+are copies."""
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT, "video": (FRAMES,)}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
@@ -195,7 +201,7 @@ def with_sound(frames: LogisticModel, sounds: Sequence[Mapping[str, Any]]) -> li
         raise ValueError("a model of films asks for the moment: fit `place` too")
     alone = [LogisticModel.read(model) for model in sounds]
     terms = (*frames.terms, AGREEMENT)
-    place = LogisticModel(frames.place.intercept, (*frames.place.terms, SAME_PLACE))
+    place = replace(frames.place, terms=(*frames.place.terms, SAME_PLACE))
     both = [LogisticModel(frames.intercept, (*terms, *one.terms), place) for one in alone]
     return [*both, LogisticModel(frames.intercept, terms, place), frames, *alone]
 
@@ -210,7 +216,8 @@ def _of_frames(written: Sequence[Mapping[str, Any]]) -> LogisticModel:
 def films(sample: video_pairs.Sample, catalogue: float) -> LogisticModel:
     """Fit the models of films without sound: of one scene, and of the same moment of it."""
     scene = fit(sample.scenes, FRAMES, catalogue=catalogue, prior=PRIOR)
-    return replace(scene, place=fit(sample.moments, MOMENT, catalogue=1.0, prior=1.0))
+    place = fit(sample.moments, MOMENT, catalogue=OTHERS, prior=1.0)
+    return replace(scene, place=replace(place, least=LEAST))
 
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
@@ -278,6 +285,8 @@ def _written(model: LogisticModel) -> dict[str, Any]:
         "intercept": model.intercept,
         "terms": [asdict(term) for term in model.terms],
     }
+    if model.least:
+        values["least"] = model.least
     return values if model.place is None else values | {"place": _written(model.place)}
 
 

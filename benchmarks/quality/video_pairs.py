@@ -48,8 +48,8 @@ _REGISTERED: Final = 0.6
 """Part of a film that is registered, where the rest is long enough to take clips from."""
 _CLIP: Final = (5.0, 25.0)
 _REST: Final = 3.0
-"""Shortest rest to take clips from, seconds: films in which little changes are short ones here, and tell other
-moments of theirs apart as well."""
+"""Shortest rest to take clips from, seconds: films in which little changes are short ones here, and other
+moments of theirs count too."""
 _RELATIVES: Final = 0.1
 """Films of one series that a query is alike to on average: as often as it is a copy (`fit_score.PRIOR`)."""
 _SEEN: Final = 0.5

@@ -56,8 +56,8 @@ class Motion:
         agreement: Correlation at the best place near the line, -1..1; 0 where there is too little to tell.
         elsewhere: The largest at other places, 0..1; 0 where there are none.
         shift: Seconds of the work from the line to the best place.
-        change: How much changes: the mean square by which frames differ from their mean, of the query or of the
-            work, whichever is more, 0..1; 1 where there is too little to tell.
+        change: How much changes: the mean square by which frames differ from their mean, of the query or of
+            the work, whichever is more, 0..1; 1 where there is too little to tell.
     """
 
     agreement: float = 0.0
@@ -205,7 +205,7 @@ class _Compared:
             line: The place of each time.
         """
         before, after, part = self._between(line)
-        nearest = np.where(part < 0.5, before, after)  # noqa: PLR2004 - half-way
+        nearest = np.where(part < 0.5, before, after)
         theirs = self._theirs[np.ix_(nearest, nearest)]
         return max(0.0, float(1.0 - min(self._mine.mean(), theirs.mean())))
 
