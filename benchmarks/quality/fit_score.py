@@ -133,7 +133,7 @@ ROWS: Final = 120.0
 catalogue counts rows."""
 AGREEMENT: Final = Term("sound_agreement", 0.3, 0.9, 3.0)
 """What it adds that sound and pictures tell the same place: set, not fitted, as it takes films with sound."""
-SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 8.0)
+SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 11.0)
 """What that adds where the moment is asked for."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
