@@ -115,6 +115,9 @@ MOMENT: Final = (
     ("frames_speed", 1.0, 0.0),
 )
 """As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
+AGREES: Final = Term("frames_motion", 0.5, 0.7, 4.0)
+"""What it adds that motion agrees as in no other moment of those fitted, which reach 0.45: set, as it takes
+works that show something twice, in which no place leads."""
 OTHERS: Final = 2.0
 """What other moments weigh together, where copies weigh one: one that is taken for a copy accuses somebody,
 and a copy whose moment is uncertain is looked at by people all the same. Chosen."""
@@ -133,8 +136,8 @@ ROWS: Final = 120.0
 catalogue counts rows."""
 AGREEMENT: Final = Term("sound_agreement", 0.3, 0.9, 3.0)
 """What it adds that sound and pictures tell the same place: set, not fitted, as it takes films with sound."""
-SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 11.0)
-"""What that adds where the moment is asked for."""
+SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 14.0)
+"""What that adds where the moment is asked for: more than what denies a moment at a usual speed."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
@@ -217,7 +220,7 @@ def films(sample: video_pairs.Sample, catalogue: float) -> LogisticModel:
     """Fit the models of films without sound: of one scene, and of the same moment of it."""
     scene = fit(sample.scenes, FRAMES, catalogue=catalogue, prior=PRIOR)
     place = fit(sample.moments, MOMENT, catalogue=OTHERS, prior=1.0)
-    return replace(scene, place=replace(place, least=LEAST))
+    return replace(scene, place=replace(place, terms=(*place.terms, AGREES), least=LEAST))
 
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:

@@ -486,7 +486,7 @@ class _Sides:
             return best
         again = self._stretch(best.line)
         if again is None or again.evidence < _AS_GOOD_MOVED * stretch.evidence:
-            return tried[0] if tried[0].line == stretch.line else stretch
+            return replace(stretch, motion=tried[0].motion)  # near the line all the same
         return replace(again, motion=best.motion)
 
     def _at_other_speed(self, stretch: Stretch, least: float) -> Stretch | None:
