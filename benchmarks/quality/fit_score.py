@@ -136,7 +136,7 @@ ROWS: Final = 120.0
 catalogue counts rows."""
 AGREEMENT: Final = Term("sound_agreement", 0.3, 0.9, 3.0)
 """What it adds that sound and pictures tell the same place: set, not fitted, as it takes films with sound."""
-SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 14.0)
+SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 11.0)
 """What that adds where the moment is asked for: more than what denies a moment at a usual speed."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
@@ -145,6 +145,8 @@ _STRANGERS: Final = 1_500
 """Texts of each language that hold nothing, and as many again that quote."""
 _STRENGTH: Final = 100.0
 """Inverse of the regularisation: little, but for separable samples."""
+_MOMENT_STRENGTH: Final = 3.0
+"""The same where the moment is asked for: films that were not fitted are told best with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,9 @@ class Rates:
     false_per_million: float
 
 
-def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float) -> LogisticModel:
+def fit(
+    sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float, strength: float = _STRENGTH
+) -> LogisticModel:
     """Fit one model to the pairs that have its signals.
 
     Args:
@@ -171,6 +175,7 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
         spans: The model's terms without their weights. One whose weight comes out negative is left out.
         catalogue: Registered pictures to be calibrated for.
         prior: Part of the queries that are copies, 0..1.
+        strength: Inverse of the regularisation, > 0.
     """
     columns = progress(sample, spans)
     fitted = np.isfinite(columns).all(axis=1)
@@ -182,7 +187,7 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
     weights *= np.count_nonzero(copies) / weights[copies].sum()
     used = list(range(len(spans)))
     while True:
-        model = LogisticRegression(C=_STRENGTH, max_iter=10_000, tol=1e-8)
+        model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)
         model.fit(columns[fitted][:, used], copies, sample_weight=weights)
         found = dict(zip(used, model.coef_[0].tolist(), strict=True))
         wrong = [number for number, weight in found.items() if weight < 0]
@@ -219,7 +224,7 @@ def _of_frames(written: Sequence[Mapping[str, Any]]) -> LogisticModel:
 def films(sample: video_pairs.Sample, catalogue: float) -> LogisticModel:
     """Fit the models of films without sound: of one scene, and of the same moment of it."""
     scene = fit(sample.scenes, FRAMES, catalogue=catalogue, prior=PRIOR)
-    place = fit(sample.moments, MOMENT, catalogue=OTHERS, prior=1.0)
+    place = fit(sample.moments, MOMENT, catalogue=OTHERS, prior=1.0, strength=_MOMENT_STRENGTH)
     return replace(scene, place=replace(place, terms=(*place.terms, AGREES), least=LEAST))
 
 
