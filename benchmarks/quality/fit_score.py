@@ -31,9 +31,9 @@ stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) ·
 other books, half of them with lines of registered ones: a quotation is no copy.
 
 Of films, frames are fitted: whether they show one scene, by copies and strangers, and whether that is the
-same moment of it (`MOMENT`), by copies and other moments, as many of each. The terms of their sound are those
-of sounds, added to them: what pictures and what sound say is independent. A sound that says nothing takes
-nothing away, since it may have been replaced.
+same moment of it (`MOMENT`), by copies and other moments, weighed one to two (`OTHERS`). The terms of their
+sound are those of sounds, added to them: what pictures and what sound say is independent. A sound that says
+nothing takes nothing away, since it may have been replaced.
 
 All weights are kept positive: a term whose weight comes out negative is left out.
 """
@@ -111,9 +111,19 @@ MOMENT: Final = (
     ("frames_lead", 0.15, 0.4),
     ("frames_contrast", 0.0, 0.06),
     ("frames_contrast", 0.06, 0.2),
-    ("frames_similarity", 0.75, 0.95),
+    ("frames_change", 0.3, 0.06),
+    ("frames_speed", 1.0, 0.0),
 )
 """As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
+AGREES: Final = Term("frames_motion", 0.5, 0.7, 4.0)
+"""What it adds that motion agrees as in no other moment of those fitted, which reach 0.45: set, as it takes
+works that show something twice, in which no place leads."""
+OTHERS: Final = 2.0
+"""What other moments weigh together, where copies weigh one: one that is taken for a copy accuses somebody,
+and a copy whose moment is uncertain is looked at by people all the same. Chosen."""
+LEAST: Final = 0.05
+"""Least probability that it is the same moment: of the pairs for which the terms say less, about that part
+are copies."""
 TERMS: Final = {"all": RICH, "hashes": HASHES, "sounds": SOUNDS, "text": TEXT, "video": (FRAMES,)}
 """Signal, where it begins to speak for a copy, and where it has said all; for each set of signals that may be
 at hand, richest first: features may be missing, and a query may bring fingerprints of one scheme alone."""
@@ -126,8 +136,8 @@ ROWS: Final = 120.0
 catalogue counts rows."""
 AGREEMENT: Final = Term("sound_agreement", 0.3, 0.9, 3.0)
 """What it adds that sound and pictures tell the same place: set, not fitted, as it takes films with sound."""
-SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 8.0)
-"""What that adds where the moment is asked for."""
+SAME_PLACE: Final = Term("sound_agreement", 0.3, 0.9, 11.0)
+"""What that adds where the moment is asked for: more than what denies a moment at a usual speed."""
 COEFFICIENTS: Final = Path("service/matching/coefficients.json")
 
 _SEED: Final = 1
@@ -135,6 +145,8 @@ _STRANGERS: Final = 1_500
 """Texts of each language that hold nothing, and as many again that quote."""
 _STRENGTH: Final = 100.0
 """Inverse of the regularisation: little, but for separable samples."""
+_MOMENT_STRENGTH: Final = 3.0
+"""The same where the moment is asked for: films that were not fitted are told best with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +165,9 @@ class Rates:
     false_per_million: float
 
 
-def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float) -> LogisticModel:
+def fit(
+    sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float, strength: float = _STRENGTH
+) -> LogisticModel:
     """Fit one model to the pairs that have its signals.
 
     Args:
@@ -161,6 +175,7 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
         spans: The model's terms without their weights. One whose weight comes out negative is left out.
         catalogue: Registered pictures to be calibrated for.
         prior: Part of the queries that are copies, 0..1.
+        strength: Inverse of the regularisation, > 0.
     """
     columns = progress(sample, spans)
     fitted = np.isfinite(columns).all(axis=1)
@@ -172,7 +187,7 @@ def fit(sample: Pairs, spans: Sequence[Span], *, catalogue: float, prior: float)
     weights *= np.count_nonzero(copies) / weights[copies].sum()
     used = list(range(len(spans)))
     while True:
-        model = LogisticRegression(C=_STRENGTH, max_iter=10_000, tol=1e-8)
+        model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)
         model.fit(columns[fitted][:, used], copies, sample_weight=weights)
         found = dict(zip(used, model.coef_[0].tolist(), strict=True))
         wrong = [number for number, weight in found.items() if weight < 0]
@@ -194,7 +209,7 @@ def with_sound(frames: LogisticModel, sounds: Sequence[Mapping[str, Any]]) -> li
         raise ValueError("a model of films asks for the moment: fit `place` too")
     alone = [LogisticModel.read(model) for model in sounds]
     terms = (*frames.terms, AGREEMENT)
-    place = LogisticModel(frames.place.intercept, (*frames.place.terms, SAME_PLACE))
+    place = replace(frames.place, terms=(*frames.place.terms, SAME_PLACE))
     both = [LogisticModel(frames.intercept, (*terms, *one.terms), place) for one in alone]
     return [*both, LogisticModel(frames.intercept, terms, place), frames, *alone]
 
@@ -209,7 +224,8 @@ def _of_frames(written: Sequence[Mapping[str, Any]]) -> LogisticModel:
 def films(sample: video_pairs.Sample, catalogue: float) -> LogisticModel:
     """Fit the models of films without sound: of one scene, and of the same moment of it."""
     scene = fit(sample.scenes, FRAMES, catalogue=catalogue, prior=PRIOR)
-    return replace(scene, place=fit(sample.moments, MOMENT, catalogue=1.0, prior=1.0))
+    place = fit(sample.moments, MOMENT, catalogue=OTHERS, prior=1.0, strength=_MOMENT_STRENGTH)
+    return replace(scene, place=replace(place, terms=(*place.terms, AGREES), least=LEAST))
 
 
 def progress(sample: Pairs, spans: Sequence[Span]) -> npt.NDArray[np.float64]:
@@ -277,6 +293,8 @@ def _written(model: LogisticModel) -> dict[str, Any]:
         "intercept": model.intercept,
         "terms": [asdict(term) for term in model.terms],
     }
+    if model.least:
+        values["least"] = model.least
     return values if model.place is None else values | {"place": _written(model.place)}
 
 

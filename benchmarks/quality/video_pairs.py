@@ -36,7 +36,7 @@ from service.matching.score import Scorer
 
 SIGNALS: Final = (
     "frames_evidence", "frames_count", "frames_similarity", "frames_contrast", "frames_motion",
-    "frames_lead", "frames_seconds",
+    "frames_lead", "frames_change", "frames_speed", "frames_seconds",
 )  # fmt: skip
 
 _RATE: Final = 4
@@ -47,6 +47,9 @@ _SIDE: Final = 448
 _REGISTERED: Final = 0.6
 """Part of a film that is registered, where the rest is long enough to take clips from."""
 _CLIP: Final = (5.0, 25.0)
+_REST: Final = 3.0
+"""Shortest rest to take clips from, seconds: films in which little changes are short ones here, and other
+moments of theirs count too."""
 _RELATIVES: Final = 0.1
 """Films of one series that a query is alike to on average: as often as it is a copy (`fit_score.PRIOR`)."""
 _SEEN: Final = 0.5
@@ -322,7 +325,7 @@ class Registered:
 
 def registered_seconds(film: Film) -> float:
     """How much of a film is registered."""
-    return film.seconds * _REGISTERED if film.seconds * (1 - _REGISTERED) >= _CLIP[0] else film.seconds
+    return film.seconds * _REGISTERED if film.seconds * (1 - _REGISTERED) >= _REST else film.seconds
 
 
 def references(films: Sequence[Film], modality: VideoModality) -> list[tuple[Fingerprint, ...]]:
@@ -381,7 +384,7 @@ def _clip(
         float(rng.uniform()),
         float(rng.uniform(0, SHORT_STEP)),
     )
-    if seconds < _CLIP[0]:
+    if seconds < _REST:
         return None
     with_other = other if attack in _WITH_OTHER else None
     about = number, with_other, copy, attack, start, seconds, speed

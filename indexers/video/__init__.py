@@ -16,11 +16,11 @@ from indexers.audio.decode import Sides
 from indexers.fingerprint import Fingerprint, joined
 from indexers.image import describe
 from indexers.image.describe import Network
-from indexers.modality import Alignment, Box, Channel, MediaLimits, Role, Search, Segment
+from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
 from indexers.previews import Budget, Files
 from indexers.video import align, decode, preview, views
 from indexers.video.decode import Frame, Piece
-from indexers.video.frames import FRAMES, Describer, Taken, bits_of, of_parts, split
+from indexers.video.frames import FRAMES, Describer, Part, Taken, bits_of, of_parts, split
 
 _SOUND: Final = AudioModality()
 _BUILT_IN: Final = describe.BuiltIn()
@@ -74,6 +74,8 @@ class VideoModality:
             "frames_contrast": "",
             "frames_motion": "",
             "frames_lead": "",
+            "frames_change": "",
+            "frames_speed": "",
             "frames_seconds": "seconds",
             "sound_agreement": "",
             **_SOUND.signal_units,
@@ -141,7 +143,7 @@ class VideoModality:
 
 
 def _looked_at(
-    taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], few: int, network: Network
+    taken: Sequence[Taken], parts: Sequence[Part], few: int, network: Network
 ) -> Generator[list[Fingerprint], Collection[int] | None, None]:
     """Describe parts of a few frames, of as many others those that are worth a closer look, then the rest.
 
@@ -159,8 +161,8 @@ def _looked_at(
     yield of_parts(views.spread(left, most // max(1, len(wanted)) - len(more)), wanted, network)
 
 
-def _wanted(parts: Sequence[tuple[int, Box]], closer: Collection[int] | None) -> list[tuple[int, Box]]:
-    return [one for one in parts if closer is None or one[0] in closer]
+def _wanted(parts: Sequence[Part], closer: Collection[int] | None) -> list[Part]:
+    return [one for one in parts if closer is None or one.view in closer]
 
 
 def _sound(sounds: Iterator[Segment[Sides]], role: Role) -> list[Fingerprint]:

@@ -18,7 +18,7 @@ from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
 from indexers.video.decode import SHORT_STEP, STEP
 from indexers.video.frames import BITS, FRAMES
-from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, usual
+from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, unusual, usual
 from indexers.video.motion import NONE, Motion, agreements, motion
 from indexers.video.rows import Rows, Words, cosines, differing
 
@@ -160,7 +160,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     a copy, ``frames_similarity``, their mean cosine, and ``frames_contrast``, how much less alike they are
     to the work some seconds before and after; ``frames_motion``, how well what changes from frame to frame
     agrees along it, and ``frames_lead``, how much better than at other places (see `motion`): these three
-    are near 0 for other moments of one scene; ``frames_seconds``, how much of the query's time is reported.
+    are near 0 for other moments of one scene; ``frames_change``, how much changes along it: where hardly
+    anything does, those three say little; ``frames_speed``, how unusual its speed is (see `lines.unusual`):
+    of many speeds one agrees by chance; ``frames_seconds``, how much of the query's time is reported.
     Where both have sound: its signals, see `indexers.audio.align`; and where they have both,
     ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
     """
@@ -180,6 +182,8 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "frames_contrast": best.contrast if best else 0.0,
         "frames_motion": best.motion.agreement if best else 0.0,
         "frames_lead": best.motion.agreement - best.motion.elsewhere if best else 0.0,
+        "frames_change": best.motion.change if best else 1.0,
+        "frames_speed": unusual(best.line.speed) if best else 1.0,
         "frames_seconds": sum(one.seconds for one in reported),
     }
     pictures = [one.segment() for one in reported]
@@ -314,6 +318,8 @@ class _Asked:
     starts: Floats
     view: npt.NDArray[np.int64]
     """The frames of `views`, one view after the other: bits, what is common, when each is shown, its view."""
+    seconds: float
+    """When the last frame ends."""
 
 
 @lru_cache(maxsize=4)
@@ -327,7 +333,7 @@ def _asked(query: Fingerprint) -> _Asked:
         if not len(rows):
             continue
         rows = rows[np.argsort(query.spans[rows, 0], kind="stable")]
-        box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[0]]))
+        box = WHOLE if query.regions is None else Box(*map(float, query.regions[rows[len(rows) // 2]]))
         common = 1.0 - query.quality[rows].astype(np.float64)
         every[view] = Rows.of(query, rows).apart()
         if view == 0:
@@ -344,6 +350,7 @@ def _asked(query: Fingerprint) -> _Asked:
         np.concatenate([np.empty(0), *(common for _, common, _ in views.values())]),
         np.concatenate([np.empty(0), *(rows.starts for rows, *_ in views.values())]),
         np.repeat(np.fromiter(views, np.int64), [len(rows) for rows, *_ in views.values()]),
+        float(query.spans[:, 1].max()),
     )
 
 
@@ -451,7 +458,9 @@ class _Sides:
         some = np.arange(first, last)
         on = self._along(line, rows, some)
         agreeing = on - COMMON * common[some] > BREAK_EVEN
-        start, end = _ends(rows, first, last)
+        start, end = _ends(rows, first, last, self.asked.seconds)
+        if not -self.tolerance <= float(line.at(np.array(end))) <= self.length + self.tolerance:
+            end = min(end, float(rows.ends[last - 1]))
         return Stretch(
             start,
             end,
@@ -477,7 +486,7 @@ class _Sides:
             return best
         again = self._stretch(best.line)
         if again is None or again.evidence < _AS_GOOD_MOVED * stretch.evidence:
-            return tried[0] if tried[0].line == stretch.line else stretch
+            return replace(stretch, motion=tried[0].motion)  # near the line all the same
         return replace(again, motion=best.motion)
 
     def _at_other_speed(self, stretch: Stretch, least: float) -> Stretch | None:
@@ -616,15 +625,26 @@ def _straight(line: Line, rows: Rows, first: int, last: int) -> Line:
     return Line(usual, line.place + line.speed * middle - usual * middle, line.view, middle)
 
 
-def _ends(rows: Rows, first: int, last: int) -> tuple[float, float]:
-    """Where a run of frames starts and ends: half-way to the frames that are not in it."""
+def _ends(rows: Rows, first: int, last: int, seconds: float) -> tuple[float, float]:
+    """Where a run of frames starts and ends: half-way to the frames that are not in it, a second off at most.
+
+    Args:
+        rows: All frames of the view.
+        first: The first of the run.
+        last: The first one after it.
+        seconds: When the query ends.
+    """
     start, end = float(rows.starts[first]), float(rows.ends[last - 1])
     if first == 0:
         start = 0.0 if start <= 1.0 else start
     else:
         before = max(float(rows.starts[first - 1]), min(float(rows.ends[first - 1]), start) - 1.0)
         start = max((before + start) / 2, start - 1.0)
-    if last < len(rows):
-        step = min(1.0, float(rows.starts[last]) - float(rows.starts[last - 1]))
-        end = min(end, float(rows.starts[last])) - step / 2
+    if last == len(rows):
+        end = max(end, seconds) if seconds - end <= 1.0 else end
+    elif end < float(rows.starts[last]):  # of parts, not all frames are described
+        end = min((end + float(rows.starts[last])) / 2, end + 1.0)
+    else:
+        end = float(rows.starts[last])
+        end -= min(1.0, end - float(rows.starts[last - 1])) / 2
     return start, max(end, start + 0.1)

@@ -116,6 +116,33 @@ class Taken:
     picture: Picture
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a film's pictures that is described on its own.
+
+    Attributes:
+        view: Its code.
+        box: Where it is; of one that moves, when the film begins, maybe partly outside.
+        across: How far it moves to the right in a second, in widths of the picture.
+        down: How far it moves down, in heights.
+    """
+
+    view: int
+    box: Box
+    across: float = 0.0
+    down: float = 0.0
+
+    def at(self, time: float) -> Box:
+        """Where it is then, seconds: as much of it as lies within the picture."""
+        left, right = (
+            min(max(side + self.across * time, 0.0), 1.0) for side in (self.box.left, self.box.right)
+        )
+        top, bottom = (
+            min(max(side + self.down * time, 0.0), 1.0) for side in (self.box.top, self.box.bottom)
+        )
+        return Box(left, top, right, bottom)
+
+
 @dataclass(slots=True, eq=False)
 class Describer:
     """Describes frames as they come, a few at a time.
@@ -260,25 +287,25 @@ class Describer:
 
     def rest(self) -> list[Fingerprint]:
         """Describe what was put off: one fingerprint, or none where there is nothing."""
-        return of_parts(self._put_off, [(0, WHOLE)], self.network)
+        return of_parts(self._put_off, [Part(0, WHOLE)], self.network)
 
 
-def of_parts(taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], network: Network) -> list[Fingerprint]:
+def of_parts(taken: Sequence[Taken], parts: Sequence[Part], network: Network) -> list[Fingerprint]:
     """Describe parts of frames.
 
     Args:
         taken: The frames.
-        parts: View code and place of each part, the same in all frames.
+        parts: The parts, of all frames.
         network: Describes pictures.
 
     Returns:
         One fingerprint, or none where there is nothing to describe.
     """
     cut = [
-        (one, view, box, piece)
-        for view, box in parts
+        (one, part.view, box, piece)
+        for part in parts
         for one in taken
-        if _tiny(piece := part(one.picture, box)).std() >= FLAT
+        if _tiny(piece := cropped(one.picture, box := part.at(one.start))).std() >= FLAT
     ]
     if not cut:
         return []
@@ -295,7 +322,7 @@ def of_parts(taken: Sequence[Taken], parts: Sequence[tuple[int, Box]], network: 
     ]
 
 
-def part(picture: Picture, box: Box) -> Picture:
+def cropped(picture: Picture, box: Box) -> Picture:
     """The part of a picture that lies in a box: at least one pixel."""
     height, width = picture.shape[:2]
     left, top = min(width - 1, int(box.left * width)), min(height - 1, int(box.top * height))

@@ -5,6 +5,7 @@ times the query's, and an offset. All hits vote for all speeds (Hough), block by
 along a long one a speed that is a little off would spread its votes; the fullest cells are the candidates.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,11 @@ def usual(speed: float) -> float:
     if abs(speed - 1.0) < 0.02:
         return 1.0
     return 0.92 if 0.9 < speed < 1.15 else 0.85
+
+
+def unusual(speed: float) -> float:
+    """How far a speed is from the work's own: its logarithm, without the sign; 1 where it runs backwards."""
+    return abs(math.log(speed)) if speed > 0 else 1.0
 
 
 _WORTH: Final = np.array([usual(speed) for speed in SPEEDS], np.float64)

@@ -56,11 +56,14 @@ class Motion:
         agreement: Correlation at the best place near the line, -1..1; 0 where there is too little to tell.
         elsewhere: The largest at other places, 0..1; 0 where there are none.
         shift: Seconds of the work from the line to the best place.
+        change: How much changes: the mean square by which frames differ from their mean, of the query or of
+            the work, whichever is more, 0..1; 1 where there is too little to tell.
     """
 
     agreement: float = 0.0
     elsewhere: float = 0.0
     shift: float = 0.0
+    change: float = 1.0
 
 
 NONE: Final = Motion()
@@ -93,7 +96,7 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
     if agreement < here + _BETTER:
         agreement, shift = here, 0.0
     others = at_parallel[np.abs(parallel - shift) >= _ELSEWHERE]
-    return Motion(agreement, float(np.nanmax(others, initial=0.0)), shift)
+    return Motion(agreement, float(np.nanmax(others, initial=0.0)), shift, compared.change(on + shift))
 
 
 def agreements(
@@ -194,6 +197,17 @@ class _Compared:
         scale = np.sqrt(np.where(changes, own * their_own, 1.0))
         found: Floats = np.where(changes, common / scale * count / (count + _CHANCE), 0.0)
         return np.where(enough, found, np.nan)
+
+    def change(self, line: Floats) -> float:
+        """See `Motion.change`.
+
+        Args:
+            line: The place of each time.
+        """
+        before, after, part = self._between(line)
+        nearest = np.where(part < 0.5, before, after)
+        theirs = self._theirs[np.ix_(nearest, nearest)]
+        return max(0.0, float(1.0 - min(self._mine.mean(), theirs.mean())))
 
     def _between(self, on: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
         """The frames before and after each time, and how far it is from the first to the second, 0..1."""

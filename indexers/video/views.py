@@ -3,11 +3,13 @@
 A copy may be a part of the picture: between blurred bars, in a corner of somebody else's film, beside
 another on a split screen. Such a part holds still while what it shows moves, so that edges that enclose it
 are found in many frames at one place. Rectangles of single frames are proposed as for pictures; those that
-several frames propose are kept. Where the shape of the picture suggests where a film of another shape lies
-in it, that part is looked at too. Halves and quarters are what remains.
+several frames propose are kept. Of a part that moves steadily, most frames propose a rectangle of one size on
+its way. Where the shape of the picture suggests where a film of another shape lies in it, that part is looked
+at too. Halves and quarters are what remains.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -16,7 +18,7 @@ from indexers.image.lines import straight_edges
 from indexers.image.rectangles import apart, enclosed, overlap
 from indexers.image.trim import trim
 from indexers.modality import Box
-from indexers.video.frames import Taken
+from indexers.video.frames import Part, Taken
 
 FOUND: Final = 4
 """Most rectangles that are found."""
@@ -57,25 +59,90 @@ _STILL: Final = 0.8
 """Overlap from which on rectangles of two frames are one."""
 _SEEN: Final = 0.25
 """Part of the frames that must propose a rectangle, and two at least."""
+_ON_ITS_WAY: Final = 0.85
+"""Overlap with where it should be from which on a frame's rectangle is one that moves."""
+_MOST_FRAMES: Final = 0.6
+"""Part of the frames that must propose it there: of films that hold none, a quarter of the frames did at
+most, of those that hold one, two thirds at least."""
+_FEWEST_FRAMES: Final = 4
+"""How many of them must do so at least."""
+_ALIKE: Final = 0.05
+"""Part by which the sides of two rectangles of one size may differ."""
+_MOVED: Final = 0.05
+"""Part of its width or height by which it must move from one rectangle to the other: else it holds still."""
+_FAR: Final = 0.25
+"""Part of the film that must lie between those two."""
+_LARGEST: Final = 0.9
+"""Width and height of one that can move."""
+_MOST_WAYS: Final = 400
+"""Pairs of rectangles that are tried."""
 _UPRIGHT: Final = 1.15
 """Height over width from which on a picture is taken for upright, and width over height for wide."""
 _WIDE: Final = 16 / 9
 
 
-def still_boxes(taken: Sequence[Taken]) -> list[Box]:
-    """Rectangles that hold still over frames, those that most of them propose first."""
-    places = np.unique(np.linspace(0, len(taken) - 1, min(_LOOKED_AT, len(taken))).round().astype(int))
+def still_boxes(proposed: Sequence[Sequence[Box]]) -> list[Box]:
+    """Rectangles that hold still over frames, those that most of them propose first.
+
+    Args:
+        proposed: What each frame proposes.
+    """
     groups: list[list[Box]] = []
-    for place in places.tolist():
-        for box in _proposed(taken[place]):
-            near = next((group for group in groups if overlap(group[0], box) >= _STILL), None)
-            if near is None:
-                groups.append([box])
-            else:
-                near.append(box)
-    least = max(min(2, len(places)), _SEEN * len(places))
+    for box in chain.from_iterable(proposed):
+        near = next((group for group in groups if overlap(group[0], box) >= _STILL), None)
+        if near is None:
+            groups.append([box])
+        else:
+            near.append(box)
+    least = max(min(2, len(proposed)), _SEEN * len(proposed))
     seen = sorted((group for group in groups if len(group) >= least), key=lambda group: -len(group))
     return apart((_middle(group) for group in seen), FOUND)
+
+
+def moving_box(times: Sequence[float], proposed: Sequence[Sequence[Box]]) -> Part | None:
+    """The rectangle that moves steadily over frames, if most of them propose it.
+
+    Args:
+        times: Of frames, seconds, rising.
+        proposed: What each of them proposes.
+
+    Returns:
+        With the first view code; None: there is none.
+    """
+    frame = np.repeat(np.arange(len(proposed)), [len(some) for some in proposed])
+    least = max(_FEWEST_FRAMES, _MOST_FRAMES * len(proposed))
+    if len(np.unique(frame)) < least:
+        return None
+    boxes = np.array([(one.left, one.top, one.right, one.bottom) for some in proposed for one in some])
+    time, low, size = np.array(times)[frame], boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+    small = (size < _LARGEST).all(axis=1)
+    one, other = np.nonzero(
+        (time - time[:, np.newaxis] >= _FAR * (times[-1] - times[0])) & small & small[:, np.newaxis]
+    )
+    larger = np.maximum(size[one], size[other])
+    steps = low[other] - low[one]
+    ways = (np.abs(size[one] - size[other]) <= _ALIKE * larger).all(axis=1)
+    ways &= (np.abs(steps) >= _MOVED * larger).any(axis=1)
+    one, other = one[ways][:_MOST_WAYS], other[ways][:_MOST_WAYS]
+    if not len(one):
+        return None
+    speed = steps[ways][:_MOST_WAYS] / (time[other] - time[one])[:, np.newaxis]
+    expected = (
+        low[one][:, np.newaxis] + speed[:, np.newaxis] * (time - time[one][:, np.newaxis])[..., np.newaxis]
+    )
+    wanted = ((size[one] + size[other]) / 2)[:, np.newaxis]
+    sides = np.minimum(expected + wanted, boxes[:, 2:]) - np.maximum(expected, low)
+    common = np.maximum(sides, 0.0).prod(axis=2)
+    on_way = common / (wanted.prod(axis=2) + size.prod(axis=1) - common) >= _ON_ITS_WAY
+    of_frame = frame[:, np.newaxis] == np.arange(len(proposed))
+    seen = (on_way.astype(np.int64) @ of_frame.astype(np.int64) > 0).sum(axis=1)
+    best = int(np.argmax(seen))
+    if seen[best] < least:
+        return None
+    row = on_way[best]
+    (across, down), (left, top) = np.polyfit(time[row], low[row], 1)
+    width, height = np.median(size[row], axis=0)
+    return Part(1, Box(left, top, left + width, top + height), across, down)
 
 
 def _proposed(one: Taken) -> list[Box]:
@@ -110,22 +177,28 @@ def _turned(box: Box) -> Box:
     return Box(box.top, box.left, box.bottom, box.right)
 
 
-def parts(taken: Sequence[Taken]) -> list[tuple[int, Box]]:
-    """View code and place of the parts that are looked at first."""
+def parts(taken: Sequence[Taken]) -> list[Part]:
+    """The parts that are looked at first."""
     if not taken:
         return []
-    found = still_boxes(taken)
+    places = np.linspace(0, len(taken) - 1, min(_LOOKED_AT, len(taken))).round().astype(int)
+    looked_at = [taken[place] for place in np.unique(places).tolist()]
+    proposed = [_proposed(one) for one in looked_at]
+    moving = moving_box([one.start for one in looked_at], proposed)
+    found = still_boxes(proposed)[: FOUND if moving is None else FOUND - 1]
     height, width = taken[0].picture.shape[:2]
     others = apart([*found, *shaped(width, height)], FOUND + SHAPED)[len(found) :]
+    first = [] if moving is None else [moving]
     return [
-        *((1 + number, box) for number, box in enumerate(found)),
-        *((1 + FOUND + number, box) for number, box in enumerate(others)),
+        *first,
+        *(Part(1 + number, box) for number, box in enumerate(found, len(first))),
+        *(Part(1 + FOUND + number, box) for number, box in enumerate(others)),
     ]
 
 
-def tiles() -> list[tuple[int, Box]]:
-    """View code and place of halves, quarters and the middle."""
-    return [(1 + FOUND + SHAPED + number, box) for number, box in enumerate(TILES)]
+def tiles() -> list[Part]:
+    """Halves, quarters and the middle."""
+    return [Part(1 + FOUND + SHAPED + number, box) for number, box in enumerate(TILES)]
 
 
 def spread(taken: Sequence[Taken], most: int) -> list[Taken]:

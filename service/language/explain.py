@@ -613,6 +613,48 @@ _SIGNALS: Final[Mapping[str, _Signal]] = {
             ),
         ),
     ),
+    "frames_change": _Signal(
+        noted("How much the film changes there"),
+        noted("%(value)s, where 0 is a still picture"),
+        2,
+        (
+            _Band(
+                0.1,
+                Telling.SOME,
+                noted(
+                    "The film hardly changes there (%(value)s, where 0 is a still picture): that its changes do not"
+                    " agree says little against a copy."
+                ),
+            ),
+            _Band(
+                _END,
+                Telling.NONE,
+                noted(
+                    "The film changes there (%(value)s, where 0 is a still picture): the changes of a copy should agree."
+                ),
+            ),
+        ),
+    ),
+    "frames_speed": _Signal(
+        noted("Unusual speed"),
+        noted("%(value)s, where 0 is the work's own"),
+        2,
+        (
+            _Band(
+                0.02,
+                Telling.SOME,
+                noted("It would run at the work's own speed (%(value)s, where 0 is just that)."),
+            ),
+            _Band(
+                _END,
+                Telling.NONE,
+                noted(
+                    "It would run at another speed, or backwards (%(value)s, where 0 is the work's own and 1 backwards):"
+                    " among so many speeds, something agrees by chance more often."
+                ),
+            ),
+        ),
+    ),
     "frames_seconds": _Signal(
         noted("Film reported"),
         noted("%(value)s seconds"),

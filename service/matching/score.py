@@ -7,7 +7,8 @@ clearly for a copy ever lowers the probability.
 
 Where a thing looks the same at many times, as a scene in front of a camera that stands still does, two
 questions are asked one after the other: is it the same scene, and is it the same moment of it? A model's
-`place` answers the second, and the probability of a copy is the product of both.
+`place` answers the second, and the probability of a copy is the product of both. Since nothing may move that
+could tell, a moment is never quite denied (`LogisticModel.least`).
 
 How sure a signal is depends on how much is registered: among ten times as many pictures, ten times as many
 lie equally near by chance. The coefficients of a kind of media hold for the catalogue that they were fitted
@@ -58,12 +59,14 @@ class LogisticModel:
         intercept: Log odds where nothing speaks for a copy.
         terms: All of their signals must be at hand.
         place: Whether it is the same moment of a scene, if it is the same scene; None: that is no question.
+        least: Least that it says, of a `place`, 0..1: some copies look like another moment in every respect.
         signals: What must be at hand.
     """
 
     intercept: float
     terms: tuple[Term, ...]
     place: "LogisticModel | None" = None
+    least: float = 0.0
     signals: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class LogisticModel:
             data["intercept"],
             tuple(Term(**term) for term in data["terms"]),
             None if place is None else cls.read(place),
+            data.get("least", 0.0),
         )
 
     def probability(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
@@ -94,7 +98,7 @@ class LogisticModel:
     def scene(self, signals: Mapping[str, float], shift: float = 0.0) -> float:
         """The same without asking for the moment."""
         log_odds = shift + self.intercept + sum(term.of(signals[term.signal]) for term in self.terms)
-        return 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, log_odds))))
+        return self.least + (1.0 - self.least) / (1.0 + math.exp(-max(-700.0, min(700.0, log_odds))))
 
 
 @dataclass(frozen=True, slots=True)

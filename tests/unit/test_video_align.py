@@ -1,9 +1,11 @@
 """Where films correspond, by codes that are made up: speeds, several stretches, parts of the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from indexers.fingerprint import Fingerprint
+from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import AlignedSegment, Box
 from indexers.video import align
 from indexers.video.frames import BITS, FRAMES
@@ -104,6 +106,20 @@ def test_the_part_of_the_picture_is_told() -> None:
     assert alignment is not None
     (segment,) = alignment.segments
     assert segment.region == corner
+
+
+def test_a_part_of_which_some_frames_are_described_lasts_until_the_film_ends() -> None:
+    box = Box(0.5, 0.5, 0.9, 0.9)
+    frames = fingerprint(bits(3, 60), 0.5)
+    some = np.arange(1, 60, 3)
+    inside = fingerprint(noisy(WORK[(40 + 0.5 * some).astype(int)]), 0.5, view=1, box=box)
+    sparse = replace(inside, spans=np.stack([0.5 * some, 0.5 * some + 0.5], axis=1))
+    (query,) = joined([frames, sparse])
+    alignment = align.align([query], [REFERENCE])
+    assert alignment is not None
+    (segment,) = alignment.segments
+    assert segment.query == pytest.approx((0.0, 30.0))
+    assert segment.work[1] == pytest.approx(70.0, abs=0.5)
 
 
 def test_a_still_scene_has_no_contrast_and_a_moving_one_has() -> None:

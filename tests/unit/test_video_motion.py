@@ -6,7 +6,7 @@ import pytest
 from indexers.fingerprint import Fingerprint
 from indexers.video import align
 from indexers.video.frames import FRAMES, codes, descriptors
-from indexers.video.lines import Line
+from indexers.video.lines import Line, unusual
 from indexers.video.motion import Motion, motion
 from indexers.video.rows import LIKE, Rows, differing
 
@@ -72,6 +72,26 @@ def test_a_copy_moves_as_the_work_does_and_another_take_does_not(change: float) 
     assert other["frames_lead"] < 0.1
 
 
+def test_how_much_changes_is_the_mean_square_off_the_mean() -> None:
+    found = []
+    for change in (0.2, 0.4, 0.8):
+        work = take(1, change=change)
+        query, estimates = work[12:44], descriptors(codes(work[12:44]))
+        expected = ((estimates - estimates.mean(axis=0)) ** 2).sum(axis=1).mean()
+        assert signals(query, work)["frames_change"] == pytest.approx(expected, abs=0.02)
+        found.append(float(expected))
+    assert found[0] < 0.1
+    assert found[2] > 0.3
+    assert motion(Line(1.0, 0.0, 0, 0.0), (0.0, 1.0), rows_of(work), rows_of(work), 30.0).change == 1.0
+
+
+def test_how_unusual_a_speed_is_backwards_is_told() -> None:
+    work = take(1, change=0.8)
+    assert signals(work[12:44], work)["frames_speed"] < 0.02
+    assert signals(work[12:44][::-1], work)["frames_speed"] == 1.0
+    assert unusual(1.25) == pytest.approx(unusual(0.8)) == pytest.approx(0.223, abs=0.001)
+
+
 def test_the_place_in_a_still_scene_is_found_by_what_moves() -> None:
     work = take(1, change=0.4)
     alignment = align.align([fingerprint(altered(work[20:44]))], [fingerprint(work)])
@@ -106,7 +126,8 @@ def test_a_line_beside_the_place_is_moved_to_it() -> None:
 def test_a_scene_in_which_nothing_moves_tells_no_place() -> None:
     still = np.repeat(take(1)[:1], 40, axis=0)
     found = motion(Line(1.0, 0.0, 0, 6.0), (0.0, 12.0), rows_of(still[:24]), rows_of(still), 20.0)
-    assert found == Motion()
+    assert found.agreement == found.elsewhere == found.shift == 0.0
+    assert found.change == pytest.approx(0.0, abs=1e-6)
 
 
 def test_few_frames_tell_no_place() -> None:
