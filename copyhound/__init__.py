@@ -112,6 +112,7 @@ from copyhound.types import (
     SchemeState,
     Segment,
     Source,
+    UploadProgress,
     Work,
 )
 from copyhound.webhook import verify_webhook
@@ -219,6 +220,7 @@ __all__ = [
     "Tls",
     "UnauthenticatedError",
     "UnreadableMediaError",
+    "UploadProgress",
     "Webhook",
     "Work",
     "__version__",

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias, Unpack
 
@@ -45,6 +47,7 @@ from copyhound.types import (
     Reference,
     Registration,
     Source,
+    UploadProgress,
     Work,
 )
 from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, work_pb2_grpc
@@ -52,6 +55,9 @@ from copyhound.v1 import fingerprint_pb2, match_pb2, match_pb2_grpc, work_pb2, w
 _REFERENCE_NAME: Final = re.compile(r"works/[0-9a-f-]{36}/references/[0-9a-f-]{36}")
 
 _Outcome: TypeAlias = tuple[NewWork, Registration | CopyhoundError]
+
+
+_WATCH_SECONDS: Final = 1.0
 
 
 class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportCalls):
@@ -63,7 +69,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
     """
 
     def __init__(
-        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 60.0
+        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float | None = None
     ) -> None:
         """Prepare the connection; the first call makes it.
 
@@ -71,7 +77,8 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             target: The server's ``HOST:PORT``.
             api_key: None: ask anonymously, which servers allow on loopback addresses only.
             tls: None: no encryption. A key should not cross a network without it.
-            timeout: Longest time that one call may take, repetitions included, in seconds.
+            timeout: Longest time that one call may take, in seconds, repetitions included; None: a minute,
+                and ten seconds more for each MiB of media that it sends.
 
         Raises:
             LocalFileError: If a PEM file of `tls` cannot be read.
@@ -97,6 +104,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
         labels: Mapping[str, str] | None = None,
         policy: Policy | None = None,
         filename: str = "",
+        progress: Callable[[UploadProgress], None] | None = None,
     ) -> Work:
         """Register a work with its media, of any size, and wait until it can be found.
 
@@ -111,6 +119,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             labels: Free labels.
             policy: What to do with copies; None: block, everywhere, no licences.
             filename: The name to keep instead of the file's own.
+            progress: Called about once a second, in the client's event loop, with how far it has come.
 
         Raises:
             AlreadyExistsError: If the owner's work with this external id does not hold this file; add the
@@ -119,10 +128,14 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
         """
         new = NewWork(media, owner, external_id, title, labels or {}, policy, filename)
         local = LocalMedia.of(media, filename)
-        return (await self._register(new, local, add_to_existing=False)).work
+        return (await self._register(new, local, progress, add_to_existing=False)).work
 
     async def register_many(
-        self, works: Iterable[NewWork], *, add_to_existing: bool = False
+        self,
+        works: Iterable[NewWork],
+        *,
+        add_to_existing: bool = False,
+        progress: Callable[[NewWork, UploadProgress], None] | None = None,
     ) -> AsyncGenerator[tuple[NewWork, Registration | CopyhoundError], None]:
         """Register many works, and yield what became of each as they finish, in no fixed order.
 
@@ -132,13 +145,15 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             works: Taken bit by bit as the server keeps up.
             add_to_existing: If the owner has a work with this external id that does not hold the file, add
                 the file to that work instead of failing with `AlreadyExistsError`.
+            progress: Called about once a second for each media item that travels by itself, in the client's
+                event loop, with how far it has come.
 
         Yields:
             Each work with its registration, or with the error that kept it from being registered.
         """
 
         async def register_group(group: list[Item]) -> list[_Outcome]:
-            return await self._register_group(group, add_to_existing=add_to_existing)
+            return await self._register_group(group, progress, add_to_existing=add_to_existing)
 
         limit = min(BATCH_BYTES, await self._inline_limit())
         async for outcomes in run_bounded(register_group, grouped(works, limit), BATCHES_AT_ONCE):
@@ -266,7 +281,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
                 options=how,
                 request_id=request_id,
             )
-            return convert.answer_from_message(await self._unary(self._matches.Match, request))
+            return convert.answer_from_message(await self._unary(self._matches.Match, request, local.size))
         header = match_pb2.MatchStreamRequest(
             header=match_pb2.MatchStreamRequest.Header(
                 filename=local.filename, options=how, request_id=request_id
@@ -278,7 +293,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             chunks = (match_pb2.MatchStreamRequest(chunk=chunk) for chunk in local.chunks())
             return await stream(call, chain([header], chunks))
 
-        return convert.answer_from_message(await self._transport.call(send))
+        return convert.answer_from_message(await self._transport.call(send, local.size))
 
     async def match_many(
         self, /, media: Iterable[Source], *, concurrency: int = 8, **options: Unpack[QueryOptions]
@@ -347,12 +362,13 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             a=await self._side(a), b=await self._side(b), modality=convert.modality_to_message(modality)
         )
         limit = await self._inline_limit()
-        if len(request.a.media.content) + len(request.b.media.content) > limit:
+        size = len(request.a.media.content) + len(request.b.media.content)
+        if size > limit:
             raise MediaTooLargeError(
                 f"both items together are larger than the {limit} bytes that the server takes in one "
                 "message; register one of them and compare with its reference"
             )
-        return convert.comparison_from_message(await self._unary(self._matches.CompareMedia, request))
+        return convert.comparison_from_message(await self._unary(self._matches.CompareMedia, request, size))
 
     async def index_state(self) -> IndexState:
         """Tell what is indexed, up to which change, and which limits hold."""
@@ -368,7 +384,10 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
         return self._max_inline_bytes
 
     async def _upload(
-        self, header: work_pb2.UploadReferenceRequest.Header, local: LocalMedia
+        self,
+        header: work_pb2.UploadReferenceRequest.Header,
+        local: LocalMedia,
+        progress: Callable[[UploadProgress], None] | None = None,
     ) -> Registration:
         """Stream media to where the header says."""
         header.filename = local.filename
@@ -381,18 +400,47 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             chunks = (work_pb2.UploadReferenceRequest(chunk=chunk) for chunk in local.chunks())
             return await stream(call, chain([first], chunks))
 
-        response = await self._transport.call(send)
+        async with self._watched(header.request_id, progress):
+            response = await self._transport.call(send, local.size)
         return Registration(
             work=convert.work_from_message(response.work),
             reference=convert.reference_from_message(response.reference),
             already_present=response.already_present,
         )
 
-    async def _register(self, new: NewWork, local: LocalMedia, *, add_to_existing: bool) -> Registration:
+    @asynccontextmanager
+    async def _watched(
+        self, request_id: str, progress: Callable[[UploadProgress], None] | None
+    ) -> AsyncIterator[None]:
+        """While an upload is under way, tell how far it has come, if the server can say."""
+
+        async def watch(tell: Callable[[UploadProgress], None]) -> None:
+            request = work_pb2.GetUploadProgressRequest(request_id=request_id)
+            while True:
+                await asyncio.sleep(_WATCH_SECONDS)
+                with suppress(CopyhoundError):
+                    message = await self._unary(self._works.GetUploadProgress, request)
+                    tell(convert.upload_progress_from_message(message))
+
+        watching = None if progress is None else asyncio.create_task(watch(progress))
+        try:
+            yield
+        finally:
+            if watching is not None:
+                watching.cancel()
+
+    async def _register(
+        self,
+        new: NewWork,
+        local: LocalMedia,
+        progress: Callable[[UploadProgress], None] | None = None,
+        *,
+        add_to_existing: bool,
+    ) -> Registration:
         """Register one work."""
         header = work_pb2.UploadReferenceRequest.Header(new_work=convert.new_work_to_message(new))
         try:
-            return await self._upload(header, local)
+            return await self._upload(header, local, progress)
         except AlreadyExistsError as error:
             return await self._existing(new, local, error, add_to_existing=add_to_existing)
 
@@ -414,14 +462,21 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
             raise error
         return await self._upload(work_pb2.UploadReferenceRequest.Header(work=work.name), local)
 
-    async def _register_group(self, group: list[Item], *, add_to_existing: bool) -> list[_Outcome]:
+    async def _register_group(
+        self,
+        group: list[Item],
+        progress: Callable[[NewWork, UploadProgress], None] | None,
+        *,
+        add_to_existing: bool,
+    ) -> list[_Outcome]:
         """Register works that travel together."""
 
         async def alone(new: NewWork, local: LocalMedia | LocalFileError) -> _Outcome:
             if isinstance(local, LocalFileError):
                 return new, local
+            tell = progress and partial(progress, new)
             try:
-                return new, await self._register(new, local, add_to_existing=add_to_existing)
+                return new, await self._register(new, local, tell, add_to_existing=add_to_existing)
             except CopyhoundError as error:
                 return new, error
 
@@ -441,7 +496,7 @@ class AsyncClient(Connected, MonitoringCalls, PreviewCalls, ReviewCalls, ExportC
         except CopyhoundError:  # one of them is wrong: let it not sink the others
             return list(await asyncio.gather(*(alone(*item) for item in group)))
         try:
-            response = await self._unary(self._works.BatchCreateWorks, request)
+            response = await self._unary(self._works.BatchCreateWorks, request, request.ByteSize())
         except CopyhoundError as error:
             return [(new, error) for new, _ in group]
         pairs = zip(group, response.results, strict=True)

@@ -60,7 +60,7 @@ class Client:
     """
 
     def __init__(
-        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 60.0
+        self, target: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float | None = None
     ) -> None:
         """Prepare the connection; the arguments are those of `AsyncClient`."""
 

@@ -117,6 +117,14 @@ def reference_from_message(message: work_pb2.Reference) -> types.Reference:
         created_at=moment(message.create_time),
         container=message.container or None,
         part_counts={modality_from_message(part.modality) or "": part.count for part in message.part_counts},
+        lost=tuple((stretch.start, stretch.end) for stretch in message.lost),
+    )
+
+
+def upload_progress_from_message(message: work_pb2.UploadProgress) -> types.UploadProgress:
+    """Return the value."""
+    return types.UploadProgress(
+        message.byte_count, message.read_seconds, message.read_parts, message.part_count
     )
 
 

@@ -26,6 +26,10 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
+_PATIENCE: Final = 60.0
+_PATIENCE_PER_BYTE: Final = 10.0 / 2**20
+"""A MiB of sound or film is some seconds to a minute of it. A server of two cores that is asked eight things
+at a time has two and a half seconds of a core for it."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _SETTLE_STEPS: Final = 20
@@ -57,14 +61,15 @@ class Transport:
         metadata: To be sent with every call.
     """
 
-    def __init__(self, target: str, *, api_key: str | None, tls: Tls | None, timeout: float) -> None:
+    def __init__(self, target: str, *, api_key: str | None, tls: Tls | None, timeout: float | None) -> None:
         """Prepare the channel; the first call connects it.
 
         Args:
             target: ``HOST:PORT``.
             api_key: Sent as ``authorization: Bearer …``; over TLS unless the server is near and trusted.
             tls: None: no encryption.
-            timeout: Longest time that a call may take, repetitions included, in seconds.
+            timeout: Longest time that a call may take, repetitions included, in seconds; None: a minute, and
+                ten seconds more for each MiB of media that it sends.
 
         Raises:
             LocalFileError: If a PEM file cannot be read.
@@ -77,17 +82,19 @@ class Transport:
         self.metadata: Metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
         self._timeout = timeout
 
-    async def call(self, send: Callable[[float], Awaitable[T]]) -> T:
+    async def call(self, send: Callable[[float], Awaitable[T]], media_bytes: int = 0) -> T:
         """Send a request that is safe to repeat, again if the server is busy or cannot be reached.
 
         Args:
             send: Makes one attempt, given the seconds that are left.
+            media_bytes: How much media it sends, which the server has to read.
 
         Raises:
             CopyhoundError: What the last attempt ended with.
         """
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._timeout
+        patience = _PATIENCE + _PATIENCE_PER_BYTE * media_bytes if self._timeout is None else self._timeout
+        deadline = clock() + patience
         attempt = 0
         while True:
             try:
@@ -127,14 +134,17 @@ class Calls:
     _transport: Transport
 
     async def _unary(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        media_bytes: int = 0,
     ) -> Response:
         """Send one message, get one message."""
 
         async def send(seconds: float) -> Response:
             return await method(request, timeout=seconds, metadata=self._transport.metadata)
 
-        return await self._transport.call(send)
+        return await self._transport.call(send, media_bytes)
 
 
 class Connected:

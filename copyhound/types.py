@@ -121,6 +121,8 @@ class Reference:
         created_at: UTC.
         container: Of a part of a container: ``works/{uuid}/references/{uuid}`` of that; None: it is none.
         part_counts: Of a container: how many parts it has, by kind of media.
+        lost: Of a damaged sound or film: stretches that could not be read, from and to, in seconds. Copies of
+            these are not found.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Reference:
     created_at: datetime
     container: str | None = None
     part_counts: Mapping[str, int] = field(default_factory=dict)
+    lost: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,23 @@ class Registration:
     work: Work
     reference: Reference
     already_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UploadProgress:
+    """How far the registration of a media item has come.
+
+    Attributes:
+        byte_count: Bytes of the file that the server has.
+        read_seconds: Of a sound or film: how much of it was read, after all of the file had arrived.
+        read_parts: Of a container: how many of its parts were read.
+        part_count: Of a container: how many parts it has; 0: it is none, or was not opened yet.
+    """
+
+    byte_count: int
+    read_seconds: float = 0.0
+    read_parts: int = 0
+    part_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,11 +117,12 @@ def _segment(segment: Segment) -> str:
 def _interval(start: float, end: float, unit: str) -> str:
     """``0:05-1:05`` for seconds; ``frame 0-12`` for what is counted."""
     if unit == "second":
-        return f"{_clock(start)}-{_clock(end)}"
+        return f"{clock(start)}-{clock(end)}"
     return f"{unit} {start:.0f}-{end:.0f}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time as players show it: ``1:02:03``, or ``2:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -26,7 +26,7 @@ from service.matching.gather import QueryPart, gather
 from service.matching.score import IDENTICAL_FILE
 from service.monitored import Suspect, SuspectPart, key_of_part
 from service.previewed import NewPreview, Place
-from service.sandbox import Listing, Pool, ReadMedia, read_twice
+from service.sandbox import Listing, Pool, Reading, ReadMedia, read_twice
 from service.store import View
 
 T = TypeVar("T")
@@ -93,6 +93,7 @@ def new_reference(
             for part, found in read.parts
         ),
         preview=previews.get(place),
+        lost=read.lost,
     )
 
 
@@ -168,8 +169,13 @@ class Containers:
             return None
         return listing
 
-    async def read(self, media: BinaryIO, listing: Listing) -> ReadMedia:
+    async def read(self, media: BinaryIO, listing: Listing, reading: Reading) -> ReadMedia:
         """Fingerprint all parts for reference.
+
+        Args:
+            media: The container.
+            listing: What is in it.
+            reading: Kept up to date with how many parts were read.
 
         Returns:
             The container, without the digest and size of its own: the caller knows them.
@@ -178,7 +184,7 @@ class Containers:
             UnreadableMediaError: If no part can be read, or all together take too much.
             BusyError: If the queue stays full.
         """
-        parts, _ = await self._parts(media, listing, Role.REFERENCE)
+        parts, _ = await self._parts(media, listing, Role.REFERENCE, reading)
         reads = [found for _, found in parts]
         return ReadMedia(
             modality=CONTAINER,
@@ -207,7 +213,7 @@ class Containers:
             UnreadableMediaError: If no part can be read, or all together take too much.
             BusyError: If the queue stays full.
         """
-        read, progress = await self._parts(media, listing, Role.QUERY)
+        read, progress = await self._parts(media, listing, Role.QUERY, Reading())
         parts = tuple(
             SuspectPart(
                 key=key_of_part(sha256, part.place),
@@ -224,7 +230,7 @@ class Containers:
         return Suspect(sha256, CONTAINER, (), parts), _notes(listing, progress)
 
     async def _parts(
-        self, media: BinaryIO, listing: Listing, role: Role
+        self, media: BinaryIO, listing: Listing, role: Role, reading: Reading
     ) -> tuple[tuple[tuple[Part, ReadMedia], ...], _Progress]:
         """Fingerprint all parts, each file once.
 
@@ -233,9 +239,11 @@ class Containers:
             BusyError: If the queue stays full.
         """
         progress = _Progress(set(), Counter())
+        reading.part_count = len(listing.parts)
 
         async def read(part: Part) -> tuple[Part, ReadMedia]:
             found = await read_twice(self._pool, media, role=role, part=part)
+            reading.parts += 1
             self._observe(found)
             progress.byte_count += sum(one.descriptors.nbytes for one in found.fingerprints)
             if progress.byte_count > _MAX_BYTES:

@@ -88,6 +88,7 @@ class NewReference:
         parts: What a container holds, in its order; parts have none themselves.
         preview: What people are to be shown of it; None: nothing, since it is a container, or only
             fingerprints were given.
+        lost: Where it could not be read, from and to, in seconds.
     """
 
     filename: str
@@ -98,6 +99,7 @@ class NewReference:
     weight: float = 1.0
     parts: tuple["NewReference", ...] = ()
     preview: NewPreview | None = None
+    lost: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Reference:
         container_id: The reference that it is a part of; None: it is none.
         weight: As in `NewReference`.
         part_counts: Of a container: how many parts of each modality it has; empty where not asked for.
+        lost: As in `NewReference`.
     """
 
     id: UUID
@@ -125,6 +128,7 @@ class Reference:
     container_id: UUID | None = None
     weight: float = 1.0
     part_counts: Mapping[str, int] = field(default_factory=dict)
+    lost: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from service.errors import BusyError, StaleError, UnreadableMediaError
 from service.inquiry import DAMAGED, Answering, Inquiry, Options, Searched
 from service.matching.score import IDENTICAL_FILE
 from service.monitored import Suspect
-from service.sandbox import Pool, ReadMedia, read_twice
+from service.sandbox import Pool, Reading, ReadMedia, read_twice
 
 T = TypeVar("T")
 
@@ -86,8 +86,16 @@ class Matcher:
         """Probability from which a match is returned where the caller names none."""
         return self._answering.thresholds.review
 
-    async def read(self, media: BinaryIO, role: Role, modality: str | None = None) -> ReadMedia:
+    async def read(
+        self, media: BinaryIO, role: Role, modality: str | None = None, reading: Reading | None = None
+    ) -> ReadMedia:
         """Fingerprint a media item in the sandbox, of a container each part.
+
+        Args:
+            media: The item.
+            role: What the fingerprints are for.
+            modality: Kind of media; None: detect it.
+            reading: Kept up to date with how far that has come.
 
         Raises:
             UnreadableMediaError: If it cannot be read.
@@ -96,8 +104,8 @@ class Matcher:
         with self._answering.metrics.stage("read"):
             listing = None if role is Role.QUERY else await self._containers.listing(media, modality)
             if listing is not None:
-                return await self._containers.read(media, listing)
-            read = await self._pool.read(media, role=role, modality=modality)
+                return await self._containers.read(media, listing, reading or Reading())
+            read = await self._pool.read(media, role=role, modality=modality, reading=reading)
         self._observe(read)
         return read
 

@@ -33,7 +33,13 @@ TlsKey: TypeAlias = Annotated[
     Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's private key, PEM.")
 ]
 Timeout: TypeAlias = Annotated[
-    float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="Longest time that one request takes.")
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Longest time that one request takes; left out: 60, and 10 more for each MiB of media.",
+    ),
 ]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a line, for programs.")
@@ -53,7 +59,7 @@ class Connection:
     tls_ca: TlsCa = None
     tls_certificate: TlsCertificate = None
     tls_key: TlsKey = None
-    timeout: Timeout = 60.0
+    timeout: Timeout = None
 
     def client(self) -> Client:
         """Make the client that the options ask for.

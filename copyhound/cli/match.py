@@ -90,6 +90,8 @@ def match(
         found = [(str(items[place].path), answers[place]) for place in sorted(answers)]
         columns = ("file", "action", "probability", "work", "where")
         print_table(columns, [row for path, answer in found for row in _rows(path, answer)])
+        for path, answer in found:
+            _tell_what_was_left_out(path, answer)
     if hidden.count:
         print_error(f"{hidden.count} left out because their names start with a dot")
     if len(answers) < len(items):
@@ -135,6 +137,14 @@ def _rows(path: str, answer: Answer) -> list[tuple[str, ...]]:
         )
         for found in answer.matches
     ]
+
+
+def _tell_what_was_left_out(path: str, answer: Answer) -> None:
+    """One line about a partial answer, with what to do where the caller can do something."""
+    if answer.partial:
+        late = any(reason.startswith("DEADLINE") for reason in answer.partial_reasons)
+        advice = "; a longer --timeout has more of it looked at" if late else ""
+        print_error(f"{path}: partial answer: {'; '.join(answer.partial_reasons)}{advice}")
 
 
 def _percent(part: float) -> str:

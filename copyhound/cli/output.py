@@ -3,13 +3,22 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from copyhound.errors import CopyhoundError
 
@@ -65,10 +74,41 @@ def error_values(error: CopyhoundError) -> dict[str, Any]:
     return values
 
 
-def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield the items, with a progress bar where standard error is a terminal."""
+def _nothing() -> str:
+    """No more is known of what is under way."""
+    return ""
+
+
+class _UnderWay(ProgressColumn):
+    """What is under way, in words."""
+
+    def __init__(self, tell: Callable[[], str]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def render(self, task: Task) -> Text:
+        """Draw it."""
+        del task
+        return Text(_printable(self._tell()))
+
+
+def track(items: Iterable[T], total: int, what: str, under_way: Callable[[], str] = _nothing) -> Iterator[T]:
+    """Yield the items, with a progress bar where standard error is a terminal.
+
+    Args:
+        items: As they are done.
+        total: How many there will be.
+        what: Is done to them.
+        under_way: Says how far those have come that are under way.
+    """
     console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        _UnderWay(under_way),
+    )
     with Progress(
         *columns,
         console=console,

@@ -1,6 +1,8 @@
 """``copyhound register``."""
 
+import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +24,8 @@ from copyhound.cli.output import (
 )
 from copyhound.errors import CopyhoundError
 from copyhound.media import readable_name
-from copyhound.types import NewWork, Policy, Registration
-from copyhound.where import describe_parts
+from copyhound.types import NewWork, Policy, Registration, UploadProgress
+from copyhound.where import clock, describe_parts
 
 
 @connects
@@ -80,13 +82,44 @@ def register(
             if isinstance(row, RowError):
                 counts["failed"] += 1
                 _report_row(row, as_json=as_json)
-        outcomes = client.register_many(works, add_to_existing=True)
-        for new, outcome in track(outcomes, len(works), "registering"):
+        under_way = UnderWay(places)
+        watch = under_way.told if sys.stderr.isatty() else None
+        outcomes = client.register_many(works, add_to_existing=True, progress=watch)
+        for new, outcome in track(outcomes, len(works), "registering", under_way.first):
+            under_way.ended(new)
             place, row_number = places[id(new)], row_of.get(id(new))
             counts[_report(new, outcome, place, row_number, as_json=as_json)] += 1
     _summarise(counts, hidden.count)
     if counts["failed"]:
         raise typer.Exit(FAILED)
+
+
+class UnderWay:
+    """How far those have come that travel by themselves; other threads may tell and ask."""
+
+    def __init__(self, places: Mapping[int, str]) -> None:
+        """Know none; `places` are those of works by their `id`."""
+        self._places = places
+        self._told: dict[int, UploadProgress] = {}
+
+    def told(self, new: NewWork, progress: UploadProgress) -> None:
+        """One of them has come so far."""
+        self._told[id(new)] = progress
+
+    def ended(self, new: NewWork) -> None:
+        """One of them is done."""
+        self._told.pop(id(new), None)
+
+    def first(self) -> str:
+        """In words, that which was begun first."""
+        for place, progress in list(self._told.items()):
+            far = f"{progress.byte_count / 2**20:,.0f} MiB sent"
+            if progress.part_count:
+                far = f"{progress.read_parts:,} of {progress.part_count:,} parts read"
+            elif progress.read_seconds:
+                far = f"{clock(progress.read_seconds)} read"
+            return f"{Path(self._places[place]).name}: {far}"
+        return ""
 
 
 def _without_previews(new: NewWork) -> NewWork:
@@ -133,10 +166,16 @@ def _report(
     if as_json:
         names = {"work": outcome.work.name, "reference": outcome.reference.name}
         counts = {"part_counts": outcome.reference.part_counts} if outcome.reference.part_counts else {}
-        print_json({"status": word, **values, **names, **counts, "sequence": outcome.work.sequence})
+        lost = {"lost": outcome.reference.lost} if outcome.reference.lost else {}
+        print_json({"status": word, **values, **names, **counts, **lost, "sequence": outcome.work.sequence})
     else:
         parts = describe_parts(outcome.reference.part_counts)
         print_line(f"{word:<10}  {outcome.work.name}  {new.external_id}{f'  ({parts})' if parts else ''}")
+        if outcome.reference.lost:
+            lost_there = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in outcome.reference.lost)
+            print_error(
+                f"{place}: {lost_there} could not be read, copies of that are not found: add a whole file"
+            )
     return word
 
 

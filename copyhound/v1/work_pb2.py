@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63opyhound/v1/work.proto\x12\x0c\x63opyhound.v1\x1a\x1e\x63opyhound/v1/fingerprint.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x01\n\x07Licence\x12\x1c\n\x0euploader_token\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bterritories\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xb8\x01\n\x06Policy\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x14.copyhound.v1.ActionB\x04\xe2\x41\x01\x01\x12\x1d\n\x0fmin_probability\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0bterritories\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x08licences\x18\x04 \x03(\x0b\x32\x15.copyhound.v1.LicenceB\x04\xe2\x41\x01\x01\x12\x19\n\x0bno_previews\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xdc\x03\n\x04Work\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05owner\x18\x02 \x01(\tB\x04\xe2\x41\x01\x05\x12\x19\n\x0b\x65xternal_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05title\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x06labels\x18\x05 \x03(\x0b\x32\x1e.copyhound.v1.Work.LabelsEntryB\x04\xe2\x41\x01\x01\x12*\n\x06policy\x18\x06 \x01(\x0b\x32\x14.copyhound.v1.PolicyB\x04\xe2\x41\x01\x01\x12\x31\n\nreferences\x18\x07 \x03(\x0b\x32\x17.copyhound.v1.ReferenceB\x04\xe2\x41\x01\x03\x12\x1d\n\x0freference_count\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08sequence\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb2\x02\n\tReference\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x66ilename\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x08modality\x18\x03 \x01(\x0e\x32\x16.copyhound.v1.ModalityB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x04 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x18\n\nbyte_count\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07schemes\x18\x06 \x03(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x17\n\tcontainer\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x0bpart_counts\x18\t \x03(\x0b\x32\x17.copyhound.v1.PartCountB\x04\xe2\x41\x01\x03\"D\n\tPartCount\x12(\n\x08modality\x18\x01 \x01(\x0e\x32\x16.copyhound.v1.Modality\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xb9\x01\n\x11\x43reateWorkRequest\x12&\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkB\x04\xe2\x41\x01\x02\x12(\n\x05media\x18\x02 \x03(\x0b\x32\x13.copyhound.v1.MediaB\x04\xe2\x41\x01\x01\x12\x38\n\x0c\x66ingerprints\x18\x03 \x03(\x0b\x32\x1c.copyhound.v1.FingerprintSetB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"$\n\x0eGetWorkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"u\n\x10ListWorksRequest\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x65xternal_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x11ListWorksResponse\x12!\n\x05works\x18\x01 \x03(\x0b\x32\x12.copyhound.v1.Work\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8c\x01\n\x11UpdateWorkRequest\x12&\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"U\n\x11\x44\x65leteWorkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x12\x44\x65leteWorkResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\xb8\x02\n\x16UploadReferenceRequest\x12=\n\x06header\x18\x01 \x01(\x0b\x32+.copyhound.v1.UploadReferenceRequest.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\xc2\x01\n\x06Header\x12\x0e\n\x04work\x18\x01 \x01(\tH\x00\x12&\n\x08new_work\x18\x02 \x01(\x0b\x32\x12.copyhound.v1.WorkH\x00\x12\x16\n\x08\x66ilename\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x08modality\x18\x04 \x01(\x0e\x32\x16.copyhound.v1.ModalityB\x04\xe2\x41\x01\x01\x12\x14\n\x06sha256\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x42\x08\n\x06targetB\t\n\x07payload\"\x80\x01\n\x17UploadReferenceResponse\x12 \n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.Work\x12*\n\treference\x18\x02 \x01(\x0b\x32\x17.copyhound.v1.Reference\x12\x17\n\x0f\x61lready_present\x18\x03 \x01(\x08\"R\n\x17\x42\x61tchCreateWorksRequest\x12\x37\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.copyhound.v1.CreateWorkRequestB\x04\xe2\x41\x01\x02\"\xb8\x01\n\x18\x42\x61tchCreateWorksResponse\x12>\n\x07results\x18\x01 \x03(\x0b\x32-.copyhound.v1.BatchCreateWorksResponse.Result\x1a\\\n\x06Result\x12\"\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"H\n\nImportItem\x12&\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkB\x04\xe2\x41\x01\x02\x12\x12\n\x04path\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"]\n\x12ImportWorksRequest\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x18.copyhound.v1.ImportItemB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xd0\x01\n\x13ImportWorksMetadata\x12\x13\n\x0btotal_count\x18\x01 \x01(\x05\x12\x15\n\rcreated_count\x18\x02 \x01(\x05\x12\x15\n\rskipped_count\x18\x03 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x04 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf4\x01\n\x13ImportWorksResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rskipped_count\x18\x02 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x05\x12:\n\x06\x65rrors\x18\x04 \x03(\x0b\x32*.copyhound.v1.ImportWorksResponse.RowError\x1a]\n\x08RowError\x12\x0b\n\x03row\x18\x01 \x01(\x05\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status*k\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x12\n\x0e\x41\x43TION_MONITOR\x10\x02\x12\x11\n\rACTION_REVIEW\x10\x03\x12\x10\n\x0c\x41\x43TION_BLOCK\x10\x04\x32\x84\x05\n\x0bWorkService\x12\x41\n\nCreateWork\x12\x1f.copyhound.v1.CreateWorkRequest\x1a\x12.copyhound.v1.Work\x12;\n\x07GetWork\x12\x1c.copyhound.v1.GetWorkRequest\x1a\x12.copyhound.v1.Work\x12L\n\tListWorks\x12\x1e.copyhound.v1.ListWorksRequest\x1a\x1f.copyhound.v1.ListWorksResponse\x12\x41\n\nUpdateWork\x12\x1f.copyhound.v1.UpdateWorkRequest\x1a\x12.copyhound.v1.Work\x12O\n\nDeleteWork\x12\x1f.copyhound.v1.DeleteWorkRequest\x1a .copyhound.v1.DeleteWorkResponse\x12`\n\x0fUploadReference\x12$.copyhound.v1.UploadReferenceRequest\x1a%.copyhound.v1.UploadReferenceResponse(\x01\x12\x61\n\x10\x42\x61tchCreateWorks\x12%.copyhound.v1.BatchCreateWorksRequest\x1a&.copyhound.v1.BatchCreateWorksResponse\x12N\n\x0bImportWorks\x12 .copyhound.v1.ImportWorksRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63opyhound/v1/work.proto\x12\x0c\x63opyhound.v1\x1a\x1e\x63opyhound/v1/fingerprint.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x01\n\x07Licence\x12\x1c\n\x0euploader_token\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bterritories\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xb8\x01\n\x06Policy\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x14.copyhound.v1.ActionB\x04\xe2\x41\x01\x01\x12\x1d\n\x0fmin_probability\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0bterritories\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12-\n\x08licences\x18\x04 \x03(\x0b\x32\x15.copyhound.v1.LicenceB\x04\xe2\x41\x01\x01\x12\x19\n\x0bno_previews\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xdc\x03\n\x04Work\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05owner\x18\x02 \x01(\tB\x04\xe2\x41\x01\x05\x12\x19\n\x0b\x65xternal_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05title\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x06labels\x18\x05 \x03(\x0b\x32\x1e.copyhound.v1.Work.LabelsEntryB\x04\xe2\x41\x01\x01\x12*\n\x06policy\x18\x06 \x01(\x0b\x32\x14.copyhound.v1.PolicyB\x04\xe2\x41\x01\x01\x12\x31\n\nreferences\x18\x07 \x03(\x0b\x32\x17.copyhound.v1.ReferenceB\x04\xe2\x41\x01\x03\x12\x1d\n\x0freference_count\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08sequence\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe1\x02\n\tReference\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x66ilename\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x08modality\x18\x03 \x01(\x0e\x32\x16.copyhound.v1.ModalityB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x04 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x18\n\nbyte_count\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07schemes\x18\x06 \x03(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x17\n\tcontainer\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x0bpart_counts\x18\t \x03(\x0b\x32\x17.copyhound.v1.PartCountB\x04\xe2\x41\x01\x03\x12-\n\x04lost\x18\n \x03(\x0b\x32\x19.copyhound.v1.LostStretchB\x04\xe2\x41\x01\x03\")\n\x0bLostStretch\x12\r\n\x05start\x18\x01 \x01(\x01\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x01\"D\n\tPartCount\x12(\n\x08modality\x18\x01 \x01(\x0e\x32\x16.copyhound.v1.Modality\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xb9\x01\n\x11\x43reateWorkRequest\x12&\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkB\x04\xe2\x41\x01\x02\x12(\n\x05media\x18\x02 \x03(\x0b\x32\x13.copyhound.v1.MediaB\x04\xe2\x41\x01\x01\x12\x38\n\x0c\x66ingerprints\x18\x03 \x03(\x0b\x32\x1c.copyhound.v1.FingerprintSetB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"$\n\x0eGetWorkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"u\n\x10ListWorksRequest\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x65xternal_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"O\n\x11ListWorksResponse\x12!\n\x05works\x18\x01 \x03(\x0b\x32\x12.copyhound.v1.Work\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8c\x01\n\x11UpdateWorkRequest\x12&\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"U\n\x11\x44\x65leteWorkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x12\x44\x65leteWorkResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\xb8\x02\n\x16UploadReferenceRequest\x12=\n\x06header\x18\x01 \x01(\x0b\x32+.copyhound.v1.UploadReferenceRequest.HeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\xc2\x01\n\x06Header\x12\x0e\n\x04work\x18\x01 \x01(\tH\x00\x12&\n\x08new_work\x18\x02 \x01(\x0b\x32\x12.copyhound.v1.WorkH\x00\x12\x16\n\x08\x66ilename\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x08modality\x18\x04 \x01(\x0e\x32\x16.copyhound.v1.ModalityB\x04\xe2\x41\x01\x01\x12\x14\n\x06sha256\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x42\x08\n\x06targetB\t\n\x07payload\"\x80\x01\n\x17UploadReferenceResponse\x12 \n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.Work\x12*\n\treference\x18\x02 \x01(\x0b\x32\x17.copyhound.v1.Reference\x12\x17\n\x0f\x61lready_present\x18\x03 \x01(\x08\"4\n\x18GetUploadProgressRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"b\n\x0eUploadProgress\x12\x12\n\nbyte_count\x18\x01 \x01(\x03\x12\x14\n\x0cread_seconds\x18\x02 \x01(\x01\x12\x12\n\nread_parts\x18\x03 \x01(\x05\x12\x12\n\npart_count\x18\x04 \x01(\x05\"R\n\x17\x42\x61tchCreateWorksRequest\x12\x37\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.copyhound.v1.CreateWorkRequestB\x04\xe2\x41\x01\x02\"\xb8\x01\n\x18\x42\x61tchCreateWorksResponse\x12>\n\x07results\x18\x01 \x03(\x0b\x32-.copyhound.v1.BatchCreateWorksResponse.Result\x1a\\\n\x06Result\x12\"\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"H\n\nImportItem\x12&\n\x04work\x18\x01 \x01(\x0b\x32\x12.copyhound.v1.WorkB\x04\xe2\x41\x01\x02\x12\x12\n\x04path\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"]\n\x12ImportWorksRequest\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x18.copyhound.v1.ImportItemB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xd0\x01\n\x13ImportWorksMetadata\x12\x13\n\x0btotal_count\x18\x01 \x01(\x05\x12\x15\n\rcreated_count\x18\x02 \x01(\x05\x12\x15\n\rskipped_count\x18\x03 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x04 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf4\x01\n\x13ImportWorksResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rskipped_count\x18\x02 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x05\x12:\n\x06\x65rrors\x18\x04 \x03(\x0b\x32*.copyhound.v1.ImportWorksResponse.RowError\x1a]\n\x08RowError\x12\x0b\n\x03row\x18\x01 \x01(\x05\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status*k\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x12\n\x0e\x41\x43TION_MONITOR\x10\x02\x12\x11\n\rACTION_REVIEW\x10\x03\x12\x10\n\x0c\x41\x43TION_BLOCK\x10\x04\x32\xdf\x05\n\x0bWorkService\x12\x41\n\nCreateWork\x12\x1f.copyhound.v1.CreateWorkRequest\x1a\x12.copyhound.v1.Work\x12;\n\x07GetWork\x12\x1c.copyhound.v1.GetWorkRequest\x1a\x12.copyhound.v1.Work\x12L\n\tListWorks\x12\x1e.copyhound.v1.ListWorksRequest\x1a\x1f.copyhound.v1.ListWorksResponse\x12\x41\n\nUpdateWork\x12\x1f.copyhound.v1.UpdateWorkRequest\x1a\x12.copyhound.v1.Work\x12O\n\nDeleteWork\x12\x1f.copyhound.v1.DeleteWorkRequest\x1a .copyhound.v1.DeleteWorkResponse\x12`\n\x0fUploadReference\x12$.copyhound.v1.UploadReferenceRequest\x1a%.copyhound.v1.UploadReferenceResponse(\x01\x12Y\n\x11GetUploadProgress\x12&.copyhound.v1.GetUploadProgressRequest\x1a\x1c.copyhound.v1.UploadProgress\x12\x61\n\x10\x42\x61tchCreateWorks\x12%.copyhound.v1.BatchCreateWorksRequest\x1a&.copyhound.v1.BatchCreateWorksResponse\x12N\n\x0bImportWorks\x12 .copyhound.v1.ImportWorksRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -99,6 +99,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFERENCE'].fields_by_name['container']._serialized_options = b'\342A\001\003'
   _globals['_REFERENCE'].fields_by_name['part_counts']._loaded_options = None
   _globals['_REFERENCE'].fields_by_name['part_counts']._serialized_options = b'\342A\001\003'
+  _globals['_REFERENCE'].fields_by_name['lost']._loaded_options = None
+  _globals['_REFERENCE'].fields_by_name['lost']._serialized_options = b'\342A\001\003'
   _globals['_CREATEWORKREQUEST'].fields_by_name['work']._loaded_options = None
   _globals['_CREATEWORKREQUEST'].fields_by_name['work']._serialized_options = b'\342A\001\002'
   _globals['_CREATEWORKREQUEST'].fields_by_name['media']._loaded_options = None
@@ -137,6 +139,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADREFERENCEREQUEST_HEADER'].fields_by_name['sha256']._serialized_options = b'\342A\001\001'
   _globals['_UPLOADREFERENCEREQUEST_HEADER'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPLOADREFERENCEREQUEST_HEADER'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_GETUPLOADPROGRESSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_GETUPLOADPROGRESSREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002'
   _globals['_BATCHCREATEWORKSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHCREATEWORKSREQUEST'].fields_by_name['requests']._serialized_options = b'\342A\001\002'
   _globals['_IMPORTITEM'].fields_by_name['work']._loaded_options = None
@@ -147,8 +151,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTWORKSREQUEST'].fields_by_name['items']._serialized_options = b'\342A\001\002'
   _globals['_IMPORTWORKSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_IMPORTWORKSREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
-  _globals['_ACTION']._serialized_start=3464
-  _globals['_ACTION']._serialized_end=3571
+  _globals['_ACTION']._serialized_start=3708
+  _globals['_ACTION']._serialized_end=3815
   _globals['_LICENCE']._serialized_start=236
   _globals['_LICENCE']._serialized_end=377
   _globals['_POLICY']._serialized_start=380
@@ -158,45 +162,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORK_LABELSENTRY']._serialized_start=998
   _globals['_WORK_LABELSENTRY']._serialized_end=1043
   _globals['_REFERENCE']._serialized_start=1046
-  _globals['_REFERENCE']._serialized_end=1352
-  _globals['_PARTCOUNT']._serialized_start=1354
-  _globals['_PARTCOUNT']._serialized_end=1422
-  _globals['_CREATEWORKREQUEST']._serialized_start=1425
-  _globals['_CREATEWORKREQUEST']._serialized_end=1610
-  _globals['_GETWORKREQUEST']._serialized_start=1612
-  _globals['_GETWORKREQUEST']._serialized_end=1648
-  _globals['_LISTWORKSREQUEST']._serialized_start=1650
-  _globals['_LISTWORKSREQUEST']._serialized_end=1767
-  _globals['_LISTWORKSRESPONSE']._serialized_start=1769
-  _globals['_LISTWORKSRESPONSE']._serialized_end=1848
-  _globals['_UPDATEWORKREQUEST']._serialized_start=1851
-  _globals['_UPDATEWORKREQUEST']._serialized_end=1991
-  _globals['_DELETEWORKREQUEST']._serialized_start=1993
-  _globals['_DELETEWORKREQUEST']._serialized_end=2078
-  _globals['_DELETEWORKRESPONSE']._serialized_start=2080
-  _globals['_DELETEWORKRESPONSE']._serialized_end=2118
-  _globals['_UPLOADREFERENCEREQUEST']._serialized_start=2121
-  _globals['_UPLOADREFERENCEREQUEST']._serialized_end=2433
-  _globals['_UPLOADREFERENCEREQUEST_HEADER']._serialized_start=2228
-  _globals['_UPLOADREFERENCEREQUEST_HEADER']._serialized_end=2422
-  _globals['_UPLOADREFERENCERESPONSE']._serialized_start=2436
-  _globals['_UPLOADREFERENCERESPONSE']._serialized_end=2564
-  _globals['_BATCHCREATEWORKSREQUEST']._serialized_start=2566
-  _globals['_BATCHCREATEWORKSREQUEST']._serialized_end=2648
-  _globals['_BATCHCREATEWORKSRESPONSE']._serialized_start=2651
-  _globals['_BATCHCREATEWORKSRESPONSE']._serialized_end=2835
-  _globals['_BATCHCREATEWORKSRESPONSE_RESULT']._serialized_start=2743
-  _globals['_BATCHCREATEWORKSRESPONSE_RESULT']._serialized_end=2835
-  _globals['_IMPORTITEM']._serialized_start=2837
-  _globals['_IMPORTITEM']._serialized_end=2909
-  _globals['_IMPORTWORKSREQUEST']._serialized_start=2911
-  _globals['_IMPORTWORKSREQUEST']._serialized_end=3004
-  _globals['_IMPORTWORKSMETADATA']._serialized_start=3007
-  _globals['_IMPORTWORKSMETADATA']._serialized_end=3215
-  _globals['_IMPORTWORKSRESPONSE']._serialized_start=3218
-  _globals['_IMPORTWORKSRESPONSE']._serialized_end=3462
-  _globals['_IMPORTWORKSRESPONSE_ROWERROR']._serialized_start=3369
-  _globals['_IMPORTWORKSRESPONSE_ROWERROR']._serialized_end=3462
-  _globals['_WORKSERVICE']._serialized_start=3574
-  _globals['_WORKSERVICE']._serialized_end=4218
+  _globals['_REFERENCE']._serialized_end=1399
+  _globals['_LOSTSTRETCH']._serialized_start=1401
+  _globals['_LOSTSTRETCH']._serialized_end=1442
+  _globals['_PARTCOUNT']._serialized_start=1444
+  _globals['_PARTCOUNT']._serialized_end=1512
+  _globals['_CREATEWORKREQUEST']._serialized_start=1515
+  _globals['_CREATEWORKREQUEST']._serialized_end=1700
+  _globals['_GETWORKREQUEST']._serialized_start=1702
+  _globals['_GETWORKREQUEST']._serialized_end=1738
+  _globals['_LISTWORKSREQUEST']._serialized_start=1740
+  _globals['_LISTWORKSREQUEST']._serialized_end=1857
+  _globals['_LISTWORKSRESPONSE']._serialized_start=1859
+  _globals['_LISTWORKSRESPONSE']._serialized_end=1938
+  _globals['_UPDATEWORKREQUEST']._serialized_start=1941
+  _globals['_UPDATEWORKREQUEST']._serialized_end=2081
+  _globals['_DELETEWORKREQUEST']._serialized_start=2083
+  _globals['_DELETEWORKREQUEST']._serialized_end=2168
+  _globals['_DELETEWORKRESPONSE']._serialized_start=2170
+  _globals['_DELETEWORKRESPONSE']._serialized_end=2208
+  _globals['_UPLOADREFERENCEREQUEST']._serialized_start=2211
+  _globals['_UPLOADREFERENCEREQUEST']._serialized_end=2523
+  _globals['_UPLOADREFERENCEREQUEST_HEADER']._serialized_start=2318
+  _globals['_UPLOADREFERENCEREQUEST_HEADER']._serialized_end=2512
+  _globals['_UPLOADREFERENCERESPONSE']._serialized_start=2526
+  _globals['_UPLOADREFERENCERESPONSE']._serialized_end=2654
+  _globals['_GETUPLOADPROGRESSREQUEST']._serialized_start=2656
+  _globals['_GETUPLOADPROGRESSREQUEST']._serialized_end=2708
+  _globals['_UPLOADPROGRESS']._serialized_start=2710
+  _globals['_UPLOADPROGRESS']._serialized_end=2808
+  _globals['_BATCHCREATEWORKSREQUEST']._serialized_start=2810
+  _globals['_BATCHCREATEWORKSREQUEST']._serialized_end=2892
+  _globals['_BATCHCREATEWORKSRESPONSE']._serialized_start=2895
+  _globals['_BATCHCREATEWORKSRESPONSE']._serialized_end=3079
+  _globals['_BATCHCREATEWORKSRESPONSE_RESULT']._serialized_start=2987
+  _globals['_BATCHCREATEWORKSRESPONSE_RESULT']._serialized_end=3079
+  _globals['_IMPORTITEM']._serialized_start=3081
+  _globals['_IMPORTITEM']._serialized_end=3153
+  _globals['_IMPORTWORKSREQUEST']._serialized_start=3155
+  _globals['_IMPORTWORKSREQUEST']._serialized_end=3248
+  _globals['_IMPORTWORKSMETADATA']._serialized_start=3251
+  _globals['_IMPORTWORKSMETADATA']._serialized_end=3459
+  _globals['_IMPORTWORKSRESPONSE']._serialized_start=3462
+  _globals['_IMPORTWORKSRESPONSE']._serialized_end=3706
+  _globals['_IMPORTWORKSRESPONSE_ROWERROR']._serialized_start=3613
+  _globals['_IMPORTWORKSRESPONSE_ROWERROR']._serialized_end=3706
+  _globals['_WORKSERVICE']._serialized_start=3818
+  _globals['_WORKSERVICE']._serialized_end=4553
 # @@protoc_insertion_point(module_scope)

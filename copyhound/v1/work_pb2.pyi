@@ -254,6 +254,7 @@ class Reference(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CONTAINER_FIELD_NUMBER: _builtins.int
     PART_COUNTS_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `works/{uuid}/references/{uuid}`."""
     filename: _builtins.str
@@ -280,6 +281,12 @@ class Reference(_message.Message):
     def part_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartCount]:
         """Of a container: how many parts it has, by kind of media. Empty: it is none."""
 
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___LostStretch]:
+        """Of a damaged sound or film: the first stretches of half a second and more that could not be read, at most 8.
+        Copies of these are not found; register a file that is whole. Empty: all of it was read.
+        """
+
     def __init__(
         self,
         *,
@@ -292,14 +299,41 @@ class Reference(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         container: _builtins.str = ...,
         part_counts: _abc.Iterable[Global___PartCount] | None = ...,
+        lost: _abc.Iterable[Global___LostStretch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "container", b"container", "create_time", b"create_time", "filename", b"filename", "modality", b"modality", "name", b"name", "part_counts", b"part_counts", "schemes", b"schemes", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "container", b"container", "create_time", b"create_time", "filename", b"filename", "lost", b"lost", "modality", b"modality", "name", b"name", "part_counts", b"part_counts", "schemes", b"schemes", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reference: _TypeAlias = Reference  # noqa: Y015
+
+@_typing.final
+class LostStretch(_message.Message):
+    """A stretch of a sound or film that could not be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    start: _builtins.float
+    """Where it begins, in seconds."""
+    end: _builtins.float
+    """Where it ends, in seconds."""
+    def __init__(
+        self,
+        *,
+        start: _builtins.float = ...,
+        end: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LostStretch: _TypeAlias = LostStretch  # noqa: Y015
 
 @_typing.final
 class PartCount(_message.Message):
@@ -648,6 +682,62 @@ class UploadReferenceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadReferenceResponse: _TypeAlias = UploadReferenceResponse  # noqa: Y015
+
+@_typing.final
+class GetUploadProgressRequest(_message.Message):
+    """Asks how far an upload has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The `request_id` in the upload's header, which the same caller sent. NOT_FOUND: none is under way."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadProgressRequest: _TypeAlias = GetUploadProgressRequest  # noqa: Y015
+
+@_typing.final
+class UploadProgress(_message.Message):
+    """How far an upload has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    READ_SECONDS_FIELD_NUMBER: _builtins.int
+    READ_PARTS_FIELD_NUMBER: _builtins.int
+    PART_COUNT_FIELD_NUMBER: _builtins.int
+    byte_count: _builtins.int
+    """Bytes of the file that have arrived."""
+    read_seconds: _builtins.float
+    """Seconds of the sound or film that were read, after all of the file had arrived."""
+    read_parts: _builtins.int
+    """Parts of the container that were read."""
+    part_count: _builtins.int
+    """Parts that the container has. 0: it is none, or was not opened yet."""
+    def __init__(
+        self,
+        *,
+        byte_count: _builtins.int = ...,
+        read_seconds: _builtins.float = ...,
+        read_parts: _builtins.int = ...,
+        part_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "part_count", b"part_count", "read_parts", b"read_parts", "read_seconds", b"read_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadProgress: _TypeAlias = UploadProgress  # noqa: Y015
 
 @_typing.final
 class BatchCreateWorksRequest(_message.Message):

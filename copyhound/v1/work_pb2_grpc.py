@@ -67,6 +67,11 @@ class WorkServiceStub:
                 request_serializer=copyhound_dot_v1_dot_work__pb2.UploadReferenceRequest.SerializeToString,
                 response_deserializer=copyhound_dot_v1_dot_work__pb2.UploadReferenceResponse.FromString,
                 _registered_method=True)
+        self.GetUploadProgress = channel.unary_unary(
+                '/copyhound.v1.WorkService/GetUploadProgress',
+                request_serializer=copyhound_dot_v1_dot_work__pb2.GetUploadProgressRequest.SerializeToString,
+                response_deserializer=copyhound_dot_v1_dot_work__pb2.UploadProgress.FromString,
+                _registered_method=True)
         self.BatchCreateWorks = channel.unary_unary(
                 '/copyhound.v1.WorkService/BatchCreateWorks',
                 request_serializer=copyhound_dot_v1_dot_work__pb2.BatchCreateWorksRequest.SerializeToString,
@@ -128,6 +133,13 @@ class WorkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUploadProgress(self, request, context):
+        """Tells how far an UploadReference that is under way has come: hours of film take minutes to be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchCreateWorks(self, request, context):
         """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others.
         """
@@ -175,6 +187,11 @@ def add_WorkServiceServicer_to_server(servicer, server):
                     servicer.UploadReference,
                     request_deserializer=copyhound_dot_v1_dot_work__pb2.UploadReferenceRequest.FromString,
                     response_serializer=copyhound_dot_v1_dot_work__pb2.UploadReferenceResponse.SerializeToString,
+            ),
+            'GetUploadProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUploadProgress,
+                    request_deserializer=copyhound_dot_v1_dot_work__pb2.GetUploadProgressRequest.FromString,
+                    response_serializer=copyhound_dot_v1_dot_work__pb2.UploadProgress.SerializeToString,
             ),
             'BatchCreateWorks': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCreateWorks,
@@ -351,6 +368,33 @@ class WorkService:
             '/copyhound.v1.WorkService/UploadReference',
             copyhound_dot_v1_dot_work__pb2.UploadReferenceRequest.SerializeToString,
             copyhound_dot_v1_dot_work__pb2.UploadReferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUploadProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/copyhound.v1.WorkService/GetUploadProgress',
+            copyhound_dot_v1_dot_work__pb2.GetUploadProgressRequest.SerializeToString,
+            copyhound_dot_v1_dot_work__pb2.UploadProgress.FromString,
             options,
             channel_credentials,
             insecure,

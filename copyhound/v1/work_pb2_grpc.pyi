@@ -52,6 +52,8 @@ class WorkServiceStub:
     """Streams one reference of any size; creates its work in the same step when the header asks for it.
     A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
     """
+    GetUploadProgress: _grpc.UnaryUnaryMultiCallable[_work_pb2.GetUploadProgressRequest, _work_pb2.UploadProgress]
+    """Tells how far an UploadReference that is under way has come: hours of film take minutes to be read."""
     BatchCreateWorks: _grpc.UnaryUnaryMultiCallable[_work_pb2.BatchCreateWorksRequest, _work_pb2.BatchCreateWorksResponse]
     """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others."""
     ImportWorks: _grpc.UnaryUnaryMultiCallable[_work_pb2.ImportWorksRequest, _operations_pb2.Operation]
@@ -82,6 +84,8 @@ class WorkServiceAsyncStub(WorkServiceStub):
     """Streams one reference of any size; creates its work in the same step when the header asks for it.
     A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
     """
+    GetUploadProgress: _aio.UnaryUnaryMultiCallable[_work_pb2.GetUploadProgressRequest, _work_pb2.UploadProgress]  # type: ignore[assignment]
+    """Tells how far an UploadReference that is under way has come: hours of film take minutes to be read."""
     BatchCreateWorks: _aio.UnaryUnaryMultiCallable[_work_pb2.BatchCreateWorksRequest, _work_pb2.BatchCreateWorksResponse]  # type: ignore[assignment]
     """Creates up to 256 works. Each is created or refused by itself: one bad item never sinks the others."""
     ImportWorks: _aio.UnaryUnaryMultiCallable[_work_pb2.ImportWorksRequest, _operations_pb2.Operation]  # type: ignore[assignment]
@@ -145,6 +149,14 @@ class WorkServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams one reference of any size; creates its work in the same step when the header asks for it.
         A work has at most 10,000 references. Of a container each part is one: all of them come to be, or none.
         """
+
+    @_abc_1.abstractmethod
+    def GetUploadProgress(
+        self,
+        request: _work_pb2.GetUploadProgressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_work_pb2.UploadProgress, _abc.Awaitable[_work_pb2.UploadProgress]]:
+        """Tells how far an UploadReference that is under way has come: hours of film take minutes to be read."""
 
     @_abc_1.abstractmethod
     def BatchCreateWorks(

@@ -50,7 +50,10 @@ FORMATS: Final = (
 )  # fmt: skip
 """What can be told from its first bytes, as users call it."""
 
-_ADVICE: Final = f"this is no sound that can be read, or its beginning is missing: send {', '.join(FORMATS)}"
+_ADVICE: Final = (
+    f"this is no sound that can be read, or its beginning is missing, or the index that MP4 and MOV may "
+    f"have at their end: send the whole file, as {', '.join(FORMATS)}"
+)
 
 _AGAINST = -0.5
 """Correlation of left and right from which down they run against each other; in music it is above 0."""

@@ -27,6 +27,7 @@ PERMISSIONS: dict[str, frozenset[KeyRole]] = {
     "/copyhound.v1.WorkService/UpdateWork": _WRITERS,
     "/copyhound.v1.WorkService/DeleteWork": _WRITERS,
     "/copyhound.v1.WorkService/UploadReference": _WRITERS,
+    "/copyhound.v1.WorkService/GetUploadProgress": _WRITERS,
     "/copyhound.v1.WorkService/BatchCreateWorks": _WRITERS,
     "/copyhound.v1.WorkService/ImportWorks": _WRITERS,
     "/copyhound.v1.MatchService/Match": _EVERYBODY,

@@ -340,6 +340,7 @@ def reference_message(reference: Reference) -> work_pb2.Reference:
             work_pb2.PartCount(modality=modality_code(modality), count=count)
             for modality, count in sorted(reference.part_counts.items())
         ],
+        lost=[work_pb2.LostStretch(start=start, end=end) for start, end in reference.lost],
     )
 
 

@@ -32,6 +32,7 @@ from service.rpc.context import Context
 from service.rpc.media import MediaReader, unblocked
 from service.rpc.once import Once, digest_of_request
 from service.rpc.operations import operation_message
+from service.rpc.underway import UploadsUnderWay
 from service.rpc.uploads import Spooler, first_message
 from service.store import Transaction
 
@@ -62,6 +63,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         self._previews = previews
         self._parallel = parallel
         self._once = Once(catalogue)
+        self._under_way = UploadsUnderWay()
 
     async def CreateWork(self, request: work_pb2.CreateWorkRequest, context: Context) -> work_pb2.Work:
         """Create a work with the references that came along."""
@@ -169,8 +171,11 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         if work_id is not None and await self._once.kept(caller, request_id) is None:
             work = await asyncio.to_thread(_visible, self._catalogue.store.get_work, work_id, caller)
             wanted_previews = work.policy.previews
-        upload = await self._spooler.receive(request_iterator, caller, partial(check_head, modality))
-        with upload.media:
+        with contextlib.ExitStack() as stack:
+            under_way = stack.enter_context(self._under_way.begun(caller, request_id))
+            head = partial(check_head, modality)
+            upload = await self._spooler.receive(request_iterator, caller, head, under_way.arrived)
+            stack.enter_context(upload.media)
             if wanted not in (None, upload.sha256):
                 raise InvalidRequestError(
                     "header.sha256", "does not fit what arrived: the file changed on its way; send it again"
@@ -180,12 +185,29 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             answer = await self._once.first_answer(caller, request_id, digest, kind)
             if answer is not None:
                 return answer
-            read = upload.vouched(await self._matcher.read(upload.media, Role.REFERENCE, modality))
+            found = await self._matcher.read(upload.media, Role.REFERENCE, modality, under_way.reading)
+            read = upload.vouched(found)
             async with self._previews.kept(upload.media, read, wanted=wanted_previews) as previews:
                 reference = new_reference(filename, read, previews)
                 return await self._once.write(
                     caller, request_id, digest, kind, lambda transaction: add(transaction, reference)
                 )
+
+    async def GetUploadProgress(
+        self, request: work_pb2.GetUploadProgressRequest, context: Context
+    ) -> work_pb2.UploadProgress:
+        """Tell how far an upload has come."""
+        del context
+        request_id = convert.read_request_id(request.request_id)
+        if not request_id:
+            raise InvalidRequestError("request_id", "name the upload: the request id in its header")
+        found = self._under_way.find(current_caller(), request_id)
+        return work_pb2.UploadProgress(
+            byte_count=found.byte_count,
+            read_seconds=found.reading.seconds,
+            read_parts=found.reading.parts,
+            part_count=found.reading.part_count,
+        )
 
     async def ImportWorks(
         self, request: work_pb2.ImportWorksRequest, context: Context

@@ -6,6 +6,7 @@ read-only file descriptor, and answers in a format (`wire`) that is checked as i
 
 from service.sandbox.pool import Pool, Received, read_twice
 from service.sandbox.process import ForkServer
+from service.sandbox.reading import Reading
 from service.sandbox.spool import spool
 from service.sandbox.vouch import digest_of, vouched
 from service.sandbox.wire import Listing, ReadMedia
@@ -15,6 +16,7 @@ __all__ = [
     "Listing",
     "Pool",
     "ReadMedia",
+    "Reading",
     "Received",
     "digest_of",
     "read_twice",

@@ -15,6 +15,7 @@ from service.errors import BusyError, StartupError, UnreadableMediaError
 from service.sandbox import wire
 from service.sandbox.confine import TimeLimit
 from service.sandbox.process import TIMEOUT, ForkServer, WorkerDiedError, WorkerProcess, WorkerUnfitError
+from service.sandbox.reading import Reading
 from service.sandbox.wire import ReadMedia
 
 _GRACE_SECONDS = 1.0
@@ -164,6 +165,7 @@ class Pool:
         modality: str | None = None,
         part: Part | None = None,
         consider: Callable[[ReadMedia], Awaitable[Collection[int] | None]] = _all_stages,
+        reading: Reading | None = None,
     ) -> ReadMedia:
         """Read a media item in the next worker that is free.
 
@@ -179,6 +181,8 @@ class Pool:
             consider: Given what each stage found, tells which views are worth a closer look in the next one,
                 `wire.ALL` for all; None: nothing more is wanted. The worker waits for it. What it raises ends
                 the reading.
+            reading: Kept up to date with how many seconds of a sound or film were read, where `role` is
+                that of a reference.
 
         Returns:
             What all stages found that were read.
@@ -193,7 +197,8 @@ class Pool:
 
         async def converse(worker: WorkerProcess, descriptor: int) -> ReadMedia | wire.Refusal:
             seconds = self._seconds(descriptor, request.byte_count)
-            return await self._stages(worker, request, descriptor, consider, seconds)
+            asked = worker.ask(wire.pack_request(request), descriptor, (reading or Reading()).read)
+            return await self._stages(worker, request, asked, consider, seconds)
 
         return await self._in_turn(media, converse, request.byte_count)
 
@@ -356,12 +361,11 @@ class Pool:
         self,
         worker: WorkerProcess,
         request: wire.Request,
-        descriptor: int,
+        asked: Awaitable[tuple[bytes, bytes]],
         consider: Callable[[ReadMedia], Awaitable[Collection[int] | None]],
         seconds: float,
     ) -> ReadMedia | wire.Refusal:
-        """Ask for stage after stage; each may take the time that an item may."""
-        asked = worker.ask(wire.pack_request(request), descriptor)
+        """Take the stage that was asked for, and ask for more; each may take the time that an item may."""
         read: ReadMedia | None = None
         stage = 1
         while True:

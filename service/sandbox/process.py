@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from indexers.networks import UserNetwork
@@ -25,6 +25,11 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
 }
 """All that a worker sees of it, beside where to find this package."""
+
+
+def _ignore(_seconds: float) -> None:
+    """Nobody wants to know how much was read."""
+
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 1.0
@@ -193,10 +198,17 @@ class WorkerProcess:
             with contextlib.suppress(OSError):  # it has ended in the same moment
                 self._leash.send(b"!")
 
-    async def ask(self, request: bytes, descriptor: int) -> tuple[bytes, bytes]:
+    async def ask(
+        self, request: bytes, descriptor: int, read: Callable[[float], None] = _ignore
+    ) -> tuple[bytes, bytes]:
         """Send a request with a file; return header and payload of the answer.
 
         Closes the descriptor.
+
+        Args:
+            request: As a message.
+            descriptor: The file's.
+            read: Called with how many seconds of it were read, now and then.
 
         Raises:
             WorkerDiedError: If there will be no answer.
@@ -210,7 +222,7 @@ class WorkerProcess:
             raise WorkerDiedError(await self.stop()) from error
         finally:
             os.close(descriptor)
-        return await self._receive()
+        return await self._receive(read)
 
     async def ask_on(self, closer: Collection[int] = wire.ALL) -> tuple[bytes, bytes]:
         """Let it go on with the next stage of the item; return header and payload of the answer.
@@ -239,26 +251,34 @@ class WorkerProcess:
         except OSError as error:
             raise WorkerDiedError(await self.stop()) from error
 
-    async def _receive(self) -> tuple[bytes, bytes]:
+    async def _receive(self, read: Callable[[float], None] = _ignore) -> tuple[bytes, bytes]:
         loop = asyncio.get_running_loop()
         received = bytearray()
-        wanted = wire.PREFIX.size
+        wanted = start = wire.PREFIX.size
         header = payload = -1
-        while len(received) < wanted:
-            try:
-                chunk = await loop.sock_recv(self._channel, _CHUNK)
-            except ConnectionError:
-                chunk = b""
-            if not chunk:
-                raise WorkerDiedError(await self.stop())
-            received += chunk
+        while len(received) < wanted or header == 0:
+            if len(received) >= wanted:  # word of how far it is, before the answer
+                read(wire.unpack_progress(received[start:wanted]))
+                del received[:wanted]
+                wanted, header = start, -1
+            else:
+                received += await self._some(loop)
             if header < 0 and len(received) >= wanted:
                 header, payload = wire.lengths(received[:wanted])
                 wanted += header + payload
         if len(received) > wanted:
             raise wire.WireError("more bytes than an answer has")
-        start = wire.PREFIX.size
         return bytes(received[start : start + header]), bytes(received[start + header :])
+
+    async def _some(self, loop: asyncio.AbstractEventLoop) -> bytes:
+        """The next bytes that it sends."""
+        try:
+            chunk = await loop.sock_recv(self._channel, _CHUNK)
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            raise WorkerDiedError(await self.stop())
+        return chunk
 
     async def stop(self) -> str:
         """Close the socket, at which an idle worker ends; kill it if it does not.

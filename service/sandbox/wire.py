@@ -28,6 +28,7 @@ from indexers.spans import unpack as unpack_spans
 PREFIX = struct.Struct("<II")
 """Length of the JSON header and of the payload that follows it."""
 
+PROGRESS = struct.Struct("<d")
 STATUS = struct.Struct("<i")
 """How a worker has ended: its exit status, negative for a signal."""
 
@@ -242,6 +243,22 @@ def lengths(prefix: bytes | bytearray) -> tuple[int, int]:
     if header > MAX_HEADER_BYTES or payload > MAX_PAYLOAD_BYTES:
         raise WireError(f"a message of {header} + {payload} bytes")
     return header, payload
+
+
+def pack_progress(seconds: float) -> bytes:
+    """Return word of how much of a sound or film was read, which may come before an answer, as a message."""
+    return PREFIX.pack(0, PROGRESS.size) + PROGRESS.pack(seconds)
+
+
+def unpack_progress(payload: bytes | bytearray) -> float:
+    """Read such a word.
+
+    Raises:
+        WireError: If it makes no sense.
+    """
+    if len(payload) != PROGRESS.size:
+        raise WireError(f"{len(payload)} bytes that nothing describes")
+    return _number(PROGRESS.unpack(payload)[0])
 
 
 def pack_request(request: Request | ListRequest | PreviewRequest) -> bytes:

@@ -12,7 +12,7 @@ import io
 import os
 import socket
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
@@ -24,6 +24,7 @@ from indexers import containers as container_files
 from indexers import demux, registry
 from indexers.containers import Container, Watched
 from indexers.errors import MediaError, ModelError
+from indexers.fingerprint import SpanUnit
 from indexers.image import ImageModality
 from indexers.modality import MediaLimits, Role, Segment
 from indexers.networks import UserNetwork
@@ -42,6 +43,8 @@ _PREVIEW_SHARE = 0.7
 """Part of the time for an item after which no more of its preview is made."""
 _PIECE_BYTES = 256 * 1024
 _PATIENT = 10
+_TOLD_EVERY = 1.0
+"""Seconds between two words of how much was read."""
 """Of the 19 steps by which a process can stand back."""
 
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -169,7 +172,7 @@ def _serve(
             channel.sendall(wire.pack_listing(container.kind, container.parts(), container.left_out))
             return
         item = containers.item(media, request)
-        stages = _stages(item, request)
+        stages = _stages(item, request, _Told(channel))
         read = next(stages)
         while True:
             channel.sendall(wire.pack_media(read))
@@ -267,8 +270,27 @@ def _send(channel: socket.socket, message: bytes) -> None:
         raise ConnectionError("the service has closed the socket")
 
 
+class _Told:
+    """Tells the service now and then how much of a sound or film was read."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._last = time.monotonic()
+
+    def __call__(self, seconds: float) -> None:
+        """So much was read."""
+        now = time.monotonic()
+        if now - self._last >= _TOLD_EVERY:
+            self._last = now
+            self._channel.sendall(wire.pack_progress(seconds))
+
+
+def _untold(_seconds: float) -> None:
+    """Where the item has no seconds, or nobody waits for more than an answer."""
+
+
 def _stages(
-    media: BinaryIO, request: wire.Request
+    media: BinaryIO, request: wire.Request, told: Callable[[float], None]
 ) -> Generator[wire.ReadMedia, Collection[int] | None, None]:
     """Describe an item stage by stage; sent is which views are worth a closer look, None for all."""
     started = _cpu_seconds()
@@ -282,7 +304,8 @@ def _stages(
     decoding = _cpu_seconds() - started
     decoded = modality.decode(media, request.limits)
     watched = None if request.place is None else Watched(decoded, modality.name)
-    segments = _Clocked(watched or decoded)
+    lasts = modality.channels[0].scheme.span_unit is SpanUnit.SECOND and request.role is Role.REFERENCE
+    segments = _Clocked(watched or decoded, told if lasts else _untold)
     last = len(modality.stages) if request.role is Role.QUERY else 1
     stages = modality.fingerprint(segments, request.role)
     closer: Collection[int] | None = None
@@ -307,8 +330,9 @@ def _stages(
 class _Clocked(Iterator[Segment[T]]):
     """An iterator that measures the CPU seconds that its items take, and notes what they say is lost."""
 
-    def __init__(self, items: Iterator[Segment[T]]) -> None:
+    def __init__(self, items: Iterator[Segment[T]], told: Callable[[float], None]) -> None:
         self._items = items
+        self._told = told
         self.seconds = 0.0
         self.lost: list[tuple[float, float]] = []
 
@@ -317,6 +341,7 @@ class _Clocked(Iterator[Segment[T]]):
         try:
             item = next(self._items)
             self.lost.extend(item.lost)
+            self._told(item.end)
             return item
         finally:
             self.seconds += _cpu_seconds() - started

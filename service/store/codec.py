@@ -108,6 +108,16 @@ def load_new_work(text: str) -> NewWork:
     )
 
 
+def dump_lost(lost: tuple[tuple[float, float], ...]) -> str | None:
+    """Stretches that could not be read, as JSON; None for none."""
+    return _dump(lost) if lost else None
+
+
+def load_lost(text: str | None) -> tuple[tuple[float, float], ...]:
+    """The opposite of `dump_lost`."""
+    return () if text is None else tuple((start, end) for start, end in json.loads(text))
+
+
 def dump_descriptors(fingerprint: Fingerprint) -> bytes:
     """The descriptors, row after row, numbers little-endian."""
     return _dump_array(fingerprint.descriptors, fingerprint.scheme.dtype.newbyteorder("<"))

@@ -42,7 +42,13 @@ from service.domain import (
     Registered,
     Work,
 )
-from service.store.codec import load_descriptors, load_fingerprint, load_labels, load_policy
+from service.store.codec import (
+    load_descriptors,
+    load_fingerprint,
+    load_labels,
+    load_lost,
+    load_policy,
+)
 from service.store.schema import (
     counters,
     fingerprints,
@@ -444,7 +450,7 @@ def _to_work(row: Sequence[Any], references: tuple[Reference, ...] | None) -> Wo
 def _to_reference(row: Sequence[Any]) -> Reference:
     """A reference from the columns of `_REFERENCES`."""
     reference_id, work_id, filename, modality, sha256, byte_count, created_at, number, *rest = row
-    container_id, weight, names = rest
+    container_id, weight, lost, names = rest
     return Reference(
         id=reference_id,
         work_id=work_id,
@@ -457,4 +463,5 @@ def _to_reference(row: Sequence[Any]) -> Reference:
         sequence=number,
         container_id=container_id,
         weight=1.0 if weight is None else weight,
+        lost=load_lost(lost),
     )

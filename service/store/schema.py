@@ -134,6 +134,7 @@ work_references = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("container_id", Id),
     Column("weight", Float),
+    Column("lost", Text),
     Index("ix_work_references_work_id", "work_id", "id"),
     Index(
         "ix_work_references_sha256",
@@ -145,7 +146,7 @@ work_references = Table(
     sqlite_with_rowid=False,
 )
 """`container_id` is that of the reference, of the same work, that this one is a part of; `weight` is NULL for
-1. Of references that are no parts, a work has one with a SHA-256 at most."""
+1, `lost` where all of it was read. Of references that are no parts, a work has one with a SHA-256 at most."""
 
 fingerprints = Table(
     "fingerprints",

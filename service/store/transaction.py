@@ -403,6 +403,7 @@ def _numbered(
         container_id=container_id,
         weight=reference.weight,
         part_counts=Counter(part.modality for part in reference.parts),
+        lost=reference.lost,
     )
 
 

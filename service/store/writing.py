@@ -12,6 +12,7 @@ from service.domain import Reference, StoredResponse, Work
 from service.store.codec import (
     dump_descriptors,
     dump_labels,
+    dump_lost,
     dump_policy,
     dump_quality,
     dump_regions,
@@ -141,6 +142,7 @@ def insert_references(connection: Connection, references: Sequence[Reference]) -
                 "sequence": reference.sequence,
                 "container_id": reference.container_id,
                 "weight": None if reference.weight == 1.0 else reference.weight,
+                "lost": dump_lost(reference.lost),
             }
             for reference in references
         ],

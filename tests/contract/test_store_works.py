@@ -113,6 +113,14 @@ def test_the_same_file_twice_in_a_new_work_is_one_reference(store: Store) -> Non
     assert store.get_work(work.id) == work
 
 
+def test_what_of_a_file_could_not_be_read_is_kept(store: Store) -> None:
+    damaged = replace(new_reference(1), lost=((0.0, 1.5), (7.25, 9.0)))
+    work = create(store, new_work(), damaged, new_reference(2))
+
+    assert [one.lost for one in work.references or ()] == [((0.0, 1.5), (7.25, 9.0)), ()]
+    assert store.get_work(work.id) == work
+
+
 def test_works_are_listed_page_by_page(store: Store) -> None:
     with store.transaction() as transaction:
         works = [

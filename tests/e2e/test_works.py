@@ -3,7 +3,9 @@
 from __future__ import annotations  # the stubs' types exist for mypy alone
 
 import asyncio
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -118,6 +120,33 @@ async def test_a_repeated_request_is_done_once(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await works.CreateWork(asked)
     assert reason_of(caught.value) == "REQUEST_ID_REUSED"
+
+
+async def test_how_far_an_upload_has_come_is_told_while_it_is_under_way(
+    works: work_pb2_grpc.WorkServiceAsyncStub, photographs: dict[str, bytes]
+) -> None:
+    coffee, sent = photographs["coffee"], asyncio.Event()
+    header = work_pb2.UploadReferenceRequest.Header(new_work=work_pb2.Work(owner="studio"), request_id="u")
+    asked = work_pb2.GetUploadProgressRequest(request_id="u")
+
+    async def by_halves() -> AsyncIterator[work_pb2.UploadReferenceRequest]:
+        async for message in upload(header, coffee, chunk=len(coffee) // 2):
+            if message.chunk == coffee[len(coffee) // 2 : len(coffee) // 2 * 2]:
+                await sent.wait()
+            yield message
+
+    call = works.UploadReference(by_halves())
+    told = work_pb2.UploadProgress()
+    while told.byte_count < len(coffee) // 2:
+        with contextlib.suppress(grpc.aio.AioRpcError):  # until it has begun
+            told = await works.GetUploadProgress(asked)
+    assert told == work_pb2.UploadProgress(byte_count=len(coffee) // 2)
+    sent.set()
+    assert (await call).reference.byte_count == len(coffee)
+    for request_id, code in (("u", "NOT_FOUND"), ("v", "NOT_FOUND"), ("", "INVALID_ARGUMENT")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await works.GetUploadProgress(work_pb2.GetUploadProgressRequest(request_id=request_id))
+        assert caught.value.code().name == code
 
 
 async def test_a_repeated_request_reads_no_media_again(

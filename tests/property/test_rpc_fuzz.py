@@ -55,6 +55,7 @@ METHODS: dict[str, type[Message]] = {
     WORKS + "UpdateWork": work_pb2.UpdateWorkRequest,
     WORKS + "DeleteWork": work_pb2.DeleteWorkRequest,
     WORKS + "UploadReference": work_pb2.UploadReferenceRequest,
+    WORKS + "GetUploadProgress": work_pb2.GetUploadProgressRequest,
     WORKS + "BatchCreateWorks": work_pb2.BatchCreateWorksRequest,
     WORKS + "ImportWorks": work_pb2.ImportWorksRequest,
     MATCHES + "Match": match_pb2.MatchRequest,

@@ -22,7 +22,7 @@ from service.matching.decide import Thresholds
 from service.matching.report import Selection
 from service.matching.score import Scorer
 from service.metrics import Metrics
-from service.sandbox import Listing, Pool, ReadMedia
+from service.sandbox import Listing, Pool, Reading, ReadMedia
 from service.tracing import NoTracer
 from tests.unit.test_matcher import nothing
 
@@ -113,7 +113,9 @@ def unreadable(reason: str) -> UnreadableMediaError:
 
 async def test_a_part_that_is_there_twice_counts_once_and_a_broken_one_not_at_all() -> None:
     pool = StubPool(a=[b"1"], b=[b"2"], c=[b"1"], d=[unreadable("MEDIA_DAMAGED")])
-    found = await reading(pool).read(MEDIA, listing("a", "b", "c", "d"))
+    far = Reading()
+    found = await reading(pool).read(MEDIA, listing("a", "b", "c", "d"), far)
+    assert (far.parts, far.part_count) == (3, 4)
     assert [part.name for part, _ in found.parts] in (["a", "b"], ["b", "c"])
     assert sorted(pool.asked) == ["a", "b", "c", "d"]
 
@@ -121,7 +123,7 @@ async def test_a_part_that_is_there_twice_counts_once_and_a_broken_one_not_at_al
 @pytest.mark.parametrize(("kind", "order"), [("ZIP", ["c", "b", "a"]), ("7z", ["a", "b", "c"])])
 async def test_the_largest_come_first_where_the_order_costs_nothing(kind: str, order: list[str]) -> None:
     pool = StubPool(a=[b"1"], b=[b"2"], c=[b"3"])
-    await reading(pool).read(MEDIA, listing("a", "b", "c", kind=kind))
+    await reading(pool).read(MEDIA, listing("a", "b", "c", kind=kind), Reading())
     assert pool.asked == order
 
 
@@ -132,7 +134,7 @@ async def test_where_nothing_can_be_read_the_error_counts_why() -> None:
     with pytest.raises(
         UnreadableMediaError, match=r"none of the 3 .* in the ZIP .* \(1 MEDIA_DAMAGED, 2 MEDIA_LIMIT\)"
     ) as caught:
-        await reading(pool).read(MEDIA, listing("a", "b", "c"))
+        await reading(pool).read(MEDIA, listing("a", "b", "c"), Reading())
     assert caught.value.reason == "MEDIA_LIMIT"
 
 
@@ -141,19 +143,19 @@ async def test_parts_wait_while_others_are_read_and_give_up_when_the_service_sto
 ) -> None:
     monkeypatch.setattr(containers, "_BUSY_SECONDS", 0.0)
     pool = StubPool(a=[BusyError("full"), BusyError("full"), b"1"])
-    found = await reading(pool).read(MEDIA, listing("a"))
+    found = await reading(pool).read(MEDIA, listing("a"), Reading())
     assert [part.name for part, _ in found.parts] == ["a"]
     assert pool.asked == ["a", "a", "a"]
     stopping = StubPool(a=[BusyError("stops")])
     stopping.closing = True
     with pytest.raises(BusyError, match="stops"):
-        await reading(stopping).read(MEDIA, listing("a"))
+        await reading(stopping).read(MEDIA, listing("a"), Reading())
 
 
 async def test_a_part_that_took_too_long_is_read_once_more() -> None:
     late = unreadable("MEDIA_TIMEOUT")
     pool = StubPool(a=[late, b"1"], b=[late, late], c=[b"3"])
-    found = await reading(pool).read(MEDIA, listing("a", "b", "c"))
+    found = await reading(pool).read(MEDIA, listing("a", "b", "c"), Reading())
     assert [part.name for part, _ in found.parts] == ["a", "c"]
     assert sorted(pool.asked) == ["a", "a", "b", "b", "c"]
 
@@ -162,7 +164,7 @@ async def test_a_container_that_ends_one_worker_after_another_is_given_up() -> N
     names = [f"n{number}" for number in range(9)]
     pool = StubPool(**{name: [unreadable("MEDIA_CRASHED")] for name in names})
     with pytest.raises(UnreadableMediaError) as caught:
-        await reading(pool).read(MEDIA, listing(*names))
+        await reading(pool).read(MEDIA, listing(*names), Reading())
     assert caught.value.reason == "MEDIA_CRASHED"
     assert len(pool.asked) <= 7
 
@@ -172,11 +174,11 @@ async def test_what_says_too_much_or_takes_too_long_as_a_whole_is_refused(
 ) -> None:
     monkeypatch.setattr(containers, "_MAX_BYTES", 40)
     with pytest.raises(UnreadableMediaError, match="says too much for one container"):
-        await reading(StubPool(a=[b"1"], b=[b"2"])).read(MEDIA, listing("a", "b"))
+        await reading(StubPool(a=[b"1"], b=[b"2"])).read(MEDIA, listing("a", "b"), Reading())
     monkeypatch.setattr(containers, "_PART_SECONDS", 0.0)
     monkeypatch.setattr(StubPool, "seconds", lambda *_: 0.0)
     with pytest.raises(UnreadableMediaError, match="took too long: send it in parts") as caught:
-        await reading(StubPool(a=[b"1"])).read(MEDIA, listing("a"))
+        await reading(StubPool(a=[b"1"])).read(MEDIA, listing("a"), Reading())
     assert caught.value.reason == "MEDIA_TIMEOUT"
 
 

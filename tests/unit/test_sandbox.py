@@ -5,7 +5,9 @@ import io
 import json
 import os
 import signal
+import socket
 import struct
+import wave
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection
@@ -19,10 +21,12 @@ import pytest
 import skimage
 from PIL import Image
 
+from indexers.errors import DamagedMediaError
 from indexers.image import ImageModality, hashes
 from indexers.modality import MediaLimits, Role, described
 from service.errors import BusyError, UnreadableMediaError
-from service.sandbox import ForkServer, Pool, ReadMedia, spool, wire
+from service.sandbox import ForkServer, Pool, ReadMedia, spool, wire, worker
+from service.sandbox.process import WorkerProcess
 
 HOSTILE = Path(__file__).parents[1] / "vectors" / "hostile"
 """Files that end, or once ended, the process that read them."""
@@ -417,6 +421,62 @@ def honest() -> tuple[dict[str, Any], bytes]:
     header, _ = wire.lengths(message[: wire.PREFIX.size])
     start = wire.PREFIX.size
     return json.loads(message[start : start + header]), message[start + header :]
+
+
+async def answered(*messages: bytes) -> tuple[tuple[bytes, bytes], list[float]]:
+    """What a worker that sends these in one go is taken to answer, and to have read before."""
+    (ours, its), (leash, its_leash) = socket.socketpair(), socket.socketpair()
+    with its, its_leash, ours, leash:
+        ours.setblocking(False)
+        leash.setblocking(False)
+        its.sendall(b"".join(messages))
+        told: list[float] = []
+        with spool(b"a film") as media:
+            answer = await WorkerProcess(ours, leash).ask(b"read it", os.dup(media.fileno()), told.append)
+        return answer, told
+
+
+async def test_a_worker_tells_how_far_it_is_before_it_answers() -> None:
+    refusal = wire.pack_refusal(DamagedMediaError("it is cut off"))
+    words = [wire.pack_progress(seconds) for seconds in (1.5, 64.0)]
+    (header, payload), told = await answered(*words, refusal)
+    assert (json.loads(header)["message"], payload) == ("it is cut off", b"")
+    assert told == [1.5, 64.0]
+    assert (await answered(refusal))[1] == []
+
+
+@pytest.mark.parametrize(
+    "word", [wire.pack_progress(-1.0), wire.pack_progress(float("nan")), wire.PREFIX.pack(0, 3) + b"abc"]
+)
+async def test_a_word_that_makes_no_sense_is_not_believed(word: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        await answered(word)
+
+
+def test_how_much_of_a_reference_was_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    hum = np.random.default_rng(1).normal(0, 3000, 24 * 8000).astype(np.int16)
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(hum.tobytes())
+    of_sound, of_query, of_picture = ([], [], [])  # type: tuple[list[float], list[float], list[float]]
+    for content, role, told in (
+        (sound.getvalue(), Role.REFERENCE, of_sound),
+        (sound.getvalue(), Role.QUERY, of_query),
+        (PHOTO, Role.REFERENCE, of_picture),
+    ):
+        list(worker._stages(io.BytesIO(content), wire.Request(role, None, MediaLimits()), told.append))
+    assert of_sound == sorted(of_sound)
+    assert of_sound[-1] == pytest.approx(24, abs=0.1)
+    assert not of_query
+    assert not of_picture
+
+    ours, its = socket.socketpair()
+    with ours, its:
+        worker._Told(its)(7.0)  # a moment after it began: too early
+        monkeypatch.setattr(worker, "_TOLD_EVERY", 0.0)
+        worker._Told(its)(8.0)
+        assert ours.recv(100) == wire.pack_progress(8.0)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ damaged. What the client sent is recorded, and failures can be ordered in advanc
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class State:
     contents: dict[str, bytes] = field(default_factory=dict)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
+    patience: list[float] = field(default_factory=list)
+    asked_how_far: threading.Event = field(default_factory=threading.Event)
     failures: list[status_pb2.Status] = field(default_factory=list)
     polls_until_done: int = 2
     refused: type[RefusedError] = RefusedError
@@ -72,6 +75,7 @@ class State:
         """Record a call; fail if that was ordered."""
         self.calls.append((name, request))
         self.metadata.append(dict(context.invocation_metadata()))
+        self.patience.append(context.time_remaining())
         if self.failures:
             self.refuse(self.failures.pop(0), context)
 
@@ -127,6 +131,7 @@ class State:
             sha256=sha256,
             byte_count=len(content),
             schemes=["image.pdq.v1"],
+            lost=[work_pb2.LostStretch(start=2, end=3.5)] if content.startswith(b"late") else [],
         )
         work.reference_count = len(work.references)
         self.contents[reference.name] = content
@@ -163,6 +168,8 @@ class State:
             reasons=[match_pb2.Reason(code="COPY_FOUND" if matches else "NO_COPY", text="So it is.")],
             matches=matches[: options.page_size or 10],
             sequence=self.sequence,
+            partial=content.startswith(b"late"),
+            partial_reasons=["DEADLINE: no time for tiles"] if content.startswith(b"late") else [],
             policy_revision="1",
             modality=fingerprint_pb2.MODALITY_IMAGE,
             sha256=hashlib.sha256(content).digest(),
@@ -222,6 +229,8 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
             message.chunk for message in request_iterator
         )  # gRPC loses errors that come earlier
         self.state.begin("UploadReference", header, context)
+        if content.startswith(b"slow"):
+            self.state.asked_how_far.wait(60)
         if hashlib.sha256(content).digest() != header.sha256:
             self.state.refuse(_make_status(code_pb2.INVALID_ARGUMENT, "digest differs"), context)
         try:
@@ -231,6 +240,13 @@ class WorkServicer(work_pb2_grpc.WorkServiceServicer):
         except RefusedError as error:
             self.state.refuse(error.status, context)
         return work_pb2.UploadReferenceResponse(work=work, reference=reference, already_present=present)
+
+    def GetUploadProgress(  # noqa: N802
+        self, request: work_pb2.GetUploadProgressRequest, context: grpc.ServicerContext
+    ) -> work_pb2.UploadProgress:
+        self.state.begin("GetUploadProgress", request, context)
+        self.state.asked_how_far.set()
+        return work_pb2.UploadProgress(byte_count=7, read_seconds=2.5)
 
     def BatchCreateWorks(  # noqa: N802
         self, request: work_pb2.BatchCreateWorksRequest, context: grpc.ServicerContext

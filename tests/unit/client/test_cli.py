@@ -11,6 +11,7 @@ from google.rpc import code_pb2
 
 import copyhound
 from copyhound import cli
+from copyhound.cli.register import UnderWay
 from copyhound.v1 import work_pb2
 
 
@@ -168,6 +169,42 @@ def test_a_match_is_shown_with_its_place(
         *(str(folder / "a.png"), "block", "97", "%", "a.png", "a.png", "whole", "picture,", "mirrored")
     ]
     assert rows[1].split() == [str(folder / "other.png"), "allow", "-", "-", "-"]
+
+
+def test_what_is_under_way_is_told_in_words() -> None:
+    film, game = copyhound.NewWork("film.mp4", "studio"), copyhound.NewWork("game.zip", "studio")
+    under_way = UnderWay({id(film): "films/film.mp4", id(game): "game.zip"})
+    assert under_way.first() == ""
+    under_way.told(film, copyhound.UploadProgress(3 * 2**20))
+    under_way.told(game, copyhound.UploadProgress(9, 0, 20, 1234))
+    assert under_way.first() == "film.mp4: 3 MiB sent"
+    under_way.told(film, copyhound.UploadProgress(3 * 2**20, 3723.4))
+    assert under_way.first() == "film.mp4: 1:02:03 read"
+    under_way.ended(film)
+    assert under_way.first() == "game.zip: 20 of 1,234 parts read"
+
+
+def test_what_of_a_work_could_not_be_read_is_told(
+    server: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "late.mp4").write_bytes(b"late")
+    assert register(server, folder) == 0
+    captured = capsys.readouterr()
+    assert f"copyhound: {folder / 'late.mp4'}: 2.0 to 3.5 s could not be read" in captured.err
+    assert register(server, folder, "--json") == 0
+    printed = {Path(line["path"]).name: line for line in lines(capsys.readouterr().out)}
+    assert [printed[name].get("lost") for name in ("a.png", "late.mp4")] == [None, [[2.0, 3.5]]]
+
+
+def test_a_partial_answer_says_so(server: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "late.png").write_bytes(b"late")
+    assert cli.run(["match", str(folder), "--server", server.target]) == 0
+    captured = capsys.readouterr()
+    place = f"copyhound: {folder / 'late.png'}: "
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("copyhound: " + str(folder))]
+    assert line.startswith(f"{place}partial answer: DEADLINE: no time for tiles; ")
+    assert "--timeout" in line
+    assert str(folder / "late.png") in captured.out
 
 
 def test_answers_are_json_for_programs(server: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -324,6 +324,37 @@ def test_an_address_where_nobody_listens_is_explained() -> None:
         client.index_state()
 
 
+def test_how_far_a_registration_has_come_is_told(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("copyhound.async_client._WATCH_SECONDS", 0.01)
+    far: list[copyhound.UploadProgress] = []
+    with copyhound.Client(server.target) as client:
+        client.register(b"slow", owner="studio", progress=far.append)
+        whose: list[str] = []
+        works = [copyhound.NewWork(b"slow too", "studio", title="Slow")]
+        server.asked_how_far.clear()
+        list(client.register_many(works, progress=lambda new, _: whose.append(new.title)))
+    assert far[0] == copyhound.UploadProgress(7, 2.5)
+    assert set(whose) == {"Slow"}
+    asked = {request.request_id for request in server.named("GetUploadProgress")}
+    assert asked == {header.request_id for header in server.named("UploadReference")}
+
+
+def test_media_have_time_by_their_size(server: Any) -> None:
+    with copyhound.Client(server.target) as client:
+        client.register(bytes(20 * 2**20), owner="studio")
+        client.match(bytes(20 * 2**20))
+    registered, asked, matched = server.patience
+    assert asked < 61  # for the limit of a message
+    assert 61 < registered < 60 + 201
+    assert 61 < matched < 60 + 201
+
+
+def test_a_timeout_that_is_given_holds_for_media_too(server: Any) -> None:
+    with copyhound.Client(server.target, timeout=20) as client:
+        client.match(bytes(20 * 2**20))
+    assert max(server.patience) < 21
+
+
 def test_the_key_travels_as_a_bearer_token(server: Any) -> None:
     with copyhound.Client(server.target, api_key="secret") as client:
         client.index_state()
