@@ -33,7 +33,6 @@ from indexers.audio import decode as audio
 from indexers.audio.decode import Sides
 from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.image.decode import WORKING_SIDE, Picture
-from indexers.image.embed import square
 from indexers.modality import MediaLimits, Segment
 
 SHORT_SECONDS: Final = 40.0
@@ -86,8 +85,6 @@ _SHORT_OF = 1.5
 _USUAL_RATE = 25.0
 """Frames a second where a file does not tell."""
 _MOST_RATE = 1000.0
-_LARGE = 2
-"""Sides of a square from which on a frame is large."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,31 +92,12 @@ class Frame:
     """A picture of a film.
 
     Attributes:
-        source: As decoded, or a picture that is upright.
+        picture: Upright, at most `WORKING_SIDE` wide and high.
         last: Whether it is known that no other follows; its sound may.
     """
 
-    source: VideoFrame | Picture
+    picture: Picture
     last: bool = False
-
-    @property
-    def picture(self) -> Picture:
-        """Upright, at most `WORKING_SIDE` wide and high; made each time."""
-        if not isinstance(self.source, VideoFrame):
-            return self.source
-        frame = self.source
-        scale = min(1.0, WORKING_SIDE / max(frame.width, frame.height))
-        return _scaled(frame, *(max(2, round(side * scale / 2) * 2) for side in (frame.width, frame.height)))
-
-    def square(self, pixels: int) -> Picture:
-        """Upright, brought to a square of so many pixels a side, aspect not kept.
-
-        A large frame is brought there at once, for a fifth of what it costs by way of `picture`.
-        """
-        frame = self.source
-        if isinstance(frame, VideoFrame) and max(frame.width, frame.height) > _LARGE * pixels:
-            return _scaled(frame, pixels, pixels)
-        return square(self.picture, pixels)
 
 
 Piece: TypeAlias = Frame | Sides
@@ -312,7 +290,7 @@ class Clock:
 
 def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
     """Yield the first frame of each step; see `decode`."""
-    waiting: tuple[float, VideoFrame] | None = None
+    waiting: tuple[float, Picture] | None = None
     due, last, losses = -math.inf, 0.0, _Losses(film)
     for frame in film.frames:
         now = film.clock.of(frame)
@@ -328,7 +306,7 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         due = now + step if math.isinf(due) else due + step * (1 + math.floor((now - due) / step))
         if waiting is not None:
             yield _segment(waiting, now, lost=losses.told())
-        waiting = (now, frame)
+        waiting = (now, _picture(frame))
     if waiting is None:
         raise DamagedMediaError("none of its frames can be decoded: send the whole file, or save it as MP4")
     losses.ended(last)
@@ -336,14 +314,14 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
 
 
 def _segment(
-    waiting: tuple[float, VideoFrame],
+    waiting: tuple[float, Picture],
     until: float,
     *,
     lost: tuple[tuple[float, float], ...],
     last: bool = False,
 ) -> Segment[Piece]:
-    start, frame = waiting
-    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(frame, last), lost)
+    start, picture = waiting
+    return Segment(start, round(max(until, start + 1.0 / _MOST_RATE), 3), Frame(picture, last), lost)
 
 
 class _Losses:
@@ -384,8 +362,10 @@ class _Losses:
             self._found.append((self._whole, round(until, 3)))
 
 
-def _scaled(frame: VideoFrame, width: int, height: int) -> Picture:
-    """A frame at a size, then turned upright."""
+def _picture(frame: VideoFrame) -> Picture:
+    """A frame at working size, upright."""
+    scale = min(1.0, WORKING_SIDE / max(frame.width, frame.height))
+    width, height = (max(2, round(side * scale / 2) * 2) for side in (frame.width, frame.height))
     small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
     picture = np.asarray(small.to_ndarray(), np.uint8)
     turns = round(frame.rotation / 90) % 4

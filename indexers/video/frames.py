@@ -27,7 +27,7 @@ from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.image.decode import Picture
 from indexers.image.describe import Network
-from indexers.image.embed import CNN, Descriptors
+from indexers.image.embed import CNN, Descriptors, square
 from indexers.modality import WHOLE, Box, Segment
 from indexers.video.decode import Frame, Piece
 
@@ -109,14 +109,14 @@ class Taken:
     Attributes:
         start: When it is shown first, seconds.
         end: When what looks like it ends.
+        picture: As decoded; where nothing else will be described of it, `square`.
         square: What the network takes.
-        picture: As decoded; where nothing else will be described of it, the same.
     """
 
     start: float
     end: float
-    square: Picture
     picture: Picture
+    square: Picture
 
 
 @dataclass(slots=True, eq=False)
@@ -149,18 +149,18 @@ class Describer:
     def add(self, start: float, end: float, frame: Frame) -> None:
         """Take the next frame."""
         self._end = max(self._end, end)
-        square = frame.square(models.COPYDETECT_PIXELS)
-        small = _tiny(square)
+        whole = square(frame.picture, models.COPYDETECT_PIXELS)
+        one = Taken(start, end, frame.picture if self.most_kept else whole, whole)
+        small = _tiny(whole)
         if small.std() < FLAT:
             if self._flat is None:
-                self._flat = Taken(start, end, square, square)
+                self._flat = one
             self._small = None
             return
         previous, self._small = self._small, small
         if previous is not None and self._repeats(previous, small, start, end):
             self._small = previous
             return
-        one = Taken(start, end, square, frame.picture if self.most_kept else square)
         self._last_put_off = self.most_put_off > 0 and not self._last_put_off
         if self._last_put_off:
             self._put_off.append(one)
