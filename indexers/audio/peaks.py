@@ -44,7 +44,7 @@ _WINDOW: Final = 2048
 _HOP: Final = 256
 """Samples from one spectrum to the next, of which the next constants are multiples."""
 _BANDS_PER_OCTAVE: Final = 24
-_BLOCK: Final = 1024
+_BLOCK: Final = 2048
 """Frames that are described at once: 24 s (of every second one 48), however the sound was cut into pieces."""
 _CONTEXT: Final = 40
 """Frames before and after a block that its first and last peaks depend on."""

@@ -84,9 +84,9 @@ def pieces(source: Source, rate: int) -> Iterator[npt.NDArray[np.float32]]:
         InterruptedSoundError: If a packet cannot be decoded, if there is a gap before the next piece, if the
             sound changes its kind, or if FFmpeg cannot open it by itself.
     """
-    graph = _graph(source, rate)
+    _graph, sink = _opened(source, rate)  # which ends with its graph
     count, waiting = 0, None
-    while (frame := _next(graph)) is not None:
+    while (frame := _next(sink)) is not None:
         late = 0.0 if frame.time is None else frame.time - source.begin - count / rate
         if not -LONGEST_GAP <= late <= JITTER:
             raise InterruptedSoundError
@@ -99,7 +99,8 @@ def pieces(source: Source, rate: int) -> Iterator[npt.NDArray[np.float32]]:
     yield waiting
 
 
-def _graph(source: Source, rate: int) -> Graph:
+def _opened(source: Source, rate: int) -> tuple[Graph, FilterContext]:
+    """The filters, and the last of them."""
     graph = Graph()
     graph.threads = 1
     options = {"fd": str(source.descriptor), "protocol_whitelist": "fd", **source.options}
@@ -118,13 +119,13 @@ def _graph(source: Source, rate: int) -> Graph:
         graph.link_nodes(*steps).configure()
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise InterruptedSoundError from error
-    return graph
+    return graph, steps[-1]
 
 
-def _next(graph: Graph) -> AudioFrame | None:
+def _next(sink: FilterContext) -> AudioFrame | None:
     """The next frame; None where the sound ends."""
     try:
-        frame = graph.pull()
+        frame = sink.pull()
     except av.error.EOFError:
         return None
     except MemoryError:

@@ -30,7 +30,7 @@ CNN = Scheme("image.cnn", 1, 256, Metric.COSINE, SpanUnit.FRAME, models.COPYDETE
 Descriptors = npt.NDArray[np.float32]
 """(n, dim) unit vectors."""
 
-_BATCH = 8  # pictures in one forward: of more, memory is got and given back page by page, which takes time
+_BATCH = 4  # pictures in one forward: of more, memory is got and given back page by page, which takes time
 
 
 @dataclass(frozen=True, slots=True)

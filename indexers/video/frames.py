@@ -13,7 +13,7 @@ that one then lasts as long. What is left of an hour are the moments that differ
 import hashlib
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
 
@@ -21,12 +21,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from indexers import models
 from indexers.audio.decode import Sides
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, Metric, Scheme, SpanUnit
 from indexers.image.decode import Picture
 from indexers.image.describe import Network
-from indexers.image.embed import CNN, Descriptors
+from indexers.image.embed import CNN, Descriptors, square
 from indexers.modality import WHOLE, Box, Segment
 from indexers.video.decode import Frame, Piece
 
@@ -108,12 +109,14 @@ class Taken:
     Attributes:
         start: When it is shown first, seconds.
         end: When what looks like it ends.
-        picture: As decoded.
+        picture: As decoded; where nothing else will be described of it, `square`.
+        square: What the network takes.
     """
 
     start: float
     end: float
     picture: Picture
+    square: Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +169,25 @@ class Describer:
     _spans: list[list[float]] = field(default_factory=list)
     _descriptors: list[Descriptors] = field(default_factory=list)
     _small: npt.NDArray[np.int16] | None = None
-    _flat: Segment[Frame] | None = None
+    _flat: Taken | None = None
     _last: Descriptors | None = None
     _end: float = 0.0
 
     def add(self, start: float, end: float, frame: Frame) -> None:
         """Take the next frame."""
         self._end = max(self._end, end)
-        small = _tiny(frame.picture)
+        whole = square(frame.picture, models.COPYDETECT_PIXELS)
+        one = Taken(start, end, frame.picture if self.most_kept else whole, whole)
+        small = _tiny(whole)
         if small.std() < FLAT:
             if self._flat is None:
-                self._flat = Segment(start, end, frame)
+                self._flat = one
             self._small = None
             return
         previous, self._small = self._small, small
         if previous is not None and self._repeats(previous, small, start, end):
             self._small = previous
             return
-        one = Taken(start, end, frame.picture)
         self._last_put_off = self.most_put_off > 0 and not self._last_put_off
         if self._last_put_off:
             self._put_off.append(one)
@@ -198,7 +202,7 @@ class Describer:
         self.most_put_off, self._last_put_off = 0, False
         self._flush()
         put_off, self._put_off = self._put_off, []
-        rows = self.network.embedder.embed([one.picture for one in put_off])
+        rows = self.network.embedder.embed([one.square for one in put_off])
         self._spans[-1:-1] = [[one.start, one.end] for one in put_off]
         self._descriptors[-1:-1] = list(rows)
 
@@ -213,7 +217,7 @@ class Describer:
             last = some[-1]
             if end - last.start > LONGEST:
                 return False
-            some[-1] = Taken(last.start, end, last.picture)
+            some[-1] = replace(last, end=end)
             return True
         if not self._spans or self._spans[-1][1] < start or end - self._spans[-1][0] > LONGEST:
             return False
@@ -224,7 +228,7 @@ class Describer:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        described = self.network.embedder.embed([one.picture for one in waiting])
+        described = self.network.embedder.embed([one.square for one in waiting])
         for one, row in zip(waiting, described, strict=True):
             follows = self._last is not None and self._spans[-1][1] >= one.start - 1e-6
             if follows and one.end - self._spans[-1][0] <= LONGEST and float(row @ self._last) >= SAME:
@@ -257,7 +261,7 @@ class Describer:
         if not self._descriptors and self._flat is None:
             raise FingerprintError("there is no frame to describe")
         if not self._descriptors and self._flat is not None:
-            self._descriptors = list(self.network.embedder.embed([self._flat.data.picture]))
+            self._descriptors = list(self.network.embedder.embed([self._flat.square]))
             self._spans = [[self._flat.start, self._end]]
             quality = np.zeros(1, np.float32)
         else:
@@ -305,7 +309,7 @@ def of_parts(taken: Sequence[Taken], parts: Sequence[Part], network: Network) ->
         (one, part.view, box, piece)
         for part in parts
         for one in taken
-        if _tiny(piece := cropped(one.picture, box := part.at(one.start))).std() >= FLAT
+        if _tiny(piece := _seen(one, box := part.at(one.start))).std() >= FLAT
     ]
     if not cut:
         return []
@@ -320,6 +324,11 @@ def of_parts(taken: Sequence[Taken], parts: Sequence[Part], network: Network) ->
             np.stack([_row(box) for _, _, box, _ in cut]),
         )
     ]
+
+
+def _seen(one: Taken, box: Box) -> Picture:
+    """What of a frame lies in a box; of all of it, what the network takes."""
+    return one.square if box == WHOLE else cropped(one.picture, box)
 
 
 def cropped(picture: Picture, box: Box) -> Picture:

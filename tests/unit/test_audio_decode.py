@@ -1,8 +1,10 @@
 import contextlib
 import io
+import os
 import struct
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from av.audio.stream import AudioStream
 
-from indexers import demux
+from indexers import demux, streams
 from indexers.audio import AudioModality, decode
 from indexers.audio.decode import RATE, Sides, Sound
 from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
@@ -333,3 +335,85 @@ def test_any_bytes_are_read_or_refused(seed: int) -> None:
     refused = (DamagedMediaError, UnsupportedMediaError, MediaLimitError)
     with contextlib.suppress(*refused):
         assert np.isfinite(sound(bytes(content))).all()
+
+
+def whole(source: BinaryIO) -> npt.NDArray[np.float32]:
+    """Both sides, as far as it can be read."""
+    pieces = [np.broadcast_to(piece, (2, piece.shape[1])) for piece in decode.sides(source, RATE)]
+    return np.concatenate(pieces, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "rate"),
+    [
+        ("wav", "pcm_s16le", 44_100),
+        ("flac", "flac", 48_000),
+        ("mp3", "libmp3lame", 44_100),
+        ("ogg", "libopus", 48_000),
+        ("ipod", "aac", 32_000),
+        ("matroska", "ac3", 48_000),
+    ],
+)
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+def test_a_whole_file_is_read_by_ffmpeg_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str, codec: str, rate: int, layout: str
+) -> None:
+    sides = [tones(rate=rate), 0.5 * tones(rate=rate)[::-1]]
+    content = encoded(sides[: 1 if layout == "mono" else 2], kind, codec, layout=layout, rate=rate)
+    by_frames = whole(io.BytesIO(content))
+    path = tmp_path / "sound"
+    path.write_bytes(content)
+    monkeypatch.setattr(demux, "frames", None)  # nothing asks for them
+    with path.open("rb") as file:
+        assert np.array_equal(whole(file), by_frames)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_a_broken_file_as_much_is_read_as_frame_by_frame(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kind, codec = [("mp3", "libmp3lame"), ("matroska", "aac")][seed % 2]
+    content = bytearray(mono(kind, codec, seconds=9))
+    for at in rng.integers(len(content) // 4, len(content), 3 * seed):
+        content[at] ^= 0xFF
+    if seed > 3:
+        del content[len(content) // 3 : len(content) // 2]
+    path = tmp_path / "sound"
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        assert np.array_equal(whole(file), whole(io.BytesIO(content)))
+
+
+def test_a_gap_in_a_file_becomes_silence(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    rate = 8_000
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        assert isinstance(stream, AudioStream)
+        for start in range(0, 9, 3):  # 3 s late from the second on
+            frame = av.AudioFrame.from_ndarray(
+                (tones(3.0, rate)[np.newaxis] * 32767).astype(np.int16), format="s16", layout="mono"
+            )
+            frame.sample_rate, frame.pts = rate, round((start + (3 if start else 0)) * rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with path.open("rb") as file:
+        sound = whole(file)
+    assert np.array_equal(sound, whole(io.BytesIO(path.read_bytes())))
+    assert sound.shape[1] / RATE == pytest.approx(12.0, abs=0.02)
+    assert np.abs(sound[:, round(3.1 * RATE) : round(5.9 * RATE)]).max() < 1e-3
+    assert np.abs(sound[:, round(6.1 * RATE) :]).max() > 0.3
+
+
+def test_only_what_is_a_file_is_opened_once_more(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(200)))
+    with path.open("rb") as file:
+        file.seek(7)
+        for source in (file, demux.InMemory(file)):
+            with demux.reopened(source) as descriptor:
+                assert descriptor is not None
+                assert os.pread(descriptor, 3, 0) == bytes(range(3))
+                assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
+        for other in (io.BytesIO(b"memory"), streams.window(file, 50, 100), demux.own_place(file)):
+            with demux.reopened(other) as descriptor:
+                assert descriptor is None

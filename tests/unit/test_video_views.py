@@ -25,7 +25,7 @@ def inside(across: float, down: float) -> tuple[list[Taken], list[Box]]:
         picture = noise(100 + number, WIDTH, HEIGHT)
         left, top = round(40 + across * number), round(30 + down * number)
         picture[top : top + 81, left : left + 144] = noise(200 + number, 144, 81)
-        taken.append(Taken(0.5 * number, 0.5 * number + 0.5, picture))
+        taken.append(Taken(0.5 * number, 0.5 * number + 0.5, picture, picture))
         boxes.append(Box(left / WIDTH, top / HEIGHT, (left + 144) / WIDTH, (top + 81) / HEIGHT))
     return taken, boxes
 
