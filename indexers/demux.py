@@ -51,6 +51,9 @@ _PROBED_PACKETS = "8"  # three quarters of a second
 _WAVES = {b"RIFF", b"RF64", b"BW64"}
 """What WAV files begin with."""
 
+_EBML: Final = bytes.fromhex("1a45dfa3")
+_SEGMENT: Final = bytes.fromhex("18538067")
+
 _BOX: Final = 8
 """Bytes of the header of an ISO base media box: length and name."""
 _MOST_BOXES: Final = 4096
@@ -142,6 +145,31 @@ def frames(some: Iterable[Decodable[F]], lost: Lost | None = None) -> Iterator[F
         except (av.error.FFmpegError, ValueError):  # this packet is lost, the next one may be whole
             if lost is not None:
                 lost.packets += 1
+
+
+def ends_early(source: BinaryIO) -> bool:
+    """Whether a file tells how long it is, and is shorter: Matroska and WebM, which FFmpeg reads as if whole.
+
+    The file is left at its beginning. See RFC 8794 for the numbers in it, RFC 9559 for what they say.
+    """
+    source.seek(0)
+    first = source.read(HEAD_BYTES)
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    at = 0
+    for name in (_EBML, _SEGMENT):
+        if not first.startswith(name, at):
+            return False
+        at += len(name)
+        width = 9 - first[at].bit_length() if at < len(first) else 9
+        length = int.from_bytes(first[at : at + width]) & ((1 << 7 * width) - 1)
+        at += width
+        if width > 8 or at > len(first):
+            return False
+        if name == _SEGMENT:
+            return length != (1 << 7 * width) - 1 and at + length > size
+        at += length
+    return False
 
 
 def head(source: BinaryIO) -> bytes:

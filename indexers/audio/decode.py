@@ -290,6 +290,7 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
     Raises:
         UnsupportedMediaError, DamagedMediaError: See `decode`.
     """
+    cut = demux.ends_early(source)
     with (
         demux.media_errors("sound", "save it again as FLAC or MP3"),
         closing(demux.opened(source, _ADVICE)) as container,
@@ -306,12 +307,12 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
                 for piece in _straight(source, stream, begin, rate):
                     given += piece.shape[1]
                     yield piece
-                _end(lost, given / rate, _length(container, stream))
+                _end(lost, given / rate, _length(container, stream, cut=cut))
                 return
         clock = _Clock(begin)
         frames = demux.frames(demux.packets(container, stream))
         yield from _after(given, _resampled(frames, clock, rate, lost))
-        _end(lost, clock.read, _length(container, stream))
+        _end(lost, clock.read, _length(container, stream, cut=cut))
 
 
 def _straight(
@@ -338,8 +339,10 @@ def _after(given: int, pieces: Iterable[npt.NDArray[np.float32]]) -> Iterator[np
             yield piece[:, left_out:]
 
 
-def _length(container: InputContainer, stream: AudioStream) -> float | None:
+def _length(container: InputContainer, stream: AudioStream, *, cut: bool) -> float | None:
     """How many seconds of sound the file says that it holds; None where it does not say."""
+    if cut and container.duration is not None:
+        return container.duration / av.time_base
     if stream.duration is None or stream.time_base is None:
         return None
     told = not _TELL_LENGTHS.isdisjoint(container.format.name.split(","))

@@ -196,6 +196,7 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
         source: The file, at its beginning.
         limits: What it may ask for.
     """
+    lost = demux.Lost(cut=demux.ends_early(source))
     with (
         demux.media_errors("film", "save it again as MP4"),
         closing(demux.opened(source, _ADVICE)) as container,
@@ -210,7 +211,6 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
         context.skip_frame = "NONREF"
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
-        lost = demux.Lost()
         frames = demux.frames(demux.packets(container, stream, lost), lost)
         shown = length if stream.duration else None
         yield Film(frames, Clock(begin, _rate(stream)), length, shown, lost)

@@ -283,12 +283,35 @@ def test_what_broken_packets_held_is_said_to_be_lost() -> None:
     assert 15 < start < end < 26
 
 
-def test_the_end_of_a_sound_that_was_cut_off_is_said_to_be_lost() -> None:
-    content = mono("flac", "flac", 44_100, seconds=12)
+@pytest.mark.parametrize("kind", ["flac", "matroska"])
+def test_the_end_of_a_sound_that_was_cut_off_is_said_to_be_lost(kind: str) -> None:
+    content = mono(kind, "flac", 44_100, seconds=12)
     assert lost(content) == []
     ((start, end),) = lost(content[: len(content) * 2 // 3])
     assert start == pytest.approx(8, abs=0.5)
     assert end == pytest.approx(12, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "early"),
+    [
+        ("1a45dfa3 83 000000 18538067 84 00000000", False),
+        ("1a45dfa3 83 000000 18538067 85 00000000", True),
+        ("1a45dfa3 83 000000 18538067 ff 00000000", False),  # nobody knew how long it would be
+        ("1a45dfa3 83 000000 18538067 01ffffffffffffff 00", False),
+        ("1a45dfa3 83 000000 18538067 4005 00000000", True),
+        ("1a45dfa3 83 000000 18538067", False),
+        ("1a45dfa3 83 000000 18538067 00", False),
+        ("1a45dfa3 8f 000000 18538067 85", False),
+        ("1a45dfa3", False),
+        ("", False),
+        ("52494646 24000000", False),
+    ],
+)
+def test_a_file_that_ends_before_it_says_so_is_told(content: str, *, early: bool) -> None:
+    with io.BytesIO(bytes.fromhex(content)) as file:
+        assert demux.ends_early(file) == early
+        assert file.tell() == 0
 
 
 def test_a_gap_in_the_time_stamps_becomes_silence() -> None:

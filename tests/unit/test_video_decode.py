@@ -145,8 +145,9 @@ def test_what_broken_packets_held_is_said_to_be_lost() -> None:
     assert 7.0 <= end < 12.0
 
 
-def test_the_end_of_a_film_that_was_cut_off_is_said_to_be_lost() -> None:
-    data = films.encoded(films.frames("first", 0, 12), container="avi")
+@pytest.mark.parametrize("container", ["avi", "matroska"])
+def test_the_end_of_a_film_that_was_cut_off_is_said_to_be_lost(container: str) -> None:
+    data = films.encoded(films.frames("first", 0, 12), container=container)
     short = data[: len(data) * 2 // 3]
     ((start, end),) = lost(short)
     assert start == pytest.approx(pictures(short)[-1][1], abs=0.6)
