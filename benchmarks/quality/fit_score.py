@@ -31,7 +31,7 @@ stands for all of its pairs: P = PRIOR · f₁ / (PRIOR · f₁ + (1 - PRIOR) ·
 other books, half of them with lines of registered ones: a quotation is no copy.
 
 Of films, frames are fitted: whether they show one scene, by copies and strangers, and whether that is the
-same moment of it (`MOMENT`), by copies and other moments, weighed one to two (`OTHERS`). The terms of their
+same moment of it (`MOMENT`), by copies and other moments, which weigh more (`OTHERS`). The terms of their
 sound are those of sounds, added to them: what pictures and what sound say is independent. A sound that says
 nothing takes nothing away, since it may have been replaced.
 
@@ -113,12 +113,13 @@ MOMENT: Final = (
     ("frames_contrast", 0.06, 0.2),
     ("frames_change", 0.3, 0.06),
     ("frames_speed", 1.0, 0.0),
+    ("frames_similarity", 0.75, 0.95),
 )
 """As `TERMS`: whether what looks like a scene of a film is the same moment of it."""
 AGREES: Final = Term("frames_motion", 0.5, 0.7, 4.0)
 """What it adds that motion agrees as in no other moment of those fitted, which reach 0.45: set, as it takes
 works that show something twice, in which no place leads."""
-OTHERS: Final = 2.0
+OTHERS: Final = 1.5
 """What other moments weigh together, where copies weigh one: one that is taken for a copy accuses somebody,
 and a copy whose moment is uncertain is looked at by people all the same. Chosen."""
 LEAST: Final = 0.05
