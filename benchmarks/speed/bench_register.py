@@ -24,6 +24,10 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before anything with threads is loaded: a core for each process
+
+import cv2
+
 import copyhound
 from benchmarks.speed import harness
 from benchmarks.speed.harness import Bound, Service
@@ -46,6 +50,12 @@ class Cost:
 
     seconds: float
     cpu: Mapping[str, float]
+
+
+def _begin() -> None:
+    """Prepare a process of the pool as the service prepares a worker."""
+    harness.keep_memory()
+    cv2.setNumThreads(1)
 
 
 def hash_one(path: Path) -> float:
@@ -97,7 +107,7 @@ def measure(folder: Path, scratch: Path, rounds: int) -> dict[str, Any]:
     ours: list[Cost] = []
     theirs: list[Cost] = []
     with (
-        multiprocessing.get_context("spawn").Pool(cores, harness.keep_memory) as pool,
+        multiprocessing.get_context("spawn").Pool(cores, _begin) as pool,
         harness.service(scratch / "data") as service,
     ):
         bare(pool, paths[: _CHUNK * cores])  # the processes start
