@@ -74,10 +74,7 @@ class FolderBlobs:
     def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """See `Blobs.put`."""
         # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
-        digest = sha256.hex()
-        outer = f"{self._folder}/{digest[:2]}"
-        inner = f"{outer}/{digest[2:4]}"
-        target = f"{inner}/{digest}"
+        outer, inner, target = self._places(sha256)
         if os.path.exists(target):  # noqa: PTH110
             return
         aside = f"{self._aside}/{secrets.token_hex(8)}"
@@ -125,8 +122,14 @@ class FolderBlobs:
                 yield bytes.fromhex(path.name)
 
     def _path(self, sha256: bytes) -> Path:
+        return Path(self._places(sha256)[-1])
+
+    def _places(self, sha256: bytes) -> tuple[str, str, str]:
+        """The two folders, one in the other, that a file is in, and the file."""
         name = sha256.hex()
-        return self._folder / name[:2] / name[2:4] / name
+        outer = f"{self._folder}/{name[:2]}"
+        inner = f"{outer}/{name[2:4]}"
+        return outer, inner, f"{inner}/{name}"
 
 
 def _write(path: str, file: IO[bytes]) -> None:

@@ -80,15 +80,6 @@ class Coincidence:
     copy: int = 0
 
 
-def align(query: Constellation, work: Constellation) -> list[Coincidence]:
-    """Find where two constellations coincide.
-
-    Returns:
-        Surest first; no two share a part of the query.
-    """
-    return Asked(query).align(work)
-
-
 class Asked:
     """A query that is aligned with one constellation after the other: its triples are made once."""
 
@@ -98,7 +89,11 @@ class Asked:
         self._table = Table(query)
 
     def align(self, work: Constellation) -> list[Coincidence]:
-        """Find where a constellation coincides with it; see the function of this name."""
+        """Find where a constellation coincides with it.
+
+        Returns:
+            Surest first; no two share a part of the query.
+        """
         pairs = self._table.pairs(work)
         query = self.query
         found: list[Coincidence] = []

@@ -300,6 +300,7 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
+        length = _length(container, stream, cut=cut)
         lost = [] if lost is None else lost
         given = 0
         if stream.layout.name in straight.LAYOUTS and stream.sample_rate:
@@ -307,12 +308,12 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
                 for piece in _straight(source, stream, begin, rate):
                     given += piece.shape[1]
                     yield piece
-                _end(lost, given / rate, _length(container, stream, cut=cut))
+                _end(lost, given / rate, length)
                 return
         clock = _Clock(begin)
         frames = demux.frames(demux.packets(container, stream))
         yield from _after(given, _resampled(frames, clock, rate, lost))
-        _end(lost, clock.read, _length(container, stream, cut=cut))
+        _end(lost, clock.read, length)
 
 
 def _straight(

@@ -28,6 +28,10 @@ def melody(seed: int, seconds: float) -> Sound:
     return out
 
 
+def coinciding(query: Constellation, work: Constellation) -> list[coincide.Coincidence]:
+    return coincide.Asked(query).align(work)
+
+
 def found(sound: Sound, role: Role = Role.QUERY, pieces: int = 1) -> Constellation:
     cut = np.array_split(sound, pieces)
     return peaks.constellation(cut, GRAIN[role])
@@ -53,7 +57,7 @@ def test_how_the_sound_is_cut_makes_no_difference(work: Sound, known: Constellat
 
 
 def test_an_excerpt_is_found_where_it_is(work: Sound, known: Constellation) -> None:
-    (segment,) = coincide.align(found(work[20 * RATE : 30 * RATE]), known)
+    (segment,) = coinciding(found(work[20 * RATE : 30 * RATE]), known)
     assert segment.speed == pytest.approx(1, abs=0.002)
     assert segment.cents == pytest.approx(0, abs=3)
     assert segment.work[0] - segment.query[0] == pytest.approx(20, abs=0.02)
@@ -67,7 +71,7 @@ def test_a_faster_or_slower_excerpt_tells_its_speed_and_pitch(
 ) -> None:
     part = work[20 * RATE : 32 * RATE]
     played = scipy.signal.resample_poly(part, 100, round(100 * speed)).astype(np.float32)
-    segment = coincide.align(found(played[: 10 * RATE]), known)[0]
+    segment = coinciding(found(played[: 10 * RATE]), known)[0]
     assert segment.speed == pytest.approx(speed, rel=0.004)
     assert segment.cents == pytest.approx(1200 * np.log2(speed), abs=6)
     assert segment.work[0] - segment.speed * segment.query[0] == pytest.approx(20, abs=0.1)
@@ -75,7 +79,7 @@ def test_a_faster_or_slower_excerpt_tells_its_speed_and_pitch(
 
 def test_two_parts_in_one_query_are_two_segments(work: Sound, known: Constellation) -> None:
     query = np.concatenate([work[40 * RATE : 47 * RATE], work[5 * RATE : 12 * RATE]])
-    first, second = sorted(coincide.align(found(query), known)[:2], key=lambda one: one.query)
+    first, second = sorted(coinciding(found(query), known)[:2], key=lambda one: one.query)
     assert first.work[0] - first.query[0] == pytest.approx(40, abs=0.1)
     assert second.work[0] - second.query[0] == pytest.approx(-2, abs=0.1)
 
@@ -85,7 +89,7 @@ def test_other_music_noise_and_tones_are_not_found(known: Constellation) -> None
     noise = rng.normal(0, 0.2, 10 * RATE).astype(np.float32)
     tone = np.sin(2 * np.pi * 440 * np.arange(10 * RATE) / RATE).astype(np.float32)
     for other in (melody(2, 10), noise, tone, np.zeros(10 * RATE, np.float32)):
-        assert coincide.align(found(other), known) == []
+        assert coinciding(found(other), known) == []
 
 
 def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
@@ -99,7 +103,7 @@ def test_silence_and_steady_tones_have_hardly_any_peaks() -> None:
 def test_peaks_too_far_apart_for_triples_are_found_nowhere(known: Constellation) -> None:
     few = Constellation(np.array([1.0, 9.0, 17.0, 25.0]), np.array([3000.0, 4000.0, 3500.0, 4200.0]))
     assert len(Table(few).pairs(few)) == 0
-    assert coincide.align(few, known) == []
+    assert coinciding(few, known) == []
 
 
 def test_peaks_are_written_down_and_read_again(known: Constellation) -> None:
@@ -145,7 +149,7 @@ def test_strange_tunes_on_one_grid_of_beats_and_notes_are_no_copies() -> None:
 def test_a_stretch_of_a_tune_on_a_grid_is_found() -> None:
     work = quantised(100, 20.0)
     inside = (work.times > 5) & (work.times < 15)
-    (found, *_) = coincide.align(Constellation(work.times[inside] - 5, work.cents[inside]), work)
+    (found, *_) = coinciding(Constellation(work.times[inside] - 5, work.cents[inside]), work)
     assert found.evidence > 100
     assert found.work[0] == pytest.approx(5, abs=0.2)
 
@@ -161,7 +165,7 @@ def without(sound: Sound, cuts: list[tuple[float, float]]) -> Sound:
 def test_parts_between_which_some_is_cut_out_are_one_copy(work: Sound, known: Constellation) -> None:
     query = without(work[20 * RATE : 28 * RATE], [(1.8, 2.2), (4.0, 4.5), (6.2, 6.5)])
     noise = np.random.default_rng(5).normal(0, 0.05, len(query)).astype(np.float32)
-    parts = sorted(coincide.align(found(query + noise), known), key=lambda one: one.query)
+    parts = sorted(coinciding(found(query + noise), known), key=lambda one: one.query)
     assert len({part.copy for part in parts}) == 1
     places = [part.work[0] - part.query[0] for part in parts]
     assert places == pytest.approx([20, 20.4, 20.9, 21.2], abs=0.1)
@@ -170,5 +174,5 @@ def test_parts_between_which_some_is_cut_out_are_one_copy(work: Sound, known: Co
 
 def test_what_lies_a_jump_away_from_a_copy_is_no_part_of_it(work: Sound, known: Constellation) -> None:
     query = np.concatenate([work[20 * RATE : 23 * RATE], melody(7, 4)])
-    parts = coincide.align(found(query), known)
+    parts = coinciding(found(query), known)
     assert max(part.query[1] for part in parts) < 3.3
