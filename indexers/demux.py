@@ -49,13 +49,16 @@ AC-3 or DTS. FFmpeg takes 2.5 MB, and as long for it as for decoding half a minu
 _PROBED_PACKETS = "8"  # three quarters of a second
 
 _WAVES = {b"RIFF", b"RF64", b"BW64"}
-"""What WAV files begin with."""
+"""What WAV files begin with; AVI files too."""
+
+_UNKNOWN_LENGTH = 0x7FFF_0000
+"""From here on a RIFF file's length says that it was not known when its header was written."""
 
 _EBML: Final = bytes.fromhex("1a45dfa3")
 _SEGMENT: Final = bytes.fromhex("18538067")
 
 _BOX: Final = 8
-"""Bytes of the header of an ISO base media box: length and name."""
+"""Bytes of the header of an ISO base media box, and of a RIFF chunk: length and name, in either order."""
 _MOST_BOXES: Final = 4096
 _READ_BYTES: Final = 64 * 1024
 
@@ -147,29 +150,49 @@ def frames(some: Iterable[Decodable[F]], lost: Lost | None = None) -> Iterator[F
                 lost.packets += 1
 
 
-def ends_early(source: BinaryIO) -> bool:
-    """Whether a file tells how long it is, and is shorter: Matroska and WebM, which FFmpeg reads as if whole.
+def missing(source: BinaryIO) -> float:
+    """Which part of a file is missing, 0 to 1, where it tells how long it is; 0.0 where it does not.
 
-    The file is left at its beginning. See RFC 8794 for the numbers in it, RFC 9559 for what they say.
+    FFmpeg reads Matroska, WebM, WAV and AVI that were cut off as if they were whole. The file is left at its
+    beginning.
     """
     source.seek(0)
     first = source.read(HEAD_BYTES)
     size = source.seek(0, os.SEEK_END)
     source.seek(0)
+    told = _told_by_riff(first) if first[:4] in _WAVES else _told_by_segment(first)
+    return 0.0 if told is None or told <= size else 1.0 - size / told
+
+
+def _told_by_segment(first: bytes) -> int | None:
+    """Bytes of a Matroska or WebM file. See RFC 8794 for the numbers in it, RFC 9559 for what they say."""
     at = 0
     for name in (_EBML, _SEGMENT):
         if not first.startswith(name, at):
-            return False
+            return None
         at += len(name)
         width = 9 - first[at].bit_length() if at < len(first) else 9
         length = int.from_bytes(first[at : at + width]) & ((1 << 7 * width) - 1)
         at += width
         if width > 8 or at > len(first):
-            return False
+            return None
         if name == _SEGMENT:
-            return length != (1 << 7 * width) - 1 and at + length > size
+            return None if length == (1 << 7 * width) - 1 else at + length
         at += length
-    return False
+    return None
+
+
+def _told_by_riff(first: bytes) -> int | None:
+    """Bytes of a WAV or AVI file, at least: an AVI file may go on with another such part.
+
+    Sizes of RF64 and BW64 stand in a chunk that comes first, see EBU Tech 3306.
+    """
+    length = int.from_bytes(first[4:8], "little")
+    if first[:4] != b"RIFF":
+        length = int.from_bytes(first[20:28], "little") if first[12:16] == b"ds64" else 0
+    elif length >= _UNKNOWN_LENGTH:
+        return None
+    return _BOX + length if length else None
 
 
 def head(source: BinaryIO) -> bytes:

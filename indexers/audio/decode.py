@@ -72,8 +72,11 @@ _LEAST_LOST = 0.5
 _SHORT_OF = 1.0
 """Seconds by which a sound may end before its file says so; codecs and containers round."""
 
-_TELL_LENGTHS = {"mov", "matroska", "flac"}
+_TELL_LENGTHS = {"mov", "matroska", "flac", "aiff", "au", "tta", "wv"}
 """FFmpeg's names of containers that tell how long their sound is; of others it counts or guesses that."""
+
+_KEEP_LENGTHS = {"matroska"}
+"""The same of those that were cut off; of WAV it gives what is there."""
 
 _GATHERED_SECONDS = 2.0
 """Sound that is resampled at a time."""
@@ -163,6 +166,22 @@ def _mpeg_frame(header: bytes) -> int:
     if layer == 1:
         return (12 * bitrate // rate + padding) * 4
     return (72 if layer == 3 and not first else 144) * bitrate // rate + padding
+
+
+def _counts_frames(source: BinaryIO) -> bool:
+    """Whether an MP3 file says how many frames it has, in its first one: then its length is no guess.
+
+    Xing's header stands behind what a frame begins with (up to 36 bytes), as does Fraunhofer's. The file is
+    left at its beginning.
+    """
+    tag = source.read(10)
+    start = 0
+    if tag.startswith(b"ID3") and len(tag) == 10:
+        start = 10 + sum((byte & 127) << 7 * place for place, byte in enumerate(tag[:5:-1]))
+    source.seek(start)
+    first = source.read(64)
+    source.seek(0)
+    return bool(_mpeg_frame(first[:6])) and any(name in first for name in (b"Xing", b"Info", b"VBRI"))
 
 
 def _adts_frame(header: bytes) -> int:
@@ -290,7 +309,8 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
     Raises:
         UnsupportedMediaError, DamagedMediaError: See `decode`.
     """
-    cut = demux.ends_early(source)
+    missing = demux.missing(source)
+    counted = _counts_frames(source)
     with (
         demux.media_errors("sound", "save it again as FLAC or MP3"),
         closing(demux.opened(source, _ADVICE)) as container,
@@ -300,7 +320,7 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
-        length = _length(container, stream, cut=cut)
+        length = _length(container, stream, missing, counted=counted)
         lost = [] if lost is None else lost
         given = 0
         if stream.layout.name in straight.LAYOUTS and stream.sample_rate:
@@ -340,13 +360,22 @@ def _after(given: int, pieces: Iterable[npt.NDArray[np.float32]]) -> Iterator[np
             yield piece[:, left_out:]
 
 
-def _length(container: InputContainer, stream: AudioStream, *, cut: bool) -> float | None:
-    """How many seconds of sound the file says that it holds; None where it does not say."""
-    if cut and container.duration is not None:
-        return container.duration / av.time_base
+def _length(container: InputContainer, stream: AudioStream, missing: float, *, counted: bool) -> float | None:
+    """How many seconds of sound the file says that it holds; None where it does not say.
+
+    Args:
+        container: The file.
+        stream: Its sound.
+        missing: Which part of the file is missing.
+        counted: Whether it is an MP3 file that counts its frames.
+    """
+    names = set(container.format.name.split(","))
+    if missing and container.duration is not None:
+        there = 1.0 if names & _KEEP_LENGTHS else 1.0 - missing
+        return container.duration / av.time_base / there
     if stream.duration is None or stream.time_base is None:
         return None
-    told = not _TELL_LENGTHS.isdisjoint(container.format.name.split(","))
+    told = names & _TELL_LENGTHS or (counted and "mp3" in names)
     return float(stream.duration * stream.time_base) if told else None
 
 

@@ -196,7 +196,8 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
         source: The file, at its beginning.
         limits: What it may ask for.
     """
-    lost = demux.Lost(cut=demux.ends_early(source))
+    missing = demux.missing(source)
+    lost = demux.Lost(cut=missing > 0)
     with (
         demux.media_errors("film", "save it again as MP4"),
         closing(demux.opened(source, _ADVICE)) as container,
@@ -206,6 +207,8 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
         length = _seconds(container, stream)
         if length is not None and length > limits.max_seconds:
             raise _too_long(limits)
+        if missing and length is not None and container.format.name == "avi":  # of which it is what is there
+            length /= 1.0 - missing
         context = stream.codec_context
         context.thread_count = 1
         context.skip_frame = "NONREF"

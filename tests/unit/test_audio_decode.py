@@ -283,34 +283,70 @@ def test_what_broken_packets_held_is_said_to_be_lost() -> None:
     assert 15 < start < end < 26
 
 
-@pytest.mark.parametrize("kind", ["flac", "matroska"])
-def test_the_end_of_a_sound_that_was_cut_off_is_said_to_be_lost(kind: str) -> None:
-    content = mono(kind, "flac", 44_100, seconds=12)
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [
+        ("flac", "flac"),
+        ("matroska", "flac"),
+        ("wav", "pcm_s16le"),
+        ("aiff", "pcm_s16be"),
+        ("au", "pcm_s16be"),
+        ("mp3", "libmp3lame"),
+        ("wv", "wavpack"),
+        ("tta", "tta"),
+    ],
+)
+def test_the_end_of_a_sound_that_was_cut_off_is_said_to_be_lost(kind: str, codec: str) -> None:
+    content = mono(kind, codec, 44_100, seconds=12)
     assert lost(content) == []
     ((start, end),) = lost(content[: len(content) * 2 // 3])
+    assert start == pytest.approx(8, abs=1.0)
+    assert end == pytest.approx(12, abs=0.1)
+
+
+def test_where_mp3_does_not_count_its_frames_nothing_is_guessed() -> None:
+    whole = mono("mp3", "libmp3lame", 44_100, seconds=12)
+    counts = max(whole.find(b"Xing"), whole.find(b"Info"))
+    content = whole[:counts] + b"____" + whole[counts + 4 :]
+    assert lost(content[: len(content) * 2 // 3]) == []
+
+
+def test_where_mp3_counts_its_frames_is_found_behind_a_tag() -> None:
+    whole = mono("mp3", "libmp3lame", 44_100, seconds=12)
+    tagged = b"ID3\x04\0\0\0\0\x02\x2c" + bytes(300) + whole[whole.index(b"\xff\xfb") :]
+    assert lost(tagged) == []
+    ((start, end),) = lost(tagged[: len(tagged) * 2 // 3])
     assert start == pytest.approx(8, abs=0.5)
     assert end == pytest.approx(12, abs=0.1)
 
 
 @pytest.mark.parametrize(
-    ("content", "early"),
+    ("content", "part"),
     [
-        ("1a45dfa3 83 000000 18538067 84 00000000", False),
-        ("1a45dfa3 83 000000 18538067 85 00000000", True),
-        ("1a45dfa3 83 000000 18538067 ff 00000000", False),  # nobody knew how long it would be
-        ("1a45dfa3 83 000000 18538067 01ffffffffffffff 00", False),
-        ("1a45dfa3 83 000000 18538067 4005 00000000", True),
-        ("1a45dfa3 83 000000 18538067", False),
-        ("1a45dfa3 83 000000 18538067 00", False),
-        ("1a45dfa3 8f 000000 18538067 85", False),
-        ("1a45dfa3", False),
-        ("", False),
-        ("52494646 24000000", False),
+        ("1a45dfa3 83 000000 18538067 84 00000000", 0),
+        ("1a45dfa3 83 000000 18538067 94 00000000", 16 / 33),
+        ("1a45dfa3 83 000000 18538067 ff 00000000", 0),  # nobody knew how long it would be
+        ("1a45dfa3 83 000000 18538067 01ffffffffffffff 00", 0),
+        ("1a45dfa3 83 000000 18538067 4005 00000000", 1 / 19),
+        ("1a45dfa3 83 000000 18538067", 0),
+        ("1a45dfa3 83 000000 18538067 00", 0),
+        ("1a45dfa3 8f 000000 18538067 85", 0),
+        ("1a45dfa3", 0),
+        ("", 0),
+        ("52494646", 0),
+        ("52494646 04000000 57415645", 0),
+        ("52494646 10000000 57415645", 1 / 2),
+        ("52494646 02000000 57415645", 0),
+        ("52494646 00000000 57415645", 0),
+        ("52494646 ffffffff 57415645", 0),  # nobody knew
+        ("52494646 24f0ff7f 57415645", 0),
+        ("52463634 ffffffff 57415645 64733634 1c000000 3000000000000000", 1 / 2),
+        ("52463634 ffffffff 57415645 4a554e4b 1c000000 3000000000000000", 0),
     ],
 )
-def test_a_file_that_ends_before_it_says_so_is_told(content: str, *, early: bool) -> None:
+def test_of_a_file_that_ends_before_it_says_so_is_told_how_much_is_missing(content: str, part: float) -> None:
     with io.BytesIO(bytes.fromhex(content)) as file:
-        assert demux.ends_early(file) == early
+        assert demux.missing(file) == pytest.approx(part)
         assert file.tell() == 0
 
 
