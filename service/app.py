@@ -288,6 +288,7 @@ def _pool(
         memory_mb=settings.worker_memory_mb,
         seconds=settings.worker_seconds,
         seconds_per_mb=settings.worker_seconds_per_mb,
+        seconds_per_hour=settings.worker_seconds_per_hour,
         queue_limit=settings.queue_limit,
         limits=settings.media_limits,
         network=network,

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """Longest time that reading one media item may take, whatever its size."""
     worker_seconds_per_mb: Annotated[float, Ge(0)] = 2.0
     """How much longer it may take for each MiB of its file: hours of sound take minutes."""
+    worker_seconds_per_hour: Annotated[float, Ge(0)] = 120.0
+    """How much longer it may take for each hour of sound or film read of it: its file may be small."""
     queue_limit: Annotated[int, Ge(1)] = 256
     """Most media items that wait for a worker; more are refused with BUSY."""
     max_pixels: Annotated[int, Gt(0)] = MediaLimits().max_pixels

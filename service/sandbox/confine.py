@@ -25,14 +25,17 @@ class TimeLimit:
     Attributes:
         seconds: Whatever its size.
         seconds_per_mb: For each MiB of its file in addition.
+        seconds_per_hour: For each hour of sound or film that was read of it, in addition: hours may be small
+            files.
     """
 
     seconds: float
     seconds_per_mb: float
+    seconds_per_hour: float
 
-    def of(self, byte_count: int) -> float:
-        """Seconds for a file of this size."""
-        return self.seconds + self.seconds_per_mb * byte_count / 2**20
+    def of(self, byte_count: int, read: float = 0.0) -> float:
+        """Seconds for a file of this size of which so many seconds of sound or film were read."""
+        return self.seconds + self.seconds_per_mb * byte_count / 2**20 + self.seconds_per_hour * read / 3600.0
 
 
 def confine(*, memory_bytes: int) -> None:

@@ -15,7 +15,8 @@ from indexers.previews import Facts, Kind
 from service.errors import BusyError, StartupError, UnreadableMediaError
 from service.sandbox import wire
 from service.sandbox.confine import TimeLimit
-from service.sandbox.process import TIMEOUT, ForkServer, WorkerDiedError, WorkerProcess, WorkerUnfitError
+from service.sandbox.patience import TIMEOUT, Patience
+from service.sandbox.process import ForkServer, WorkerDiedError, WorkerProcess, WorkerUnfitError
 from service.sandbox.reading import Reading
 from service.sandbox.wire import ReadMedia
 
@@ -77,6 +78,7 @@ class Pool:
         memory_mb: int,
         seconds: float,
         seconds_per_mb: float = 0.0,
+        seconds_per_hour: float = 0.0,
         queue_limit: int,
         limits: MediaLimits,
         network: UserNetwork | None = None,
@@ -90,6 +92,7 @@ class Pool:
             memory_mb: Address space that reading an item may take, in MiB, above what a worker starts with.
             seconds: Longest time that reading an item may take, by the clock, once its turn has come.
             seconds_per_mb: How much longer for each MiB that its file has: hours of sound take minutes.
+            seconds_per_hour: How much longer for each hour of sound or film that was read of it.
             queue_limit: Most items that wait for their turn.
             limits: What an item may ask for.
             network: What describes pictures; None: what ships.
@@ -102,7 +105,7 @@ class Pool:
         """
         self._count = workers or _cores()
         self._memory_mb = memory_mb
-        self._limit = TimeLimit(seconds, seconds_per_mb)
+        self._limit = TimeLimit(seconds, seconds_per_mb, seconds_per_hour)
         self._queue_limit = queue_limit
         self._limits = limits
         self._network = network
@@ -185,8 +188,7 @@ class Pool:
             consider: Given what each stage found, tells which views are worth a closer look in the next one,
                 `wire.ALL` for all; None: nothing more is wanted. The worker waits for it. What it raises ends
                 the reading.
-            reading: Kept up to date with how many seconds of a sound or film were read, where `role` is
-                that of a reference.
+            reading: Kept up to date with how many seconds of a sound or film were read.
 
         Returns:
             What all stages found that were read.
@@ -200,11 +202,11 @@ class Pool:
             request = wire.Request(role, part.modality, self._limits, part.place, part.byte_count, show)
 
         async def converse(worker: WorkerProcess, descriptor: int) -> ReadMedia | wire.Refusal:
-            seconds = self._seconds(descriptor, request.byte_count)
-            asked = worker.ask(wire.pack_request(request), descriptor, (reading or Reading()).read)
-            return await self._stages(worker, request, asked, consider, seconds)
+            patience = self._patience(worker, descriptor, request.byte_count, reading)
+            asked = worker.ask(wire.pack_request(request), descriptor, patience.read)
+            return await self._stages(worker, request, asked, consider, patience)
 
-        return await self._in_turn(media, converse, request.byte_count)
+        return await self._in_turn(media, converse)
 
     async def list_parts(self, media: BinaryIO) -> wire.Listing:
         """List what is in a container, in the next worker that is free; as `read`.
@@ -216,11 +218,8 @@ class Pool:
         request = wire.ListRequest(self._limits)
 
         async def converse(worker: WorkerProcess, descriptor: int) -> wire.Listing | wire.Refusal:
-            timer = self._killing(worker, self._seconds(descriptor))
-            try:
+            with self._patience(worker, descriptor).running():
                 answer = await worker.ask(wire.pack_request(request), descriptor)
-            finally:
-                timer.cancel()
             return wire.unpack_listing(*answer, request)
 
         return await self._in_turn(media, converse)
@@ -255,38 +254,38 @@ class Pool:
         request = wire.PreviewRequest(modality, self._limits, max_bytes, place, byte_count, patient=patient)
 
         async def converse(worker: WorkerProcess, descriptor: int) -> wire.Ended | wire.Refusal:
-            timer = self._killing(worker, self._seconds(descriptor, byte_count))
             try:
-                asked = worker.ask(wire.pack_request(request), descriptor)
-                while True:
-                    answer = wire.unpack_preview(*await asked)
-                    match answer:
-                        case wire.Written(kind, at, piece):
-                            received.write(kind, at, piece)
-                        case wire.Ended(kind, facts) if kind is not None:
-                            received.end(kind, facts)
-                        case _:
-                            return answer
-                    asked = worker.ask_on()
+                with self._patience(worker, descriptor, byte_count).running():
+                    asked = worker.ask(wire.pack_request(request), descriptor)
+                    while True:
+                        answer = wire.unpack_preview(*await asked)
+                        match answer:
+                            case wire.Written(kind, at, piece):
+                                received.write(kind, at, piece)
+                            case wire.Ended(kind, facts) if kind is not None:
+                                received.end(kind, facts)
+                            case _:
+                                return answer
+                        asked = worker.ask_on()
             except (WorkerDiedError, wire.WireError):
                 raise
             except Exception as error:  # what was received is not wanted, and the worker waits to go on
                 worker.kill("unwanted")
                 raise _UnwantedError from error
-            finally:
-                timer.cancel()
 
-        await self._in_turn(media, converse, byte_count)
+        await self._in_turn(media, converse)
 
-    def _seconds(self, descriptor: int, byte_count: int = 0) -> float:
-        """How long reading may take a file, or an item of this size in it."""
-        return self._limit.of(max(os.fstat(descriptor).st_size, byte_count))
+    def _patience(
+        self, worker: WorkerProcess, descriptor: int, byte_count: int = 0, reading: Reading | None = None
+    ) -> Patience:
+        """With a worker that reads a file, or an item of this size in it."""
+        size = max(os.fstat(descriptor).st_size, byte_count)
+        return Patience(worker.kill, self._limit, size, self._limits.max_seconds, reading or Reading())
 
     async def _in_turn(
         self,
         media: BinaryIO,
         converse: Callable[[WorkerProcess, int], Awaitable[A | wire.Refusal]],
-        byte_count: int = 0,
     ) -> A:
         """Talk to the next worker that is free about a file."""
         worker = await self._turn()
@@ -295,8 +294,7 @@ class Pool:
         except BaseException:
             self._idle.put_nowait(worker)
             raise
-        seconds = self._seconds(descriptor, byte_count)
-        task = asyncio.create_task(self._talk(worker, converse(worker, descriptor), seconds))
+        task = asyncio.create_task(self._talk(worker, converse(worker, descriptor)))
         self._reading.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -337,19 +335,17 @@ class Pool:
             self._replace(worker, died=True)
         raise BusyError("the server is stopping: try another one, or again later")
 
-    async def _talk(
-        self, worker: WorkerProcess, conversation: Awaitable[A | wire.Refusal], seconds: float
-    ) -> A:
+    async def _talk(self, worker: WorkerProcess, conversation: Awaitable[A | wire.Refusal]) -> A:
         try:
             answer = await conversation
         except WorkerDiedError as death:
             self._on_death(death.cause)
             _keep(self._starting, self._start_worker())
-            raise _error(death.cause, seconds) from death
+            raise _error(death.cause) from death
         except wire.WireError as error:
             worker.kill("wire")
             self._replace(worker, died=True)
-            raise _error("wire", seconds) from error
+            raise _error("wire") from error
         except _UnwantedError as error:
             self._replace(worker, died=True)
             raise error.__cause__ or error from None
@@ -367,13 +363,14 @@ class Pool:
         request: wire.Request,
         asked: Awaitable[tuple[bytes, bytes]],
         consider: Callable[[ReadMedia], Awaitable[Collection[int] | None]],
-        seconds: float,
+        patience: Patience,
     ) -> ReadMedia | wire.Refusal:
         """Take the stage that was asked for, and ask for more; each may take the time that an item may."""
         read: ReadMedia | None = None
         stage = 1
         while True:
-            answer = await self._answer(worker, request, stage, asked, seconds)
+            with patience.running():
+                answer = wire.unpack_answer(*await asked, request, stage)
             if isinstance(answer, wire.Refusal):
                 return answer
             read = answer if read is None else read.followed_by(answer)
@@ -386,48 +383,28 @@ class Pool:
                     await worker.dismiss()
             if wanted is None:
                 break
-            asked = worker.ask_on(wanted)
+            asked = worker.ask_on(wanted, patience.read)
             stage += 1
         if request.show and read.modality in wire.SHOWN_AT_ONCE:
-            read = replace(read, shown=await self._shown(worker, seconds))
+            read = replace(read, shown=await self._shown(worker, patience))
         return read
 
+    @staticmethod
     async def _shown(
-        self, worker: WorkerProcess, seconds: float
+        worker: WorkerProcess, patience: Patience
     ) -> tuple[wire.ShownFile, ...] | UnreadableMediaError:
         """The preview that a worker makes after its answer, or why there is none."""
-        timer = self._killing(worker, seconds)
         try:
-            answer = wire.unpack_shown(*await worker.ask_on())
+            with patience.running():
+                answer = wire.unpack_shown(*await worker.ask_on())
         except WorkerDiedError as death:
-            return _error(death.cause, seconds)
+            return _error(death.cause)
         except wire.WireError:
             worker.kill("wire")
-            return _error(await worker.stop(), seconds)
-        finally:
-            timer.cancel()
+            return _error(await worker.stop())
         if isinstance(answer, wire.Refusal):
             return UnreadableMediaError(answer.reason, answer.message)
         return answer
-
-    async def _answer(
-        self,
-        worker: WorkerProcess,
-        request: wire.Request,
-        stage: int,
-        asked: Awaitable[tuple[bytes, bytes]],
-        seconds: float,
-    ) -> ReadMedia | wire.Refusal:
-        timer = self._killing(worker, seconds)
-        try:
-            return wire.unpack_answer(*await asked, request, stage)
-        finally:
-            timer.cancel()
-
-    @staticmethod
-    def _killing(worker: WorkerProcess, seconds: float) -> asyncio.TimerHandle:
-        """End a worker after some time, unless that is cancelled."""
-        return asyncio.get_running_loop().call_later(seconds, worker.kill, TIMEOUT)
 
     def _release(self, worker: WorkerProcess) -> None:
         """Let it take the next item, or replace it for its age, or because a preview was its end."""
@@ -481,10 +458,11 @@ async def read_twice(pool: Pool, media: BinaryIO, *, role: Role, part: Part | No
     return await pool.read(media, role=role, part=part)
 
 
-def _error(cause: str, seconds: float) -> UnreadableMediaError:
+def _error(cause: str) -> UnreadableMediaError:
     if cause in {TIMEOUT, "SIGXCPU"}:
         return UnreadableMediaError(
-            "MEDIA_TIMEOUT", f"reading it took longer than {seconds:g} seconds: send a smaller file"
+            "MEDIA_TIMEOUT",
+            "reading it took longer than it may: send a smaller version of it, or parts of it",
         )
     return UnreadableMediaError(
         "MEDIA_CRASHED",

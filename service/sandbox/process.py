@@ -35,16 +35,13 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 1.0
 _CHUNK = 64 * 1024
 
-TIMEOUT = "timeout"
-"""Cause of a death by `WorkerProcess.kill`, because an item took too long."""
-
 
 class WorkerDiedError(Exception):
     """The process has ended.
 
     Attributes:
-        cause: `TIMEOUT` or whatever else it was killed for, else the signal's name, else ``exit N``, or
-            ``orphaned`` where the process that it was forked from has ended.
+        cause: `patience.TIMEOUT` or whatever else it was killed for, else the signal's name, else
+            ``exit N``, or ``orphaned`` where the process that it was forked from has ended.
     """
 
     def __init__(self, cause: str) -> None:
@@ -163,7 +160,8 @@ class WorkerProcess:
             OSError: If no process can be started.
         """
         described = () if network is None else (network.text, str(network.path))
-        worker = cls(*forks.launch(str(memory_mb), str(limit.seconds), str(limit.seconds_per_mb), *described))
+        numbers = memory_mb, limit.seconds, limit.seconds_per_mb, limit.seconds_per_hour
+        worker = cls(*forks.launch(*map(str, numbers), *described))
         ours = worker._channel
         word = b""
         try:
@@ -229,18 +227,21 @@ class WorkerProcess:
             os.close(descriptor)
         return await self._receive(read)
 
-    async def ask_on(self, closer: Collection[int] = wire.ALL) -> tuple[bytes, bytes]:
+    async def ask_on(
+        self, closer: Collection[int] = wire.ALL, read: Callable[[float], None] = _ignore
+    ) -> tuple[bytes, bytes]:
         """Let it go on with the next stage of the item, or its preview; return header and payload.
 
         Args:
             closer: View codes that are worth a closer look.
+            read: As for `ask`.
 
         Raises:
             WorkerDiedError: If there will be no answer.
             WireError: If the answer has a length that none may have.
         """
         await self._tell(wire.pack_go_on(closer))
-        return await self._receive()
+        return await self._receive(read)
 
     async def dismiss(self) -> None:
         """Tell it that the item needs no further stage.

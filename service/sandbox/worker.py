@@ -59,15 +59,15 @@ def main(arguments: list[str]) -> None:
     """Serve until the socket is closed.
 
     Args:
-        arguments: Address space above the start, in MiB; CPU seconds for one item; CPU seconds more for
-            each MiB of its file; where pictures are described by a user's network, its TOML file's text and
-            path.
+        arguments: Address space above the start, in MiB; CPU seconds for one item, more for each MiB of its
+            file, more for each hour that was read of it; where pictures are described by a user's network,
+            its TOML file's text and path.
     """
-    memory_mb, limit = int(arguments[0]), confine.TimeLimit(float(arguments[1]), float(arguments[2]))
+    memory_mb, limit = int(arguments[0]), confine.TimeLimit(*map(float, arguments[1:4]))
     channel = socket.socket(fileno=0)
     with ExitStack() as stack:
         try:
-            if network := arguments[3:]:
+            if network := arguments[4:]:
                 image = ImageModality(UserNetwork.parse(network[0], Path(network[1])))
                 stack.enter_context(registry.using(image))
             _warm_up()
@@ -93,7 +93,7 @@ def _serve_all(channel: socket.socket, memory_mb: int, limit: confine.TimeLimit)
             if isinstance(request, wire.PreviewRequest):
                 _show(channel, media, request, containers, seconds)
             else:
-                _serve(channel, media, request, containers, seconds)
+                _serve(channel, media, request, containers, _Told(channel, limit, size))
 
 
 class _Containers:
@@ -164,7 +164,7 @@ def _serve(
     media: BinaryIO,
     request: wire.Request | wire.ListRequest,
     containers: _Containers,
-    seconds: float,
+    told: "_Told",
 ) -> None:
     """Answer a request, of an item stage by stage, as long as the service wants to know more.
 
@@ -176,7 +176,7 @@ def _serve(
             channel.sendall(wire.pack_listing(container.kind, container.parts(), container.left_out))
             return
         item = containers.item(media, request)
-        stages = _stages(item, request, _Told(channel))
+        stages = _stages(item, request, told)
         read = next(stages)
         while True:
             channel.sendall(wire.pack_media(read))
@@ -186,8 +186,8 @@ def _serve(
             read = stages.send(_closer(channel) if word == wire.CLOSER else None)
         if request.show and read.modality in wire.SHOWN_AT_ONCE:
             stages.close()
-            confine.limit_cpu(seconds)
-            shown = _shown(item, read.modality, request.limits, seconds)
+            confine.limit_cpu(told.seconds)
+            shown = _shown(item, read.modality, request.limits, told.seconds)
             if channel.recv(1) == wire.GO_ON:
                 channel.sendall(shown)
     except (MediaError, MemoryError) as error:
@@ -310,11 +310,16 @@ def _send(channel: socket.socket, message: bytes) -> None:
 
 
 class _Told:
-    """Tells the service now and then how much of a sound or film was read."""
+    """Tells the service now and then how much of a sound or film was read, and takes the time it earns."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, limit: confine.TimeLimit, byte_count: int) -> None:
+        self.seconds = limit.of(byte_count)
+        """That it may take before anything was read."""
         self._channel = channel
+        self._limit = limit
+        self._byte_count = byte_count
         self._last = time.monotonic()
+        self._began = time.process_time()
 
     def __call__(self, seconds: float) -> None:
         """So much was read."""
@@ -322,10 +327,12 @@ class _Told:
         if now - self._last >= _TOLD_EVERY:
             self._last = now
             self._channel.sendall(wire.pack_progress(seconds))
+            spent = time.process_time() - self._began
+            confine.limit_cpu(self._limit.of(self._byte_count, seconds) - spent)
 
 
 def _untold(_seconds: float) -> None:
-    """Where the item has no seconds, or nobody waits for more than an answer."""
+    """Where the item has no seconds."""
 
 
 def _stages(
@@ -343,7 +350,7 @@ def _stages(
     decoding = _cpu_seconds() - started
     decoded = modality.decode(media, request.limits)
     watched = None if request.place is None else Watched(decoded, modality.name)
-    lasts = modality.channels[0].scheme.span_unit is SpanUnit.SECOND and request.role is Role.REFERENCE
+    lasts = modality.channels[0].scheme.span_unit is SpanUnit.SECOND
     segments = _Clocked(watched or decoded, told if lasts else _untold)
     last = len(modality.stages) if request.role is Role.QUERY else 1
     stages = modality.fingerprint(segments, request.role)

@@ -25,7 +25,7 @@ from indexers.errors import DamagedMediaError
 from indexers.image import ImageModality, hashes
 from indexers.modality import MediaLimits, Role, described
 from service.errors import BusyError, UnreadableMediaError
-from service.sandbox import ForkServer, Pool, ReadMedia, spool, wire, worker
+from service.sandbox import ForkServer, Pool, ReadMedia, confine, spool, wire, worker
 from service.sandbox.process import WorkerProcess
 
 HOSTILE = Path(__file__).parents[1] / "vectors" / "hostile"
@@ -453,7 +453,7 @@ async def test_a_word_that_makes_no_sense_is_not_believed(word: bytes) -> None:
         await answered(word)
 
 
-def test_how_much_of_a_reference_was_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_much_was_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     hum = np.random.default_rng(1).normal(0, 3000, 24 * 8000).astype(np.int16)
     sound = io.BytesIO()
     with wave.open(sound, "wb") as file:
@@ -466,17 +466,21 @@ def test_how_much_of_a_reference_was_read_is_told(monkeypatch: pytest.MonkeyPatc
         (PHOTO, Role.REFERENCE, of_picture),
     ):
         list(worker._stages(io.BytesIO(content), wire.Request(role, None, MediaLimits()), told.append))
-    assert of_sound == sorted(of_sound)
-    assert of_sound[-1] == pytest.approx(24, abs=0.1)
-    assert not of_query
+    for told in (of_sound, of_query):
+        assert told == sorted(told)
+        assert told[-1] == pytest.approx(24, abs=0.1)
     assert not of_picture
 
     ours, its = socket.socketpair()
     with ours, its:
-        worker._Told(its)(7.0)  # a moment after it began: too early
+        granted: list[float] = []
+        monkeypatch.setattr(confine, "limit_cpu", granted.append)
+        tell = worker._Told(its, confine.TimeLimit(30.0, 2.0, 3600.0), 5 * 2**20)
+        tell(7.0)  # a moment after it began: too early
         monkeypatch.setattr(worker, "_TOLD_EVERY", 0.0)
-        worker._Told(its)(8.0)
+        tell(8.0)
         assert ours.recv(100) == wire.pack_progress(8.0)
+    assert granted == [pytest.approx(30 + 5 * 2 + 8, abs=5)]
 
 
 @pytest.mark.parametrize(
