@@ -78,9 +78,25 @@ def opened(source: BinaryIO, advice: str) -> InputContainer:
         options[PROBED] = _PROBED_PACKETS
     source.seek(0)
     try:
-        return av.open(source, "r", options=options, metadata_errors="ignore")
+        return av.open(_Sought(source), "r", options=options, metadata_errors="ignore")
     except (av.error.ArgumentError, av.error.InvalidDataError, av.error.EOFError) as error:
         raise UnsupportedMediaError(advice) from error
+
+
+class _Sought:
+    """A file that may be sought at places that it has not, as damaged ones say, without a word from PyAV."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.read = source.read
+        self.tell = source.tell
+        self._seek = source.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; return where to, or a negative number, as FFmpeg takes it."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 @contextmanager
@@ -99,6 +115,21 @@ def media_errors(what: str, remedy: str) -> Iterator[None]:
         raise DamagedMediaError(
             f"the {what} is damaged or of an unusual variant ({error}): {remedy}"
         ) from error
+
+
+def check_codec(stream: AudioStream | VideoStream, remedy: str) -> None:
+    """Refuse a track of a kind that FFmpeg has no decoder for, or that its header does not name.
+
+    Args:
+        stream: The track.
+        remedy: What to do.
+
+    Raises:
+        UnsupportedMediaError: If it is one.
+    """
+    context: object = stream.codec_context  # None then, which PyAV's types leave out
+    if context is None:
+        raise UnsupportedMediaError(f"its {stream.type} is encoded in a way that is not known: {remedy}")
 
 
 @dataclass(slots=True)
@@ -121,6 +152,8 @@ def packets(container: InputContainer, stream: S, lost: Lost | None = None) -> I
         try:
             yield next(found)
         except StopIteration:
+            return
+        except IndexError:  # PyAV, at the end, where damage shows as a track that was not there at first
             return
         except MemoryError:
             raise

@@ -60,6 +60,8 @@ _ADVICE: Final = (
     f"have at their end: send the whole file, as {', '.join(FORMATS)}"
 )
 
+_REMEDY: Final = "save it again as FLAC or MP3"
+
 _AGAINST = -0.5
 """Correlation of left and right from which down they run against each other; in music it is above 0."""
 
@@ -312,12 +314,13 @@ def sides(source: BinaryIO, rate: int, lost: Stretches | None = None) -> Iterato
     missing = demux.missing(source)
     counted = _counts_frames(source)
     with (
-        demux.media_errors("sound", "save it again as FLAC or MP3"),
+        demux.media_errors("sound", _REMEDY),
         closing(demux.opened(source, _ADVICE)) as container,
     ):
         stream = container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             raise UnsupportedMediaError("there is no sound in it: send a file that has an audio track")
+        demux.check_codec(stream, _REMEDY)
         stream.codec_context.thread_count = 1
         begin = (container.start_time or 0) / av.time_base
         length = _length(container, stream, missing, counted=counted)
@@ -471,7 +474,7 @@ class _Resampler:
         """Seconds from one of its samples to the next."""
         self._left = self._at_once = round(_GATHERED_SECONDS * frame.sample_rate)
         self._fifo = av.AudioFifo()
-        channels = len(frame.layout.channels)
+        self._channels = channels = frame.layout.nb_channels
         self._graph = Graph()
         self._graph.threads = 1
         steps = [
@@ -492,6 +495,8 @@ class _Resampler:
     def takes(self, frame: AudioFrame) -> bool:
         """Take a frame, if it is of the kind that this one was made for. There are dozens a second."""
         frame.pts = None
+        if frame.layout.nb_channels != self._channels:  # which PyAV does not look at: it would read past them
+            return False
         try:
             self._fifo.write(frame)
         except ValueError:  # of another format, layout or rate than the first

@@ -54,6 +54,8 @@ _ADVICE: Final = (
     f"have at their end: send the whole file, as {', '.join(FORMATS)}"
 )
 
+_REMEDY: Final = "save it again as MP4"
+
 _SIGNATURES = {
     "AVI": rb"RIFF....AVI ",
     "FLV": rb"FLV\x01",
@@ -199,10 +201,11 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
     missing = demux.missing(source)
     lost = demux.Lost(cut=missing > 0)
     with (
-        demux.media_errors("film", "save it again as MP4"),
+        demux.media_errors("film", _REMEDY),
         closing(demux.opened(source, _ADVICE)) as container,
     ):
         stream = _moving(container)
+        demux.check_codec(stream, _REMEDY)
         check_size(stream.codec_context.width, stream.codec_context.height, limits)
         length = _seconds(container, stream)
         if length is not None and length > limits.max_seconds:

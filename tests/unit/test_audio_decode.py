@@ -427,6 +427,21 @@ def test_a_whole_file_is_read_by_ffmpeg_alone(
         assert np.array_equal(whole(file), by_frames)
 
 
+def test_a_sound_that_goes_on_with_fewer_channels_is_read_on() -> None:
+    two = encoded([tones(), tones()], "mp3", "libmp3lame", layout="stereo", rate=44_100)
+    content = two + mono("mp3", "libmp3lame")
+    samples = sound(content)
+    assert len(samples) / RATE == pytest.approx(2 * SECONDS, abs=0.2)
+    assert is_tones(samples[: len(samples) // 2])
+    assert is_tones(samples[len(samples) // 2 :])
+
+
+def test_a_codec_that_nobody_knows_is_refused() -> None:
+    content = mono("matroska", "flac").replace(b"A_FLAC", b"A_ZZZZ")
+    with pytest.raises(UnsupportedMediaError, match="audio is encoded in a way that is not known"):
+        sound(content)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_of_a_broken_file_as_much_is_read_as_frame_by_frame(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from indexers import demux, registry
-from indexers.errors import DamagedMediaError, MediaLimitError, UnsupportedMediaError
+from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.image.decode import Picture
 from indexers.modality import MediaLimits, Segment
 from indexers.video import decode
@@ -195,6 +195,40 @@ def test_a_song_in_a_container_for_films_is_sound() -> None:
 def test_what_is_no_film_is_refused(data: bytes, error: type[Exception], problem: str) -> None:
     with pytest.raises(error, match=problem):
         read(data)
+
+
+def test_a_codec_that_nobody_knows_is_refused() -> None:
+    data = films.encoded(SCENE).replace(b"V_MPEG4", b"V_ZZZZZ")
+    with pytest.raises(UnsupportedMediaError, match="video is encoded in a way that is not known"):
+        read(data)
+
+
+def test_a_track_that_appears_in_the_middle_does_no_harm() -> None:
+    data = bytearray(films.encoded(films.frames("first", 0, 12), container="flv", codec="flv1"))
+    tags = []
+    at = 13  # behind the header, and the size of the tag that there is not before the first
+    while at < len(data):
+        tags.append(at)
+        at += 15 + int.from_bytes(data[at + 1 : at + 4])
+    data[tags[len(tags) // 2]] = 8  # sound
+    assert pictures(bytes(data))[-1][0] == pytest.approx(11.5, abs=0.6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_bytes_are_read_or_refused(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    container, codec = [("mp4", "mpeg4"), ("avi", "mpeg4"), ("flv", "flv1"), ("mpegts", "mpeg2video")][
+        seed % 4
+    ]
+    data = bytearray(films.encoded(SCENE, container=container, codec=codec, fps=25))
+    for at in rng.integers(0, min(len(data), 4000) if seed < 8 else len(data), 40):
+        data[at] = rng.integers(256)
+    try:
+        taken = pictures(bytes(data))
+    except MediaError:
+        return
+    assert taken
+    assert all(start < end for start, end, _ in taken)
 
 
 def test_limits_hold() -> None:
