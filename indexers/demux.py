@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
+from typing import BinaryIO, Final, Protocol, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -18,9 +18,6 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from indexers.errors import DamagedMediaError, MediaError, UnsupportedMediaError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 S = TypeVar("S", AudioStream, VideoStream)
 F = TypeVar("F")
@@ -60,7 +57,6 @@ _SEGMENT: Final = bytes.fromhex("18538067")
 _BOX: Final = 8
 """Bytes of the header of an ISO base media box, and of a RIFF chunk: length and name, in either order."""
 _MOST_BOXES: Final = 4096
-_READ_BYTES: Final = 64 * 1024
 
 
 def opened(source: BinaryIO, advice: str) -> InputContainer:
@@ -300,40 +296,3 @@ def reopened(source: BinaryIO) -> Iterator[int | None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-
-
-def own_place(source: BinaryIO) -> BinaryIO:
-    """Return a file that reads `source` at a place of its own, so that several can read it by turns."""
-    return io.BufferedReader(_OwnPlace(source), _READ_BYTES)
-
-
-class _OwnPlace(io.RawIOBase):
-    """A file read at a place of its own."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._at = 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Read on."""
-        target = memoryview(buffer)
-        self._source.seek(self._at)
-        some = self._source.read(len(target))
-        target[: len(some)] = some
-        self._at += len(some)
-        return len(some)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; return where to."""
-        if whence == os.SEEK_CUR:
-            offset, whence = self._at + offset, os.SEEK_SET
-        self._at = self._source.seek(offset, whence)
-        return self._at

@@ -1,4 +1,4 @@
-"""Large entries as files of their own, of which no more is in memory than is looked at."""
+"""Large entries of files as files of their own, of which no more is in memory than is looked at."""
 
 import io
 import zlib
@@ -18,6 +18,11 @@ _APART_BYTES: Final = 8 * 1024 * 1024
 def window(source: BinaryIO, start: int, size: int) -> BinaryIO:
     """A stretch of a file."""
     return _buffered(_Window(source, start, size))
+
+
+def own_place(source: BinaryIO) -> BinaryIO:
+    """All of a file, read at a place of its own, so that several can read it by turns."""
+    return window(source, 0, source.seek(0, io.SEEK_END))
 
 
 def inflated(packed: BinaryIO, size: int, damaged: Callable[[str], MediaError]) -> BinaryIO:

@@ -10,7 +10,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
-from indexers import demux
+from indexers import streams
 from indexers.audio import preview as audio
 from indexers.errors import DamagedMediaError, MediaError
 from indexers.modality import MediaLimits
@@ -50,8 +50,8 @@ def preview(source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget)
     Raises:
         MediaError: As `decode.decode`.
     """
-    sound = _Sound(demux.own_place(source), limits)
-    with decode.opened(demux.own_place(source), limits) as film:
+    sound = _Sound(streams.own_place(source), limits)
+    with decode.opened(streams.own_place(source), limits) as film:
         frames = _chosen(film, limits)
         first = next(frames, None)
         if first is None:

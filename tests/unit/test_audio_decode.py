@@ -488,6 +488,6 @@ def test_only_what_is_a_file_is_opened_once_more(tmp_path: Path) -> None:
                 assert descriptor is not None
                 assert os.pread(descriptor, 3, 0) == bytes(range(3))
                 assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
-        for other in (io.BytesIO(b"memory"), streams.window(file, 50, 100), demux.own_place(file)):
+        for other in (io.BytesIO(b"memory"), streams.window(file, 50, 100), streams.own_place(file)):
             with demux.reopened(other) as descriptor:
                 assert descriptor is None
