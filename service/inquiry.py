@@ -11,9 +11,9 @@ from uuid import UUID
 import numpy.typing as npt
 
 from indexers import registry
-from indexers.fingerprint import Fingerprint, joined
+from indexers.fingerprint import Fingerprint, SpanUnit, joined
 from indexers.index import Hits
-from indexers.modality import Alignment, Channel, Modality
+from indexers.modality import AlignedSegment, Alignment, Channel, Modality
 from service.catalogue import Catalogue
 from service.domain import Match, MatchReport, Registered
 from service.matching import decide, report, retrieve, verify
@@ -405,9 +405,19 @@ class Inquiry:
         for reference_id in identical:
             found = self._alignments.get(reference_id, Alignment({}))
             signals = {**found.signals, IDENTICAL_FILE: 1.0}
+            segments = self._all_of_it() or found.segments
             self._alignments[reference_id] = replace(
-                found, signals=signals, query_coverage=1.0, work_coverage=1.0
+                found, signals=signals, segments=segments, query_coverage=1.0, work_coverage=1.0
             )
+
+    def _all_of_it(self) -> tuple[AlignedSegment, ...]:
+        """The query from its beginning to its end, as far as it was described, if it goes on for a while."""
+        unit = None if self._modality is None else self._modality.channels[0].scheme.span_unit
+        spans = [one.spans for one in self._query if one.scheme.span_unit is unit and len(one)]
+        if unit is None or unit is SpanUnit.FRAME or not spans:
+            return ()
+        whole = min(float(one[:, 0].min()) for one in spans), max(float(one[:, 1].max()) for one in spans)
+        return (AlignedSegment(whole, whole, 1.0, unit),)
 
     def _goes_on(self) -> bool:
         """Whether another stage is worth its time, and has time."""

@@ -51,6 +51,18 @@ def test_a_clip_is_found_and_located_by_pictures_and_sound(client: copyhound.Cli
     assert match.query_coverage > 0.9
 
 
+def test_an_identical_file_is_a_copy_from_beginning_to_end_though_nothing_moves_in_it(
+    client: copyhound.Client,
+) -> None:
+    still = films.encoded(films.frames("first", 3, 3.1) * 40)
+    client.register(still, owner="gallery", external_id="still")
+    match = found(client.match(still), "still")
+    (segment,) = match.segments
+    assert match.probability == 1.0
+    assert segment.query_start == segment.work_start == 0
+    assert segment.query_end == segment.work_end == pytest.approx(40 / films.FPS, abs=0.3)
+
+
 def test_a_mirrored_clip_at_another_speed_is_found(client: copyhound.Client) -> None:
     pictures = films.changed(films.frames("second", 2, 17, 1.25), lambda one: one[:, ::-1])
     match = found(client.match(films.encoded(pictures)), "second")
