@@ -33,6 +33,14 @@ class Blobs(Protocol):
         """
         ...
 
+    def put_all(self, files: Sequence[tuple[bytes, IO[bytes]]]) -> None:
+        """Keep several files, for less than each by itself; as `put`.
+
+        Raises:
+            StorageFullError: If there is no room; some may have been kept.
+        """
+        ...
+
     def open(self, sha256: bytes) -> BinaryIO:
         """Open a file for reading; the caller closes it.
 
@@ -73,25 +81,25 @@ class FolderBlobs:
 
     def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """See `Blobs.put`."""
-        # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
-        outer, inner, target = self._places(sha256)
-        if os.path.exists(target):  # noqa: PTH110
-            return
-        aside = f"{self._aside}/{secrets.token_hex(8)}"
+        self.put_all([(sha256, file)])
+
+    def put_all(self, files: Sequence[tuple[bytes, IO[bytes]]]) -> None:
+        """See `Blobs.put_all`."""
+        # Folders are synced once for all files; those of a file that is there already too: who puts it at the
+        # same time may not have come so far.
+        inners, outers, top = dict[str, None](), dict[str, None](), False
         try:
-            try:
-                _write(aside, file)
-                os.makedirs(inner, exist_ok=True)  # noqa: PTH103
-                os.rename(aside, target)  # noqa: PTH104
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(aside)  # noqa: PTH108
-                raise
-            _sync(inner)
-            for folder, above in ((inner, outer), (outer, self._folder)):
-                if folder not in self._lasting:
-                    _sync(above)
-                    self._lasting.add(folder)
+            for sha256, file in files:
+                outer, inner, target = self._places(sha256)
+                if not os.path.exists(target):  # noqa: PTH110
+                    self._place(file, inner, target)
+                inners[inner] = None
+                if inner not in self._lasting:
+                    outers[outer] = None
+                top = top or outer not in self._lasting
+            for folder in (*inners, *outers, *([str(self._folder)] if top else ())):
+                _sync(folder)
+            self._lasting.update(inners, outers)
         except OSError as error:
             if error.errno in _FULL:
                 raise StorageFullError(
@@ -120,6 +128,19 @@ class FolderBlobs:
         for path in self._folder.glob("??/??/*"):
             with suppress(ValueError):  # somebody else's
                 yield bytes.fromhex(path.name)
+
+    def _place(self, file: IO[bytes], folder: str, target: str) -> None:
+        """Write a file where it is found."""
+        # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
+        aside = f"{self._aside}/{secrets.token_hex(8)}"
+        try:
+            _write(aside, file)
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            os.rename(aside, target)  # noqa: PTH104
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(aside)  # noqa: PTH108
+            raise
 
     def _path(self, sha256: bytes) -> Path:
         return Path(self._places(sha256)[-1])
