@@ -136,9 +136,7 @@ class Fingerprint:
         if self.views.shape != (n,) or self.views.dtype != np.uint8:
             raise FingerprintError(f"{self.scheme.id}: views must be uint8 of shape ({n},)")
         if self.regions is not None and (
-            self.regions.shape != (n, 4)
-            or self.regions.dtype != np.float32
-            or not _in_unit(self.regions)
+            self.regions.shape != (n, 4) or self.regions.dtype != np.float32 or not _in_unit(self.regions)
         ):
             raise FingerprintError(f"{self.scheme.id}: regions must be float32 in 0..1, ({n}, 4)")
         for array in (self.descriptors, self.spans, self.quality, self.views, self.regions):
