@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from indexers.errors import FingerprintError
 
+_BYTES, _FLOATS = np.dtype(np.uint8), np.dtype(np.float32)
+
 
 class Metric(StrEnum):
     """How far apart two descriptors are; smaller is closer."""
@@ -70,7 +72,7 @@ class Scheme:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a descriptor array: uint8, packed most significant bit first, or float32."""
-        return np.dtype(np.uint8 if self.metric is Metric.HAMMING else np.float32)
+        return _BYTES if self.metric is Metric.HAMMING else _FLOATS
 
     def check(self, descriptors: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the descriptors if they fit this scheme.
@@ -127,7 +129,7 @@ class Fingerprint:
             raise FingerprintError(f"{self.scheme.id}: a fingerprint has at least one descriptor")
         if self.spans.shape != (n, 2) or self.spans.dtype != np.float64:
             raise FingerprintError(f"{self.scheme.id}: spans must be float64 of shape ({n}, 2)")
-        if not np.isfinite(self.spans).all() or (self.spans[:, 1] <= self.spans[:, 0]).any():
+        if not (np.isfinite(self.spans).all() and (self.spans[:, 1] > self.spans[:, 0]).all()):
             raise FingerprintError(f"{self.scheme.id}: a span must be finite and end after its start")
         if self.quality.shape != (n,) or self.quality.dtype != np.float32:
             raise FingerprintError(f"{self.scheme.id}: quality must be float32 of shape ({n},)")

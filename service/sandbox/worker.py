@@ -343,7 +343,9 @@ def _stages(
     media.seek(0)
     if byte_count <= _IN_MEMORY_BYTES:
         media = demux.InMemory(media)
-    sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
+    sha256 = b""
+    if request.place is not None:  # that of the file itself the service takes, whatever is said here
+        sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
     head = demux.head(media)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
     decoding = _cpu_seconds() - started

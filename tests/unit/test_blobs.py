@@ -39,7 +39,7 @@ def test_several_blobs_are_kept_with_each_folder_synced_once(
     sync = os.fsync
 
     def noting(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noting)
