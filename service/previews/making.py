@@ -259,8 +259,9 @@ class PreviewMaker:
 
     def _look(self) -> list[Job]:
         with self._catalogue.store.view() as view:
-            self._metrics.previews_waiting.set(view.previews.waiting()[0])
-            jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere))
+            waiting = view.previews.waiting()[0]
+            self._metrics.previews_waiting.set(waiting)
+            jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere)) if waiting else []
         return [job for job in jobs if job.subject not in self._elsewhere]
 
     async def _started(self) -> Pool:

@@ -465,7 +465,7 @@ def test_how_much_of_a_reference_was_read_is_told(monkeypatch: pytest.MonkeyPatc
         (sound.getvalue(), Role.QUERY, of_query),
         (PHOTO, Role.REFERENCE, of_picture),
     ):
-        list(worker._stages(io.BytesIO(content), wire.Request(role, None, MediaLimits()), told.append))
+        list(worker._stages(io.BytesIO(content), wire.Request(role, None, MediaLimits()), told.append, []))
     assert of_sound == sorted(of_sound)
     assert of_sound[-1] == pytest.approx(24, abs=0.1)
     assert not of_query
