@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO, TypeVar
@@ -327,13 +327,15 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
                 kept = self._previews.kept(file, found, wanted=wanted)
                 return new_reference(name, found, await stack.enter_async_context(kept))
 
-            found = await _all_of(read(i, item) for i, item in enumerate(media))
+            found = await _all_of([read(i, item) for i, item in enumerate(media)])
             await wait()
-            yield await _all_of(keep(name, *one) for name, one in zip(names, found, strict=True))
+            yield await _all_of([keep(name, *one) for name, one in zip(names, found, strict=True)])
 
 
-async def _all_of(work: Iterable[Awaitable[T]]) -> list[T]:
+async def _all_of(work: Sequence[Awaitable[T]]) -> list[T]:
     """Do all of it at the same time, to its end; raise the first error if there is one."""
+    if len(work) == 1:  # as it mostly is: without a task of its own
+        return [await work[0]]
     outcomes = await asyncio.gather(*work, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
