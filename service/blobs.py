@@ -1,7 +1,6 @@
 """Files that evidence consists of: kept whole, named by their SHA-256, behind one small interface."""
 
 import asyncio
-import errno
 import os
 import secrets
 import tempfile
@@ -10,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
-from service.errors import NotFoundError, StorageFullError
+from service.errors import DISK_FULL, NotFoundError, StorageFullError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COPY_BYTES = 1024 * 1024
 
 
@@ -101,7 +99,7 @@ class FolderBlobs:
                 _sync(folder)
             self._lasting.update(inners, outers)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in DISK_FULL:
                 raise StorageFullError(
                     "the server's disk is full, the file was not kept; tell its operator, then try again"
                 ) from error

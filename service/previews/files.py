@@ -1,7 +1,6 @@
 """The files of a preview while a worker writes them: bounded, and looked at before anybody is shown them."""
 
 import codecs
-import errno
 import hashlib
 import io
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import IO, Final, Self, TypeAlias
 
 from indexers.previews import Facts, Kind
-from service.errors import BusyError, StorageFullError, UnreadableMediaError
+from service.errors import DISK_FULL, BusyError, StorageFullError, UnreadableMediaError
 from service.sandbox import ShownFile
 
 _MIB: Final = 1024 * 1024
@@ -90,7 +89,7 @@ class Receiver:
             file.write(piece)
             file.flush()
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in DISK_FULL:
                 raise StorageFullError(
                     "the server's disk is full, no preview was made; tell its operator"
                 ) from error
