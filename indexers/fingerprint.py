@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from indexers.errors import FingerprintError
 
+_BYTES, _FLOATS = np.dtype(np.uint8), np.dtype(np.float32)
+
 
 class Metric(StrEnum):
     """How far apart two descriptors are; smaller is closer."""
@@ -70,7 +72,7 @@ class Scheme:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a descriptor array: uint8, packed most significant bit first, or float32."""
-        return np.dtype(np.uint8 if self.metric is Metric.HAMMING else np.float32)
+        return _BYTES if self.metric is Metric.HAMMING else _FLOATS
 
     def check(self, descriptors: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the descriptors if they fit this scheme.
@@ -127,18 +129,16 @@ class Fingerprint:
             raise FingerprintError(f"{self.scheme.id}: a fingerprint has at least one descriptor")
         if self.spans.shape != (n, 2) or self.spans.dtype != np.float64:
             raise FingerprintError(f"{self.scheme.id}: spans must be float64 of shape ({n}, 2)")
-        if not np.isfinite(self.spans).all() or (self.spans[:, 1] <= self.spans[:, 0]).any():
+        if not (np.isfinite(self.spans).all() and (self.spans[:, 1] > self.spans[:, 0]).all()):
             raise FingerprintError(f"{self.scheme.id}: a span must be finite and end after its start")
         if self.quality.shape != (n,) or self.quality.dtype != np.float32:
             raise FingerprintError(f"{self.scheme.id}: quality must be float32 of shape ({n},)")
-        if not ((self.quality >= 0) & (self.quality <= 1)).all():
+        if not _in_unit(self.quality):
             raise FingerprintError(f"{self.scheme.id}: quality must lie in 0..1")
         if self.views.shape != (n,) or self.views.dtype != np.uint8:
             raise FingerprintError(f"{self.scheme.id}: views must be uint8 of shape ({n},)")
         if self.regions is not None and (
-            self.regions.shape != (n, 4)
-            or self.regions.dtype != np.float32
-            or not ((self.regions >= 0) & (self.regions <= 1)).all()
+            self.regions.shape != (n, 4) or self.regions.dtype != np.float32 or not _in_unit(self.regions)
         ):
             raise FingerprintError(f"{self.scheme.id}: regions must be float32 in 0..1, ({n}, 4)")
         for array in (self.descriptors, self.spans, self.quality, self.views, self.regions):
@@ -148,6 +148,11 @@ class Fingerprint:
     def __len__(self) -> int:
         """Number of descriptors."""
         return len(self.descriptors)
+
+
+def _in_unit(numbers: npt.NDArray[np.float32]) -> bool:
+    """Whether all of them (at least one) lie in 0..1; NaN does not."""
+    return bool(numbers.min() >= 0 and numbers.max() <= 1)
 
 
 def joined(fingerprints: Iterable[Fingerprint]) -> tuple[Fingerprint, ...]:

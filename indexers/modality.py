@@ -298,10 +298,24 @@ class Modality(Protocol[T]):
         """
         ...
 
-    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+    def preview(
+        self,
+        source: BinaryIO,
+        limits: MediaLimits,
+        files: Files,
+        budget: Budget,
+        first: Segment[T] | None = None,
+    ) -> None:
         """Write what people are shown of the media, in whose coordinates fingerprints count; see `previews`.
 
         It is streamed as `decode` is. What goes beyond the budget is left out, and said in `Facts.whole`.
+
+        Args:
+            source: The file.
+            limits: What it may ask for.
+            files: Where to write.
+            budget: How much it may take.
+            first: What `decode` gave first of it, where that is known: it saves decoding what is all in it.
 
         Raises:
             MediaError: As `decode`.

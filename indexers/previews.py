@@ -5,14 +5,15 @@ and frames upright, seconds counted as in fingerprints, characters as they are r
 the item.
 """
 
-import io
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import BinaryIO, Final, Protocol
 
-from PIL import Image
+import cv2
+import numpy as np
+import numpy.typing as npt
 
 PICTURE_SIDE: Final = 1024
 """Longest side of a picture, in pixels."""
@@ -107,21 +108,34 @@ class Budget:
         return byte_count > self.max_bytes or time.monotonic() > self.until
 
 
-def write_picture(files: Files, kind: Kind, image: Image.Image, *, side: int, facts: Facts = Facts()) -> None:
+def write_picture(
+    files: Files, kind: Kind, picture: npt.NDArray[np.uint8], *, side: int, facts: Facts = Facts()
+) -> None:
     """Write a picture as JPEG, without any metadata.
 
     Args:
         files: Where.
         kind: As what.
-        image: L or RGB.
+        picture: (height, width) grey, or (height, width, 3) sRGB.
         side: Longest side of what is written; smaller pictures keep their size.
         facts: What is known of it, but for its size.
     """
-    scale = min(1.0, side / max(image.size))
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    shown: cv2.typing.MatLike = picture
     if scale < 1:
-        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=_QUALITY)
-    files.begin(kind).write(content.getbuffer())
-    files.end(kind, replace(facts, width=image.width, height=image.height))
+        shown = _shrunk(shown, max(1, round(width * scale)), max(1, round(height * scale)))
+        height, width = shown.shape[:2]
+    if shown.ndim > 2:
+        shown = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
+    _, content = cv2.imencode(".jpg", shown, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    files.begin(kind).write(memoryview(content))
+    files.end(kind, replace(facts, width=width, height=height))
+
+
+def _shrunk(picture: cv2.typing.MatLike, width: int, height: int) -> cv2.typing.MatLike:
+    """A picture at a smaller size: halved, then interpolated. Averaging areas takes five times as long."""
+    while picture.shape[1] > 2 * width and picture.shape[0] > 2 * height:
+        half = picture.shape[1] // 2, picture.shape[0] // 2
+        picture = cv2.resize(picture, half, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -15,8 +15,8 @@ _COUNTABLE = 2.0**53
 _HEAD = struct.Struct("<HqBB")
 """Scale of the spans, start of the first; bytes of a step, and of a length. Scale 0: numbers as they are."""
 _SIZES = (1, 2, 4, 8)
-_FEW = 32
-"""Spans of as many descriptors, as a still picture has in its views, are mostly the same again."""
+_FEW = 512
+"""Spans of as many descriptors, as a still picture has views or keypoints, are mostly the same again."""
 
 
 def pack(spans: npt.NDArray[np.float64]) -> bytes:

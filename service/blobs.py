@@ -1,7 +1,6 @@
 """Files that evidence consists of: kept whole, named by their SHA-256, behind one small interface."""
 
 import asyncio
-import errno
 import os
 import secrets
 import tempfile
@@ -10,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
-from service.errors import NotFoundError, StorageFullError
+from service.errors import DISK_FULL, NotFoundError, StorageFullError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COPY_BYTES = 1024 * 1024
 
 
@@ -30,6 +28,14 @@ class Blobs(Protocol):
 
         Raises:
             StorageFullError: If there is no room: nothing was kept.
+        """
+        ...
+
+    def put_all(self, files: Sequence[tuple[bytes, IO[bytes]]]) -> None:
+        """Keep several files, for less than each by itself; as `put`.
+
+        Raises:
+            StorageFullError: If there is no room; some may have been kept.
         """
         ...
 
@@ -73,27 +79,27 @@ class FolderBlobs:
 
     def put(self, sha256: bytes, file: IO[bytes]) -> None:
         """See `Blobs.put`."""
-        # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
-        outer, inner, target = self._places(sha256)
-        if os.path.exists(target):  # noqa: PTH110
-            return
-        aside = f"{self._aside}/{secrets.token_hex(8)}"
+        self.put_all([(sha256, file)])
+
+    def put_all(self, files: Sequence[tuple[bytes, IO[bytes]]]) -> None:
+        """See `Blobs.put_all`."""
+        # Folders are synced once for all files; those of a file that is there already too: who puts it at the
+        # same time may not have come so far.
+        inners, outers, top = dict[str, None](), dict[str, None](), False
         try:
-            try:
-                _write(aside, file)
-                os.makedirs(inner, exist_ok=True)  # noqa: PTH103
-                os.rename(aside, target)  # noqa: PTH104
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(aside)  # noqa: PTH108
-                raise
-            _sync(inner)
-            for folder, above in ((inner, outer), (outer, self._folder)):
-                if folder not in self._lasting:
-                    _sync(above)
-                    self._lasting.add(folder)
+            for sha256, file in files:
+                outer, inner, target = self._places(sha256)
+                if not os.path.exists(target):  # noqa: PTH110
+                    self._place(file, inner, target)
+                inners[inner] = None
+                if inner not in self._lasting:
+                    outers[outer] = None
+                top = top or outer not in self._lasting
+            for folder in (*inners, *outers, *([str(self._folder)] if top else ())):
+                _sync(folder)
+            self._lasting.update(inners, outers)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in DISK_FULL:
                 raise StorageFullError(
                     "the server's disk is full, the file was not kept; tell its operator, then try again"
                 ) from error
@@ -120,6 +126,19 @@ class FolderBlobs:
         for path in self._folder.glob("??/??/*"):
             with suppress(ValueError):  # somebody else's
                 yield bytes.fromhex(path.name)
+
+    def _place(self, file: IO[bytes], folder: str, target: str) -> None:
+        """Write a file where it is found."""
+        # By the system's calls and plain texts: previews are many, and pathlib costs as much as they do.
+        aside = f"{self._aside}/{secrets.token_hex(8)}"
+        try:
+            _write(aside, file)
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            os.rename(aside, target)  # noqa: PTH104
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(aside)  # noqa: PTH108
+            raise
 
     def _path(self, sha256: bytes) -> Path:
         return Path(self._places(sha256)[-1])

@@ -25,8 +25,12 @@ Each class has a stable `reason`, which clients see as ``google.rpc.ErrorInfo.re
 docs/guides/errors.md explains. `rpc/errors.py` maps the classes to gRPC status codes, once.
 """
 
+import errno
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The system's error numbers that make a `StorageFullError`."""
 
 
 class ServiceError(Exception):

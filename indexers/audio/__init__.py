@@ -102,8 +102,16 @@ class AudioModality:
         """Yield the sound in pieces; see `decode.decode`."""
         return decode.decode(source, limits)
 
-    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+    def preview(
+        self,
+        source: BinaryIO,
+        limits: MediaLimits,
+        files: Files,
+        budget: Budget,
+        first: Segment[Sides] | None = None,
+    ) -> None:
         """Write the sound, its waveform and its spectrogram; see `preview.preview`."""
+        del first  # there is more to it
         preview.preview(source, limits, files, budget)
 
     def fingerprint(self, segments: Iterable[Segment[Sides]], role: Role) -> Iterator[list[Fingerprint]]:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from PIL import Image
 
 from indexers.audio import decode
 from indexers.modality import MediaLimits
@@ -154,7 +153,7 @@ class Drawing:
         write_picture(
             files,
             Kind.SPECTROGRAM,
-            Image.fromarray(np.ascontiguousarray(columns.T[::-1])),
+            np.ascontiguousarray(columns.T[::-1]),
             side=MOST_COLUMNS,
             facts=facts,
         )

@@ -96,10 +96,17 @@ class ImageModality:
         """Yield the frames; see `decode.decode`."""
         return decode.decode(source, limits)
 
-    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+    def preview(
+        self,
+        source: BinaryIO,
+        limits: MediaLimits,
+        files: Files,
+        budget: Budget,
+        first: Segment[Picture] | None = None,
+    ) -> None:
         """Write a picture and a thumbnail; see `preview.preview`."""
         del budget  # it takes no longer than reading
-        preview.preview(source, limits, files)
+        preview.preview(source, limits, files, None if first is None else first.data)
 
     def fingerprint(self, segments: Iterable[Segment[Picture]], role: Role) -> Iterator[list[Fingerprint]]:
         """Describe the frames; see `describe.describe`."""

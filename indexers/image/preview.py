@@ -2,20 +2,25 @@
 
 from typing import BinaryIO
 
-from PIL import Image
-
 from indexers.image import decode
+from indexers.image.decode import WORKING_SIDE, Picture
 from indexers.modality import MediaLimits
 from indexers.previews import PICTURE_SIDE, THUMBNAIL_SIDE, Files, Kind, write_picture
 
 
-def preview(source: BinaryIO, limits: MediaLimits, files: Files) -> None:
+def preview(source: BinaryIO, limits: MediaLimits, files: Files, first: Picture | None = None) -> None:
     """Write a picture and a thumbnail of it.
+
+    Args:
+        source: The file.
+        limits: What it may ask for.
+        files: Where to write.
+        first: The first frame at its working size, where it was decoded already; None: it was not.
 
     Raises:
         MediaError: As `decode.decode`.
     """
-    first = next(decode.decode(source, limits, side=PICTURE_SIDE))
-    image = Image.fromarray(first.data)
-    write_picture(files, Kind.PICTURE, image, side=PICTURE_SIDE)
-    write_picture(files, Kind.THUMBNAIL, image, side=THUMBNAIL_SIDE)
+    if first is None or max(first.shape) >= WORKING_SIDE:  # it may have been larger
+        first = next(decode.decode(source, limits, side=PICTURE_SIDE)).data
+    write_picture(files, Kind.PICTURE, first, side=PICTURE_SIDE)
+    write_picture(files, Kind.THUMBNAIL, first, side=THUMBNAIL_SIDE)

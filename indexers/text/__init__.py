@@ -64,8 +64,16 @@ class TextModality:
         """Yield the text in pieces; see `read.read`."""
         return read.read(source, limits)
 
-    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+    def preview(
+        self,
+        source: BinaryIO,
+        limits: MediaLimits,
+        files: Files,
+        budget: Budget,
+        first: Segment[str] | None = None,
+    ) -> None:
         """Write the text; see `preview.preview`."""
+        del first  # there is more to it
         preview.preview(source, limits, files, budget)
 
     def fingerprint(self, segments: Iterable[Segment[str]], role: Role) -> Iterator[list[Fingerprint]]:

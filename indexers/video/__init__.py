@@ -106,8 +106,16 @@ class VideoModality:
         """Yield frames, then the sound; see `decode.decode`."""
         return decode.decode(source, limits)
 
-    def preview(self, source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget) -> None:
+    def preview(
+        self,
+        source: BinaryIO,
+        limits: MediaLimits,
+        files: Files,
+        budget: Budget,
+        first: Segment[Piece] | None = None,
+    ) -> None:
         """Write a clip, a thumbnail and what draws its sound; see `preview.preview`."""
+        del first  # there is more to it
         preview.preview(source, limits, files, budget)
 
     def fingerprint(

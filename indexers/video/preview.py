@@ -76,7 +76,7 @@ def preview(source: BinaryIO, limits: MediaLimits, files: Files, budget: Budget)
     seconds = max(last + film.clock.step, sound.seconds)
     size = pictures.size
     files.end(Kind.CLIP, Facts(width=size[0], height=size[1], seconds=round(seconds, 3), whole=whole))
-    write_picture(files, Kind.THUMBNAIL, best.image, side=THUMBNAIL_SIDE)
+    write_picture(files, Kind.THUMBNAIL, np.asarray(best.image), side=THUMBNAIL_SIDE)
     sound.draw(files, whole=whole)
 
 

@@ -94,9 +94,13 @@ class Suspects:
 
     def _look(self) -> tuple[list[Content], list[Watch]]:
         with self._catalogue.store.view() as view:
-            for what, count in zip(("read", "match"), view.captures.waiting(), strict=True):
+            unread, unmatched = view.captures.waiting()
+            for what, count in (("read", unread), ("match", unmatched)):
                 self._metrics.suspects_waiting.labels(what).set(count)
-            return view.captures.pending_contents(_AT_ONCE), view.captures.ready_watches(_AT_ONCE)
+            return (
+                view.captures.pending_contents(_AT_ONCE) if unread else [],
+                view.captures.ready_watches(_AT_ONCE) if unmatched else [],
+            )
 
     async def _each(self, work: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:
         async def one(item: T) -> None:

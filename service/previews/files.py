@@ -1,8 +1,8 @@
 """The files of a preview while a worker writes them: bounded, and looked at before anybody is shown them."""
 
 import codecs
-import errno
 import hashlib
+import io
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Final, Self, TypeAlias
 
 from indexers.previews import Facts, Kind
-from service.errors import BusyError, StorageFullError, UnreadableMediaError
+from service.errors import DISK_FULL, BusyError, StorageFullError, UnreadableMediaError
 from service.sandbox import ShownFile
 
 _MIB: Final = 1024 * 1024
@@ -89,7 +89,7 @@ class Receiver:
             file.write(piece)
             file.flush()
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in DISK_FULL:
                 raise StorageFullError(
                     "the server's disk is full, no preview was made; tell its operator"
                 ) from error
@@ -105,19 +105,6 @@ class Receiver:
             raise _not_ours()
         self.finished.append(Finished(kind, self._files.pop(kind), facts))
 
-    def take(self, shown: tuple[ShownFile, ...] | UnreadableMediaError) -> None:
-        """Take a whole preview.
-
-        Raises:
-            UnreadableMediaError: If there is none, or a file is too large.
-            StorageFullError: If there is no room.
-        """
-        if isinstance(shown, UnreadableMediaError):
-            raise shown
-        for file in shown:
-            self.write(file.kind, 0, file.content)
-            self.end(file.kind, file.facts)
-
     def checked(self) -> list[tuple[Finished, bytes, int]]:
         """The complete files, each with SHA-256 and size. Blocking.
 
@@ -126,7 +113,7 @@ class Receiver:
         """
         if not self.finished:
             raise _not_ours()
-        return [(file, *_digest(file)) for file in self.finished]
+        return [(file, *_digest(file.kind, file.content)) for file in self.finished]
 
     def __enter__(self) -> Self:
         """Use it."""
@@ -140,14 +127,28 @@ class Receiver:
                 file.close()
 
 
-def _digest(file: Finished) -> tuple[bytes, int]:
+def checked(shown: tuple[ShownFile, ...] | UnreadableMediaError) -> list[tuple[ShownFile, bytes]]:
+    """The files of a whole preview, each with its SHA-256.
+
+    Raises:
+        UnreadableMediaError: If there is none, or a file is too large, or not what such a file is.
+    """
+    if isinstance(shown, UnreadableMediaError):
+        raise shown
+    kinds = {file.kind for file in shown}
+    if not shown or len(kinds) < len(shown) or any(len(one.content) > _MOST_BYTES[one.kind] for one in shown):
+        raise _not_ours()
+    return [(file, _digest(file.kind, io.BytesIO(file.content))[0]) for file in shown]
+
+
+def _digest(kind: Kind, content: IO[bytes]) -> tuple[bytes, int]:
     """SHA-256 and size of a file that begins as its kind does; of a text, all of it has to be one."""
-    beginning = _BEGINNINGS.get(file.kind, b"")
-    decoder = codecs.getincrementaldecoder("utf-8")() if file.kind is Kind.TEXT else None
+    beginning = _BEGINNINGS.get(kind, b"")
+    decoder = codecs.getincrementaldecoder("utf-8")() if kind is Kind.TEXT else None
     digest, size = hashlib.sha256(), 0
-    file.content.seek(0)
+    content.seek(0)
     try:
-        while piece := file.content.read(_MIB):
+        while piece := content.read(_MIB):
             if size == 0 and not piece.startswith(beginning):
                 raise _not_ours()
             if decoder is not None:

@@ -27,6 +27,7 @@ from service.loop import Loop
 from service.metrics import Metrics
 from service.previewed import Job, NewPreview, Place, PreviewFile, PreviewState, Source, Subject
 from service.previews.files import MAX_BYTES, Receiver, Shown
+from service.previews.keeping import Keeping
 from service.previews.pins import Pins
 from service.sandbox import SHOWN_AT_ONCE, Pool, ReadMedia
 from service.store import Transaction
@@ -82,6 +83,7 @@ class PreviewMaker:
         self._metrics = metrics
         self._most_kept_bytes = most_kept_bytes
         self._pins = Pins()
+        self._keeping = Keeping(blobs)
         self._swept = False
         self._elsewhere: set[Subject] = set()
         self._making = Loop("previews", self._make, _SECONDS)
@@ -212,9 +214,11 @@ class PreviewMaker:
             BusyError: If too many media wait to be read.
             StorageFullError: If there is no room for it.
         """
-        with Receiver(self._scratch) as receiver:
-            try:
-                if shown is None:
+        try:
+            if shown is not None:
+                files = await self._keeping.keep(shown, pin)
+            else:
+                with Receiver(self._scratch) as receiver:
                     with self._metrics.stage("preview"):
                         await (patient or self._pool).preview(
                             media,
@@ -224,22 +228,18 @@ class PreviewMaker:
                             part=part,
                             patient=patient is not None,
                         )
-                files = await asyncio.to_thread(self._keep, receiver, pin, shown)
-            except (BusyError, StorageFullError):
-                raise
-            except Exception as error:
-                if not isinstance(error, ServiceError):
-                    log.exception("a preview failed")
-                self._metrics.previews.labels("failed").inc()
-                return _failed(error)
+                    files = await asyncio.to_thread(self._keep, receiver, pin)
+        except (BusyError, StorageFullError):
+            raise
+        except Exception as error:
+            if not isinstance(error, ServiceError):
+                log.exception("a preview failed")
+            self._metrics.previews.labels("failed").inc()
+            return _failed(error)
         self._metrics.previews.labels("made").inc()
         return NewPreview(PreviewState.READY, files=files)
 
-    def _keep(
-        self, receiver: Receiver, pin: Callable[[bytes], None], shown: Shown
-    ) -> tuple[PreviewFile, ...]:
-        if shown is not None:
-            receiver.take(shown)
+    def _keep(self, receiver: Receiver, pin: Callable[[bytes], None]) -> tuple[PreviewFile, ...]:
         kept = []
         for file, sha256, size in receiver.checked():
             pin(sha256)
@@ -259,8 +259,9 @@ class PreviewMaker:
 
     def _look(self) -> list[Job]:
         with self._catalogue.store.view() as view:
-            self._metrics.previews_waiting.set(view.previews.waiting()[0])
-            jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere))
+            waiting = view.previews.waiting()[0]
+            self._metrics.previews_waiting.set(waiting)
+            jobs = view.previews.pending(_AT_ONCE + len(self._elsewhere)) if waiting else []
         return [job for job in jobs if job.subject not in self._elsewhere]
 
     async def _started(self) -> Pool:

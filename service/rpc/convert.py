@@ -7,7 +7,7 @@ Functions named `read_…` take messages and raise InvalidRequestError with the 
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
@@ -37,6 +37,8 @@ from service.errors import InvalidRequestError
 from service.matcher import Comparison, Query
 
 MAX_CHUNK_BYTES = 1024 * 1024
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_SECOND = timedelta(seconds=1)
 _MAX_PAGE = 1_000
 _LIMITS = MediaLimits()
 """What a fingerprint may describe."""
@@ -177,9 +179,8 @@ def read_etag(value: str, field: str) -> int | None:
 
 def timestamp(time: datetime) -> Timestamp:
     """A time on the wire."""
-    message = Timestamp()
-    message.FromDatetime(time.astimezone(UTC))
-    return message
+    since = time - _EPOCH
+    return Timestamp(seconds=since // _SECOND, nanos=since.microseconds * 1000)
 
 
 def read_time(message: Timestamp, field: str) -> datetime:

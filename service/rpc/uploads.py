@@ -1,6 +1,5 @@
 """Streamed media: header first, then chunks, spooled to disk and never held in memory."""
 
-import errno
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, TypeVar
 
-from service.errors import InvalidRequestError, MediaTooLargeError, StorageFullError
+from service.errors import DISK_FULL, InvalidRequestError, MediaTooLargeError, StorageFullError
 from service.rpc.access import Caller
 from service.rpc.convert import MAX_CHUNK_BYTES
 from service.sandbox import ReadMedia, vouched
@@ -164,7 +163,7 @@ def _write(media: BinaryIO, chunk: bytes) -> None:
 
 
 def _storage_error(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in DISK_FULL:
         return StorageFullError(
             "the server's disk is full, the upload was not taken; tell its operator, then try again"
         )

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import BinaryIO, TypeVar
 from uuid import UUID
 
 from google.longrunning import operations_pb2
@@ -40,12 +41,20 @@ from service.rpc.context import Context
 from service.rpc.media import MediaReader, unblocked
 from service.rpc.once import Once, digest_of_request
 from service.rpc.operations import operation_message
+from service.rpc.together import Batch, Together, Wait, at_once
 from service.rpc.underway import UploadsUnderWay
 from service.rpc.uploads import Spooler, first_message
+from service.sandbox import ReadMedia
 from service.store import Transaction
+
+T = TypeVar("T")
 
 _MAX_INLINE_REFERENCES = 16
 _MAX_IMPORT_ROWS = 100_000
+_TOGETHER = 16
+"""Items of batches that are made durable together; one alone takes three times as long as one of so many."""
+_TOGETHER_SECONDS = 0.25
+"""Longest that one waits for others."""
 
 
 class WorkService(work_pb2_grpc.WorkServiceServicer):
@@ -72,13 +81,14 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         self._parallel = parallel
         self._once = Once(catalogue)
         self._under_way = UploadsUnderWay()
+        self._together = Together(most=_TOGETHER, seconds=_TOGETHER_SECONDS)
 
     async def CreateWork(self, request: work_pb2.CreateWorkRequest, context: Context) -> work_pb2.Work:
         """Create a work with the references that came along."""
         del context
         caller = current_caller()
         kept = await self._once.kept(caller, [request.request_id])
-        return await self._create(request, caller, asyncio.Semaphore(self._parallel), kept)
+        return await self._create(request, caller, asyncio.Semaphore(self._parallel), kept, at_once)
 
     async def BatchCreateWorks(
         self, request: work_pb2.BatchCreateWorksRequest, context: Context
@@ -90,9 +100,14 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         batches.admit(items, caller)
         slots = asyncio.Semaphore(self._parallel)
         kept = await self._once.kept(caller, {item.request_id for item in items})
-        answers = await batches.answer_each(
-            items, lambda item: self._create(item, caller, slots, kept), parallel=self._parallel
-        )
+        batch = Batch(self._together, len(items))
+
+        async def create(item: work_pb2.CreateWorkRequest) -> work_pb2.Work:
+            with batch.item() as wait:
+                return await self._create(item, caller, slots, kept, wait)
+
+        # Those that wait for others leave the workers to those that are to be read.
+        answers = await batches.answer_each(items, create, parallel=self._parallel + self._together.most)
         result = work_pb2.BatchCreateWorksResponse.Result
         return work_pb2.BatchCreateWorksResponse(
             results=[
@@ -254,6 +269,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         caller: Caller,
         slots: asyncio.Semaphore,
         kept: Mapping[str, StoredResponse],
+        wait: Wait,
     ) -> work_pb2.Work:
         new = convert.read_new_work(request.work, "work")
         caller.may_write_for(new.owner)
@@ -273,7 +289,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
             convert.read_reference(message, f"fingerprints[{i}]")
             for i, message in enumerate(request.fingerprints)
         ]
-        async with self._read_all(request.media, caller, slots, wanted=new.policy.previews) as read:
+        async with self._read_all(request.media, caller, slots, wait, wanted=new.policy.previews) as read:
             return await self._once.write(
                 caller,
                 request_id,
@@ -288,10 +304,11 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         media: Sequence[fingerprint_pb2.Media],
         caller: Caller,
         slots: asyncio.Semaphore,
+        wait: Wait,
         *,
         wanted: bool,
     ) -> AsyncIterator[list[NewReference]]:
-        """Read media and make their previews; what is registered of them is committed inside."""
+        """Read media, wait, and keep their previews; what is registered of them is committed inside."""
         names = [
             convert.read_text(item.filename, f"media[{i}].filename", 255) for i, item in enumerate(media)
         ]
@@ -299,24 +316,31 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
 
         async with contextlib.AsyncExitStack() as stack:
 
-            async def read(i: int, item: fingerprint_pb2.Media) -> NewReference:
+            async def read(i: int, item: fingerprint_pb2.Media) -> tuple[BinaryIO, ReadMedia]:
                 async with slots:
                     upload = await self._media.take(item, f"media[{i}]", caller)
-                    with upload.media:
-                        found = upload.vouched(
-                            await self._matcher.read(upload.media, Role.REFERENCE, show=wanted)
-                        )
-                        kept = self._previews.kept(upload.media, found, wanted=wanted)
-                        return new_reference(names[i], found, await stack.enter_async_context(kept))
+                    stack.enter_context(upload.media)
+                    found = await self._matcher.read(upload.media, Role.REFERENCE, show=wanted)
+                    return upload.media, upload.vouched(found)
 
-            found = await asyncio.gather(
-                *(read(i, item) for i, item in enumerate(media)), return_exceptions=True
-            )
-            references = [one for one in found if isinstance(one, NewReference)]
-            for one in found:
-                if isinstance(one, BaseException):
-                    raise one
-            yield references
+            async def keep(name: str, file: BinaryIO, found: ReadMedia) -> NewReference:
+                kept = self._previews.kept(file, found, wanted=wanted)
+                return new_reference(name, found, await stack.enter_async_context(kept))
+
+            found = await _all_of([read(i, item) for i, item in enumerate(media)])
+            await wait()
+            yield await _all_of([keep(name, *one) for name, one in zip(names, found, strict=True)])
+
+
+async def _all_of(work: Sequence[Awaitable[T]]) -> list[T]:
+    """Do all of it at the same time, to its end; raise the first error if there is one."""
+    if len(work) == 1:  # as it mostly is: without a task of its own
+        return [await work[0]]
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 def check_head(modality: str | None, head: bytes) -> None:

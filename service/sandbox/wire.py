@@ -5,7 +5,6 @@ length is bounded before anything of that length is read, and every value is che
 """
 
 import json
-import math
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -204,9 +203,10 @@ class ReadMedia:
     Attributes:
         modality: Such as ``image``.
         fingerprints: At most one for each scheme of the modality; none of a container.
-        sha256: Digest of the file, 32 bytes.
+        sha256: Digest of the file, 32 bytes. A worker takes that of parts of containers alone; empty: nobody
+            has vouched for it yet (`vouched`).
         byte_count: Size of the file.
-        decode_seconds: CPU seconds that the digest and decoding took.
+        decode_seconds: CPU seconds that a part's digest and decoding took.
         fingerprint_seconds: CPU seconds that fingerprinting took.
         more: Whether there is another stage.
         weight: Of a part of a container: how much it says; see `indexers.containers.worth`.
@@ -499,7 +499,7 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
     return ReadMedia(
         modality=modality.name,
         fingerprints=tuple(fingerprints),
-        sha256=_digest(header["sha256"]),
+        sha256=_digest(header["sha256"], 0 if request.place is None else 32),
         byte_count=int(_number(header["byte_count"])),
         decode_seconds=_number(header["decode_seconds"]),
         fingerprint_seconds=_number(header["fingerprint_seconds"]),
@@ -511,22 +511,20 @@ def _media(header: Header, payload: memoryview, request: Request, stage: int) ->
 
 def _fingerprint(scheme: Scheme, described: Header, payload: memoryview, at: int) -> tuple[Fingerprint, int]:
     """Read a fingerprint that starts at `at`; return it and where the next one starts."""
-    count = int(_number(described["count"]))
-    shapes: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
-        (scheme.dtype, (count, scheme.columns)),
-        (np.dtype(np.float32), (count,)),
-        (np.dtype(np.uint8), (count,)),
-    ]
+    count, columns = int(_number(described["count"])), scheme.columns
+    start = at + int(_number(described["spans"]))
+    spans = unpack_spans(payload[at:start], count)
+    descriptors = np.frombuffer(payload, scheme.dtype, count * columns, start).reshape(count, columns)
+    at = start + descriptors.nbytes
+    quality = np.frombuffer(payload, np.float32, count, at)
+    at += quality.nbytes
+    views = np.frombuffer(payload, np.uint8, count, at)
+    at += count
+    regions = None
     if described["regions"]:
-        shapes.append((np.dtype(np.float32), (count, 4)))
-    end = at + int(_number(described["spans"]))
-    spans = unpack_spans(payload[at:end], count)
-    arrays = []
-    for dtype, shape in shapes:
-        at, end = end, end + math.prod(shape) * dtype.itemsize
-        arrays.append(np.frombuffer(payload[at:end], dtype).reshape(shape))
-    descriptors, *others = arrays
-    return Fingerprint(scheme, descriptors, spans, *others), end
+        regions = np.frombuffer(payload, np.float32, 4 * count, at).reshape(count, 4)
+        at += regions.nbytes
+    return Fingerprint(scheme, descriptors, spans, quality, views, regions), at
 
 
 def _number(value: object) -> float:
@@ -535,8 +533,8 @@ def _number(value: object) -> float:
     return value
 
 
-def _digest(text: object) -> bytes:
+def _digest(text: object, length: int) -> bytes:
     digest = bytes.fromhex(str(text))
-    if len(digest) != 32:
-        raise WireError("a digest that is not 32 bytes long")
+    if len(digest) != length:
+        raise WireError(f"a digest that is not {length} bytes long")
     return digest

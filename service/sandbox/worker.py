@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
@@ -176,7 +176,8 @@ def _serve(
             channel.sendall(wire.pack_listing(container.kind, container.parts(), container.left_out))
             return
         item = containers.item(media, request)
-        stages = _stages(item, request, told)
+        first: list[Segment[Any]] = []
+        stages = _stages(item, request, told, first)
         read = next(stages)
         while True:
             channel.sendall(wire.pack_media(read))
@@ -187,20 +188,22 @@ def _serve(
         if request.show and read.modality in wire.SHOWN_AT_ONCE:
             stages.close()
             confine.limit_cpu(told.seconds)
-            shown = _shown(item, read.modality, request.limits, told.seconds)
+            shown = _shown(item, read.modality, request.limits, told.seconds, first[0] if first else None)
             if channel.recv(1) == wire.GO_ON:
                 channel.sendall(shown)
     except (MediaError, MemoryError) as error:
         channel.sendall(wire.pack_refusal(error))
 
 
-def _shown(item: BinaryIO, modality: str, limits: MediaLimits, seconds: float) -> bytes:
+def _shown(
+    item: BinaryIO, modality: str, limits: MediaLimits, seconds: float, first: Segment[Any] | None
+) -> bytes:
     """The preview of an item as a message, or why there is none."""
     budget = Budget(time.monotonic() + _PREVIEW_SHARE * seconds, wire.MAX_PAYLOAD_BYTES // 2)
     files = _Kept()
     try:
         item.seek(0)
-        registry.by_name(modality).preview(item, limits, files, budget)
+        registry.by_name(modality).preview(item, limits, files, budget, first)
         return wire.pack_shown(files.ended)
     except (MediaError, MemoryError) as error:
         return wire.pack_refusal(error)
@@ -336,22 +339,30 @@ def _untold(_seconds: float) -> None:
 
 
 def _stages(
-    media: BinaryIO, request: wire.Request, told: Callable[[float], None]
+    media: BinaryIO, request: wire.Request, told: Callable[[float], None], first: list[Segment[Any]]
 ) -> Generator[wire.ReadMedia, Collection[int] | None, None]:
-    """Describe an item stage by stage; sent is which views are worth a closer look, None for all."""
+    """Describe an item stage by stage; sent is which views are worth a closer look, None for all.
+
+    What was decoded first of what is to be shown at once is put into `first`.
+    """
     started = _cpu_seconds()
     byte_count = media.seek(0, os.SEEK_END)
     media.seek(0)
     if byte_count <= _IN_MEMORY_BYTES:
         media = demux.InMemory(media)
-    sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
+    sha256 = b""
+    if request.place is not None:  # that of the file itself the service takes, whatever is said here
+        sha256 = hashlib.file_digest(media, "sha256").digest()  # type: ignore[arg-type] # any binary file is one
     head = demux.head(media)
     modality = registry.by_name(request.modality) if request.modality else registry.detect(head)
     decoding = _cpu_seconds() - started
     decoded = modality.decode(media, request.limits)
     watched = None if request.place is None else Watched(decoded, modality.name)
     lasts = modality.channels[0].scheme.span_unit is SpanUnit.SECOND
-    segments = _Clocked(watched or decoded, told if lasts else _untold)
+    pieces: Iterator[Segment[Any]] = watched or decoded
+    if request.show and modality.name in wire.SHOWN_AT_ONCE:
+        pieces = _keeping_first(pieces, first)
+    segments = _Clocked(pieces, told if lasts else _untold)
     last = len(modality.stages) if request.role is Role.QUERY else 1
     stages = modality.fingerprint(segments, request.role)
     closer: Collection[int] | None = None
@@ -371,6 +382,14 @@ def _stages(
         )
         started, decoding, segments.seconds = _cpu_seconds(), 0.0, 0.0
         segments.lost.clear()
+
+
+def _keeping_first(items: Iterator[Segment[T]], first: list[Segment[T]]) -> Iterator[Segment[T]]:
+    """The items; the first of them is kept."""
+    for item in items:
+        if not first:
+            first.append(item)
+        yield item
 
 
 class _Clocked(Iterator[Segment[T]]):

@@ -26,6 +26,7 @@ from service.monitored import (
 )
 from service.store import codec, monitor_codec
 from service.store.cases import CaseWriter
+from service.store.prepared import Query
 from service.store.schema import (
     SUSPECT_IDS,
     captures,
@@ -57,6 +58,13 @@ _WATCHED = {
 }
 """States of the watches of contents that are so far."""
 
+_OLDEST_MATCH = Query(
+    select(watches.c.sequence).where(watches.c.state == "matched").order_by(watches.c.sequence).limit(1)
+)
+_UNREAD = Query(
+    select(func.count()).select_from(contents).where(contents.c.state == ContentState.PENDING.value)
+)
+_UNMATCHED = Query(select(func.count()).select_from(watches).where(watches.c.state == "ready"))
 _AT_ONCE = 500
 """Values in one condition: databases bound their number."""
 
@@ -196,9 +204,7 @@ class Captures:
 
     def oldest_match(self) -> int | None:
         """The least change of the works that a matched content has seen; None: nothing was matched yet."""
-        query = select(watches.c.sequence).where(watches.c.state == "matched").order_by(watches.c.sequence)
-        found: int | None = self._connection.execute(query.limit(1)).scalar_one_or_none()
-        return found
+        return next((found for (found,) in _OLDEST_MATCH.rows(self._connection, {})), None)
 
     def registration_marks(self) -> tuple[int, int]:
         """Up to which changes works were looked for, and are being looked for, among all suspects."""
@@ -403,13 +409,8 @@ class Captures:
 
     def waiting(self) -> tuple[int, int]:
         """How many contents wait to be read, and how many watches to be matched."""
-        execute = self._connection.execute
-        unread = execute(
-            select(func.count()).select_from(contents).where(contents.c.state == ContentState.PENDING.value)
-        ).scalar_one()
-        unmatched = execute(
-            select(func.count()).select_from(watches).where(watches.c.state == "ready")
-        ).scalar_one()
+        ((unread,),) = _UNREAD.rows(self._connection, {})
+        ((unmatched,),) = _UNMATCHED.rows(self._connection, {})
         return unread, unmatched
 
     @staticmethod

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -32,6 +33,7 @@ from service.monitored import (
     Told,
 )
 from service.store import monitor_codec as codec
+from service.store.prepared import Query
 from service.store.queries import BEFORE_ALL
 from service.store.schema import (
     contents,
@@ -45,6 +47,14 @@ from service.store.schema import (
 )
 
 _ACTIVE = (RunState.PENDING.value, RunState.RUNNING.value)
+_IS_ACTIVE = or_(*(runs.c.state == state for state in _ACTIVE))
+_ACTIVE_COUNTS = Query(select(runs.c.state, func.count()).where(_IS_ACTIVE).group_by(runs.c.state))
+_DUE = Query(select(monitoring_lists.c.id).where(monitoring_lists.c.next_run_at <= bindparam("now")))
+_EXPIRED = Query(
+    select(runs.c.id)
+    .join(monitoring_lists, monitoring_lists.c.id == runs.c.list_id)
+    .where(_IS_ACTIVE, monitoring_lists.c.expires_at <= bindparam("now"))
+)
 _ERASED_AT_ONCE = 500
 
 _LIST_COLUMNS = [column for column in monitoring_lists.c if column.name != "items"]
@@ -84,22 +94,15 @@ class Lists:
 
     def due(self, now: datetime) -> list[UUID]:
         """Lists that are to run by themselves now."""
-        query = select(monitoring_lists.c.id).where(monitoring_lists.c.next_run_at <= now)
-        return list(self._connection.execute(query).scalars())
+        return [list_id for (list_id,) in _DUE.rows(self._connection, {"now": now})]
 
     def expired_runs(self, now: datetime) -> list[UUID]:
         """Runs that have not ended although their lists expired."""
-        query = (
-            select(runs.c.id)
-            .join(monitoring_lists, monitoring_lists.c.id == runs.c.list_id)
-            .where(runs.c.state.in_(_ACTIVE), monitoring_lists.c.expires_at <= now)
-        )
-        return list(self._connection.execute(query).scalars())
+        return [run_id for (run_id,) in _EXPIRED.rows(self._connection, {"now": now})]
 
     def active_counts(self) -> dict[RunState, int]:
         """How many runs have not ended, by state."""
-        query = select(runs.c.state, func.count()).where(runs.c.state.in_(_ACTIVE)).group_by(runs.c.state)
-        return {RunState(state): count for state, count in self._connection.execute(query)}
+        return {RunState(state): count for state, count in _ACTIVE_COUNTS.rows(self._connection, {})}
 
     def run(self, run_id: UUID) -> Run:
         """A run, with what became of its contents.

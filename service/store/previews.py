@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from indexers.previews import Facts, Kind
 from service.previewed import Job, NewPreview, PreviewFile, PreviewSet, PreviewState, Source, Subject
-from service.store.prepared import Change
+from service.store.prepared import Change, Query
 from service.store.schema import (
     contents,
     erasures,
@@ -24,6 +24,12 @@ T = TypeVar("T")
 
 _INSERT_SET = Change(insert(preview_sets))
 _INSERT_FILE = Change(insert(preview_files))
+_WAITING = Query(
+    select(preview_sets.c.source_sha256, func.count(), func.max(preview_sets.c.source_bytes))
+    .where(preview_sets.c.state == PreviewState.PENDING.value)
+    .group_by(preview_sets.c.source_sha256)
+)
+_ERASURES = Query(select(erasures.c.sha256).limit(bindparam("most")))
 _AT_ONCE = 500
 """Values in one condition: databases bound their number."""
 _ID_BYTES = 16
@@ -86,15 +92,12 @@ class Previews:
 
     def waiting(self) -> tuple[int, int]:
         """How many are still to be made, and how many bytes the files have that are kept for that."""
-        query = select(
-            preview_sets.c.source_sha256, func.count(), func.max(preview_sets.c.source_bytes)
-        ).where(preview_sets.c.state == PreviewState.PENDING.value)
-        rows = self._connection.execute(query.group_by(preview_sets.c.source_sha256)).all()
+        rows = list(_WAITING.rows(self._connection, {}))
         return sum(count for _, count, _ in rows), sum(byte_count or 0 for _, _, byte_count in rows)
 
     def erasures(self, limit: int) -> list[bytes]:
         """Digests of files that may not be needed any more."""
-        return list(self._connection.execute(select(erasures.c.sha256).limit(limit)).scalars())
+        return [sha256 for (sha256,) in _ERASURES.rows(self._connection, {"most": limit})]
 
     def in_use(self, sha256s: Collection[bytes]) -> set[bytes]:
         """Which of these files some preview consists of, or is still to be made of."""

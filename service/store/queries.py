@@ -70,6 +70,7 @@ BEFORE_ALL = UUID(int=0)
 """An id that is smaller than every UUIDv7."""
 
 _COUNTERS = select(counters.c.sequence, counters.c.works, counters.c.work_references)
+_SEQUENCE = Query(select(counters.c.sequence))
 _DATABASE_ID = select(counters.c.database_id)
 _FORGOTTEN = select(schemes.c.forgotten_sequence).where(schemes.c.id == bindparam("scheme_id"))
 _WORK = select(works).where(works.c.id == bindparam("id"))
@@ -165,7 +166,8 @@ _FINGERPRINTS_OF = _ByIds(
 
 def sequence(connection: Connection) -> int:
     """The last change."""
-    return int(connection.execute(_COUNTERS).one().sequence)
+    ((last,),) = _SEQUENCE.rows(connection, {})
+    return int(last)
 
 
 def database_id(connection: Connection) -> str:

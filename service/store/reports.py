@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 from uuid_utils.compat import uuid7
 
 from service.errors import NotFoundError
@@ -22,6 +22,7 @@ from service.monitored import (
 )
 from service.store import monitor_codec
 from service.store.cases import CaseWriter
+from service.store.prepared import Query
 from service.store.queries import BEFORE_ALL
 from service.store.schema import (
     contents,
@@ -36,6 +37,19 @@ from service.store.schema import (
 MAX_SIGHTINGS = 1000
 """Most sightings that one report shows."""
 
+_DUE_DELIVERIES = Query(
+    select(
+        deliveries.c.id,
+        deliveries.c.event,
+        deliveries.c.body,
+        deliveries.c.attempts,
+        monitoring_lists.c.settings,
+    )
+    .join(monitoring_lists, monitoring_lists.c.id == deliveries.c.list_id)
+    .where(deliveries.c.next_at <= bindparam("now"))
+    .order_by(deliveries.c.next_at)
+    .limit(bindparam("most"))
+)
 _REPORT = select(reports, works.c.id.label("live_work")).outerjoin(works, works.c.id == reports.c.work_id)
 
 
@@ -71,18 +85,12 @@ class Reports:
 
     def due_deliveries(self, now: datetime, limit: int) -> list[Delivery]:
         """Events that are to be posted now, the longest due first."""
-        query = (
-            select(deliveries, monitoring_lists.c.settings)
-            .join(monitoring_lists, monitoring_lists.c.id == deliveries.c.list_id)
-            .where(deliveries.c.next_at <= now)
-            .order_by(deliveries.c.next_at)
-            .limit(limit)
-        )
         found = []
-        for row in self._connection.execute(query):
-            webhook = monitor_codec.load_webhook(json.loads(row.settings))
+        rows = _DUE_DELIVERIES.rows(self._connection, {"now": now, "most": limit})
+        for delivery_id, event, body, attempts, settings in rows:
+            webhook = monitor_codec.load_webhook(json.loads(settings))
             if webhook is not None:
-                found.append(Delivery(row.id, webhook, row.event, row.body, row.attempts))
+                found.append(Delivery(delivery_id, webhook, event, body, attempts))
         return found
 
     def waiting_deliveries(self) -> int:

@@ -28,6 +28,32 @@ def test_a_blob_is_kept_once_under_its_digest(tmp_path: Path) -> None:
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
+def test_several_blobs_are_kept_with_each_folder_synced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = FolderBlobs(tmp_path / "blobs")
+    folder = bytes.fromhex("abcd")
+    digests = [folder + bytes([number]) * 30 for number in range(4)]
+    blobs.put(digests[3], io.BytesIO(CONTENT))
+    synced: list[str] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    blobs.put_all([(digest, io.BytesIO(digest)) for digest in (*digests[:3], digests[0])])
+    inner = str(tmp_path / "blobs/ab/cd")
+    assert len([path for path in synced if "/aside/" in path]) == 3
+    assert synced[3:] == [inner]
+    assert set(blobs.digests()) == set(digests)
+    blobs.put_all([(digests[1], io.BytesIO())])  # who put it first may not have come so far
+    assert synced[4:] == [inner]
+    with blobs.open(digests[1]) as kept:
+        assert kept.read() == digests[1]
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = FolderBlobs(tmp_path / "blobs")
 

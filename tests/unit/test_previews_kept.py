@@ -1,20 +1,26 @@
 """Files of previews: pinned while somebody is about to need them, bounded and looked at, read by ranges."""
 
+import asyncio
+import errno
 import hashlib
 import io
+import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from indexers.previews import Facts, Kind
 from service.blobs import FolderBlobs
-from service.errors import BusyError, NotFoundError, UnreadableMediaError
+from service.errors import BusyError, NotFoundError, StorageFullError, UnreadableMediaError
 from service.previewed import PreviewFile
-from service.previews.files import Receiver
+from service.previews.files import Receiver, checked
+from service.previews.keeping import Keeping
 from service.previews.pins import Pins
 from service.previews.reading import OpenPreview, characters
+from service.sandbox import ShownFile
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(100)
 ONE, TWO = b"1" * 32, b"2" * 32
@@ -65,6 +71,95 @@ def test_a_worker_cannot_write_without_end(tmp_path: Path) -> None:
         receiver.end(Kind.THUMBNAIL, Facts())
         with pytest.raises(UnreadableMediaError):
             receiver.write(Kind.THUMBNAIL, 0, JPEG)
+
+
+def thumbnail(mark: bytes) -> ShownFile:
+    return ShownFile(Kind.THUMBNAIL, Facts(width=3), JPEG + mark)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        (),
+        (thumbnail(b"a"), thumbnail(b"b")),
+        (ShownFile(Kind.PICTURE, Facts(), b"<svg>"),),
+        (ShownFile(Kind.THUMBNAIL, Facts(), JPEG + bytes(1024 * 1024)),),
+        (ShownFile(Kind.TEXT, Facts(), b"ab\xff"),),
+        UnreadableMediaError("MEDIA_DAMAGED", "cut off"),
+    ],
+)
+def test_a_whole_preview_is_looked_at_too(shown: tuple[ShownFile, ...] | UnreadableMediaError) -> None:
+    with pytest.raises(UnreadableMediaError):
+        checked(shown)
+
+
+class Counted(FolderBlobs):
+    """Notes how many files come together."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.together: list[int] = []
+
+    def put_all(self, files: Sequence[tuple[bytes, IO[bytes]]]) -> None:
+        super().put_all(files)
+        self.together.append(len(files))
+
+
+async def test_previews_that_wait_together_are_kept_together(tmp_path: Path) -> None:
+    blobs, pinned = Counted(tmp_path), list[bytes]()
+    keeping = Keeping(blobs)
+    contents = [b"a", b"b", b"c"]
+    kept = await asyncio.gather(*(keeping.keep((thumbnail(one),), pinned.append) for one in contents))
+    assert blobs.together == [3]
+    digests = [hashlib.sha256(JPEG + one).digest() for one in contents]
+    assert kept == [
+        (PreviewFile(Kind.THUMBNAIL, digest, len(JPEG) + 1, Facts(width=3)),) for digest in digests
+    ]
+    assert pinned == digests
+    for digest, content in zip(digests, contents, strict=True):
+        with blobs.open(digest) as file:
+            assert file.read() == JPEG + content
+
+
+async def test_a_preview_that_is_none_harms_no_other(tmp_path: Path) -> None:
+    blobs = Counted(tmp_path)
+    keeping = Keeping(blobs)
+    good, bad, none = await asyncio.gather(
+        keeping.keep((thumbnail(b"a"),), lambda _: None),
+        keeping.keep((ShownFile(Kind.PICTURE, Facts(), b"<svg>"),), lambda _: None),
+        keeping.keep(UnreadableMediaError("MEDIA_DAMAGED", "cut off"), lambda _: None),
+        return_exceptions=True,
+    )
+    assert isinstance(good, tuple)
+    assert isinstance(bad, UnreadableMediaError)
+    assert str(none) == "cut off"
+    assert len(set(blobs.digests())) == 1
+
+
+async def test_a_full_disk_is_told_to_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeping = Keeping(FolderBlobs(tmp_path))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcomes = await asyncio.gather(
+        *(keeping.keep((thumbnail(one),), lambda _: None) for one in (b"a", b"b")), return_exceptions=True
+    )
+    assert [type(one) for one in outcomes] == [StorageFullError] * 2
+    monkeypatch.undo()
+    assert await keeping.keep((thumbnail(b"a"),), lambda _: None)
+
+
+async def test_who_gave_up_is_left_out(tmp_path: Path) -> None:
+    blobs = Counted(tmp_path)
+    keeping = Keeping(blobs)
+    gone = asyncio.ensure_future(keeping.keep((thumbnail(b"a"),), lambda _: None))
+    stays = asyncio.ensure_future(keeping.keep((thumbnail(b"b"),), lambda _: None))
+    await asyncio.sleep(0)  # both wait
+    gone.cancel()
+    await stays
+    assert blobs.together == [1]
 
 
 def test_what_is_pinned_is_not_erased_and_loose_afterwards() -> None:

@@ -79,6 +79,22 @@ def test_a_picture_is_shown_upright_and_without_metadata(orientation: int) -> No
         assert pixels[:, half + 8 :, 0].max() < 50
 
 
+@pytest.mark.parametrize("side", [511, 512, 700])
+def test_what_was_decoded_for_fingerprints_is_shown_if_it_is_all(side: int) -> None:
+    shown = np.random.default_rng(1).integers(0, 256, (300, side, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "PNG")
+    modality, files = ImageModality(), Files()
+    first = next(modality.decode(file, MediaLimits()))
+    modality.preview(file, MediaLimits(), files, FOREVER, first)
+    assert files.content == image_files(file.getvalue()).content
+    assert files.facts[Kind.PICTURE] == Facts(width=side, height=300)
+    if side < 512:  # its file is not needed any more
+        again = Files()
+        modality.preview(io.BytesIO(), MediaLimits(), again, FOREVER, first)
+        assert again.content == files.content
+
+
 def test_of_an_animation_the_first_frame_is_shown_over_white() -> None:
     frames = [Image.new("RGBA", (90, 60), (0, 0, 0, 0)), Image.new("RGBA", (90, 60), "black")]
     file = io.BytesIO()

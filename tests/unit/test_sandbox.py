@@ -147,7 +147,7 @@ async def test_answers_as_the_modality_does(pool_of: PoolOf) -> None:
             media = await read(pool, PHOTO, role)
             expected = described(modality, modality.decode(io.BytesIO(PHOTO), MediaLimits()), role)
             assert media.modality == "image"
-            assert media.sha256 == hashlib.sha256(PHOTO).digest()
+            assert media.sha256 == b""  # the service knows it already
             assert media.byte_count == len(PHOTO)
             assert media.decode_seconds >= 0
             assert media.fingerprint_seconds >= 0
@@ -384,7 +384,7 @@ async def test_mixed_items_are_all_answered_and_nothing_leaks(pool_of: PoolOf) -
     for number, answer in enumerate(answers):
         if number % 8 in {0, 3, 6, 7}:
             assert isinstance(answer, ReadMedia)
-            assert answer.sha256 == hashlib.sha256(contents[number % 8]).digest()
+            assert answer.byte_count == len(contents[number % 8])
         else:
             assert isinstance(answer, UnreadableMediaError)
     assert after == before
@@ -417,7 +417,7 @@ ASKED = wire.Request(Role.QUERY, None, MediaLimits())
 def honest() -> tuple[dict[str, Any], bytes]:
     modality = ImageModality()
     prints = described(modality, modality.decode(io.BytesIO(PHOTO), MediaLimits()), Role.QUERY)
-    message = wire.pack_media(ReadMedia("image", tuple(prints), bytes(32), 7, 0.5, 0.25))
+    message = wire.pack_media(ReadMedia("image", tuple(prints), b"", 7, 0.5, 0.25))
     header, _ = wire.lengths(message[: wire.PREFIX.size])
     start = wire.PREFIX.size
     return json.loads(message[start : start + header]), message[start + header :]
@@ -465,7 +465,7 @@ def test_how_much_was_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         (sound.getvalue(), Role.QUERY, of_query),
         (PHOTO, Role.REFERENCE, of_picture),
     ):
-        list(worker._stages(io.BytesIO(content), wire.Request(role, None, MediaLimits()), told.append))
+        list(worker._stages(io.BytesIO(content), wire.Request(role, None, MediaLimits()), told.append, []))
     for told in (of_sound, of_query):
         assert told == sorted(told)
         assert told[-1] == pytest.approx(24, abs=0.1)
