@@ -294,7 +294,7 @@ class _Reader:
 
 def _named(bits: _Bits, number: int, most: int) -> tuple[int, ...]:
     """The frame_num of the pictures that a slice names, 7.3.3.1."""
-    found = []
+    found: list[int] = []
     if bits.take(1):
         while (kind := bits.unsigned()) != 3:
             if kind > 1 or len(found) > _MOST_NAMED:

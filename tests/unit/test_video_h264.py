@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import cast
 
 import av
 import numpy as np
@@ -77,7 +78,7 @@ def test_what_would_leave_frames_far_from_each_other_is_decoded() -> None:
 
 
 def packets(data: bytes) -> tuple[list["Packet[VideoStream]"], bytes]:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.video[0]
         return list(container.demux(stream)), stream.codec_context.extradata or b""
 
@@ -107,9 +108,14 @@ def test_a_group_is_held_until_it_is_known_and_no_longer(monkeypatch: pytest.Mon
 
 def test_a_film_in_which_nothing_is_left_out_is_soon_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     some, parameters = packets(film("ref=1:bframes=0:keyint=4:scenecut=0"))
-    looked_at = []
+    looked_at: list[bytes] = []
     slices = h264._Reader.slices
-    monkeypatch.setattr(h264._Reader, "slices", lambda *args: looked_at.append(1) or slices(*args))
+
+    def watched(reader: h264._Reader, packet: bytes) -> tuple[bool, list[h264._Slice]]:
+        looked_at.append(packet)
+        return slices(reader, packet)
+
+    monkeypatch.setattr(h264._Reader, "slices", watched)
     assert not any(spare for _, spare in h264.sorted_out(some, parameters))
     assert len(looked_at) == 4 * 4 + 1
 
@@ -126,14 +132,12 @@ def broken(data: bytes, seed: int) -> bytes:
 def test_broken_bytes_lose_no_packet(seed: int) -> None:
     some, parameters = packets(film(ONE))
     random = np.random.default_rng(seed)
-    changed = []
+    changed: list[Packet[VideoStream]] = []
     for packet in some:
         content = np.frombuffer(bytes(packet), np.uint8).copy()
         if len(content):
-            content[random.integers(0, min(20, len(content)), 2)] ^= random.integers(1, 255, 2).astype(
-                np.uint8
-            )
-        one = Packet(content.tobytes())
+            content[random.integers(0, min(20, len(content)), 2)] ^= np.uint8(random.integers(1, 255))
+        one = cast("Packet[VideoStream]", Packet(content.tobytes()))
         one.pts, one.dts, one.time_base = packet.pts, packet.dts, packet.time_base
         one.is_keyframe = packet.is_keyframe
         changed.append(one)
@@ -143,15 +147,14 @@ def test_broken_bytes_lose_no_packet(seed: int) -> None:
 
 def test_what_is_lost_of_a_broken_film_is_told() -> None:
     data = bytearray(film(ONE))
-    with av.open(io.BytesIO(data)) as container:
-        places = [
-            (packet.pos, packet.size)
-            for packet in container.demux(video=0)
-            if packet.size and 1.2 <= packet.pts * packet.time_base < 1.9
-        ]
+    with av.open(io.BytesIO(data), "r") as container:
+        some = [packet for packet in container.demux(video=0) if packet.size]
     random = np.random.default_rng(1)
-    for at, size in places:
-        data[at + 12 : at + size] = random.bytes(size - 12)
+    for packet in some:
+        assert packet.pts is not None
+        assert packet.pos is not None
+        if 1.2 <= packet.pts * packet.time_base < 1.9:
+            data[packet.pos + 12 : packet.pos + packet.size] = random.bytes(packet.size - 12)
     lost = [one.lost for one in decode.decode(io.BytesIO(bytes(data)), LIMITS)]
     ((start, end),) = [span for some in lost for span in some]
     assert 1.0 <= start <= 1.5
