@@ -9,7 +9,7 @@ import numpy.typing as npt
 Sounds = npt.NDArray[np.float32]
 Powers = npt.NDArray[np.float32]
 
-_AT_ONCE: Final = 96
+_AT_ONCE: Final = 64
 """Frames that are transformed at a time: they stay in the processor's cache."""
 
 
@@ -23,16 +23,17 @@ def powers(frames: Sounds, taper: Sounds, first: int, end: int) -> Powers:
         end: The one after the last, samples // 2 or less.
     """
     found = np.empty((end - first, len(frames)), np.float32)
-    parts = np.empty((2, _AT_ONCE, end - first), np.float32)  # OpenCV takes long to allocate them
+    # Allocated once: that takes long.
+    tapered, transformed = (np.empty((_AT_ONCE, len(taper)), np.float32) for _ in range(2))
+    summed = np.empty((_AT_ONCE, end - first), np.float32)
     for start in range(0, len(frames), _AT_ONCE):
         some = frames[start : start + _AT_ONCE]
+        ready, spectra, sums = tapered[: len(some)], transformed[: len(some)], summed[: len(some)]
+        np.multiply(some, taper, out=ready)
         # The real part of bin 0, then real and imaginary part of each bin from 1 on.
-        spectra = cv2.dft(some * taper, flags=cv2.DFT_ROWS)
-        pairs = spectra[:, 2 * first - 1 : 2 * end - 1].reshape(len(some), -1, 2)
-        real, imaginary = (part[: len(some)] for part in parts)
-        cv2.split(pairs, [real, imaginary])
-        real *= real
-        imaginary *= imaginary
-        real += imaginary
-        cv2.transpose(real, dst=found[:, start : start + len(some)])
+        cv2.dft(ready, dst=spectra, flags=cv2.DFT_ROWS)
+        parts = spectra[:, 2 * first - 1 : 2 * end - 1]
+        parts *= parts
+        np.add(parts[:, ::2], parts[:, 1::2], out=sums)
+        cv2.transpose(sums, dst=found[:, start : start + len(some)])
     return found

@@ -4,7 +4,8 @@ A film is read from its beginning to its end, once for its pictures and, where s
 more for its sound; it never jumps, so that the time and the memory that it takes do not depend on key
 frames. One frame a second is taken, of short films two (`SHORT_SECONDS`): the first that is due, under its
 own time stamp, so that a frame is where it is shown even where the rate varies or an edit list cuts the
-film. Frames that no other frame is built from are not decoded at all, which changes no pixel of the others.
+film. Frames that no other frame is built from are not decoded at all, which changes no pixel of the others;
+nor are those of H.264 that no other is built from but such (`h264`).
 
 Frames are turned upright as the file says, and are at most `WORKING_SIDE` pixels wide or high. Fields are not
 taken apart and high dynamic range is not mapped: at this size, what describes frames hardly sees either.
@@ -24,7 +25,9 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -34,6 +37,7 @@ from indexers.audio.decode import Sides
 from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.image.decode import WORKING_SIDE, Picture
 from indexers.modality import MediaLimits, Segment
+from indexers.video import h264
 
 SHORT_SECONDS: Final = 40.0
 """Of a film up to so long, two frames a second are taken."""
@@ -191,12 +195,14 @@ class Film:
 
 
 @contextmanager
-def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
+def opened(source: BinaryIO, limits: MediaLimits, *, sparse: bool = False) -> Iterator[Film]:
     """Open a film; see `decode` for what it and the frames raise.
 
     Args:
         source: The file, at its beginning.
         limits: What it may ask for.
+        sparse: Leave out frames up to `h264.MOST_APART` from each other, too, where none of those that remain
+            is built from them.
     """
     missing = demux.missing(source)
     lost = demux.Lost(cut=missing > 0)
@@ -217,14 +223,26 @@ def opened(source: BinaryIO, limits: MediaLimits) -> Iterator[Film]:
         context.skip_frame = "NONREF"
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
-        frames = demux.frames(demux.packets(container, stream, lost), lost)
+        packets = demux.packets(container, stream, lost)
+        if sparse and context.name == "h264" and context.has_b_frames:
+            packets = _without(packets, context)
+        frames = demux.frames(packets, lost)
         shown = length if stream.duration else None
         yield Film(frames, Clock(begin, _rate(stream)), length, shown, lost)
 
 
+def _without(
+    packets: Iterator["Packet[VideoStream]"], context: VideoCodecContext
+) -> Iterator["Packet[VideoStream]"]:
+    """Let the decoder of packets leave out B pictures where no other picture needs them."""
+    for packet, spare in h264.sorted_out(packets, context.extradata or b""):
+        context.skip_frame = "BIDIR" if spare else "NONREF"
+        yield packet
+
+
 def _frames(source: BinaryIO, limits: MediaLimits) -> Iterator[Segment[Piece]]:
     """Yield the frames that are taken."""
-    with opened(source, limits) as film:
+    with opened(source, limits, sparse=True) as film:
         yield from _taken(film, limits)
 
 
