@@ -33,7 +33,7 @@ _IN_VAIN: Final = 4
 """Groups one after another of which nothing can be left out, after which no more are looked at."""
 
 _HEADER_BYTES: Final = 256
-"""More than a slice's header takes as a rule; of one that takes more nothing is known."""
+"""More than what is read of parameters and of a slice's header takes as a rule; of more nothing is known."""
 _MOST_NAMED: Final = 32
 """Reference pictures of a slice."""
 _SLICE: Final = 1
@@ -209,9 +209,9 @@ class _Reader:
         """Take note of parameters; without those that make no sense, slices make none."""
         try:
             if unit and unit[0] & 31 == _SEQUENCE:
-                self._note_sequence(_Bits(unit[1:]))
+                self._note_sequence(_Bits(unit[1:_HEADER_BYTES]))
             elif unit and unit[0] & 31 == _PICTURE:
-                self._note_picture(_Bits(unit[1:]))
+                self._note_picture(_Bits(unit[1:_HEADER_BYTES]))
         except _UnusualError:
             self._pictures.clear()
 
