@@ -161,7 +161,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     to the work some seconds before and after; ``frames_motion``, how well what changes from frame to frame
     agrees along it, and ``frames_lead``, how much better than at other places (see `motion`): these three
     are near 0 for other moments of one scene; ``frames_change``, how much changes along it: where hardly
-    anything does, those three say little; ``frames_speed``, how unusual its speed is (see `lines.unusual`):
+    anything does, or there are too few frames to tell, those three say little; ``frames_speed``, how unusual its speed is (see `lines.unusual`):
     of many speeds one agrees by chance; ``frames_seconds``, how much of the query's time is reported.
     Where both have sound: its signals, see `indexers.audio.align`; and where they have both,
     ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
@@ -182,7 +182,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "frames_contrast": best.contrast if best else 0.0,
         "frames_motion": best.motion.agreement if best else 0.0,
         "frames_lead": best.motion.agreement - best.motion.elsewhere if best else 0.0,
-        "frames_change": best.motion.change if best else 1.0,
+        "frames_change": best.motion.change if best else 0.0,
         "frames_speed": unusual(best.line.speed) if best else 1.0,
         "frames_seconds": sum(one.seconds for one in reported),
     }
