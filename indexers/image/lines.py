@@ -140,7 +140,7 @@ def _straightest(worths: Floats, steps: Bytes) -> Lines:
     sums = np.cumsum(blocks, axis=1) / blocks.shape[1]
     before = np.minimum(np.minimum.accumulate(sums, axis=1), 0)
     best = (sums[:, 1:] - before[:, :-1]).max(axis=1)
-    near = cv2.dilate(best[:, np.newaxis], np.ones((5, 1), np.uint8))[:, 0]
+    near = cv2.dilate(best[:, np.newaxis], np.ones((3, 1), np.uint8))[:, 0]
     best = np.where(best < near, 0, best)
     chosen = np.argsort(-best, kind="stable")[:_MAX_LINES]
     chosen = np.sort(chosen[best[chosen] > _MIN_STRETCH * FULL])
