@@ -302,8 +302,9 @@ def ends_by_attack(pairs: Sequence[tuple[Question, Sequence[Hit]]], threshold: f
 
 
 def ends_off(named: Sequence[Part], true: Sequence[Part]) -> list[float]:
-    """How far each end of a true stretch is from the nearest end of a reported one, in the query and in the
-    work by itself, seconds; where one true stretch begins as another ends, that is one end.
+    """How far each end of a true stretch is from the nearest end of a reported one, seconds.
+
+    In the query and in the work by itself; where one true stretch begins as another ends, that is one end.
     """
     if not named:
         return []

@@ -293,7 +293,10 @@ class Registered:
                 near = [one for one in self._near(fresh) if one != without]
                 near = near[: None if stage == self._modality.stages[0] else LATER]
                 again = (one for one, known in found.items() if self._sure(known) >= PLAUSIBLE)
-                compared = {one: self._compared(query, one) for one in dict.fromkeys((*near, *again))}
+                naming = (one for one in looked_at if found[one].views)
+                compared = {
+                    one: self._compared(query, one) for one in dict.fromkeys((*near, *again, *naming))
+                }
                 looked_at = [one for one, alignment in compared.items() if alignment is not None]
                 found |= {one: alignment for one, alignment in compared.items() if alignment is not None}
             scene = number in self._modality.scene_stages
@@ -470,9 +473,7 @@ def pieces(some: Sequence[Clip], seed: int) -> list[Clip]:
 
 def _some(frames: Fingerprint, chosen: npt.NDArray[np.bool_], start: float) -> Fingerprint:
     """Some rows of frames, as if they began then, seconds."""
-    values = {
-        name: value[chosen] for name in _KEPT if (value := getattr(frames, name)) is not None
-    }
+    values = {name: value[chosen] for name in _KEPT if (value := getattr(frames, name)) is not None}
     return Fingerprint(FRAMES, **(values | {"spans": np.maximum(values["spans"] - start, 0.0)}))
 
 

@@ -91,7 +91,7 @@ _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
 _PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
-_BY_CHANCE = 0.03
+_BY_CHANCE = 0.04
 """What the frames along a line must say together, for each frame of the view, on the line or not: of many
 frames some resemble something."""
 _PROMISING_LINES = 6
@@ -161,8 +161,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     to the work some seconds before and after; ``frames_motion``, how well what changes from frame to frame
     agrees along it, and ``frames_lead``, how much better than at other places (see `motion`): these three
     are near 0 for other moments of one scene; ``frames_change``, how much changes along it: where hardly
-    anything does, or there are too few frames to tell, those three say little; ``frames_speed``, how unusual its speed is (see `lines.unusual`):
-    of many speeds one agrees by chance; ``frames_seconds``, how much of the query's time is reported.
+    anything does, or there are too few frames to tell, those three say little; ``frames_speed``, how unusual
+    its speed is (see `lines.unusual`): of many speeds one agrees by chance; ``frames_seconds``, how much of
+    the query's time is reported.
     Where both have sound: its signals, see `indexers.audio.align`; and where they have both,
     ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
     """
