@@ -222,6 +222,9 @@ class Inquiry:
     ) -> None:
         """Align with candidates by what is known of the query.
 
+        Those for which the stage looked closer are compared again, also where it brought them no nearer: by
+        chance one look resembles something, and two do not.
+
         Args:
             view: Where their fingerprints are.
             modality: Of the query.
@@ -233,16 +236,20 @@ class Inquiry:
             self._compared.clear()
         self._compare_nearest(view, modality, candidates)
         if any(one.scheme in searched for one in fingerprints):
-            changed = dict.fromkeys((*candidates, *self._plausible()))
+            naming = (one for one in self._compared_last() if self._alignments[one].views)
+            changed = dict.fromkeys((*candidates, *self._plausible(), *naming))
             left = [one for one in changed if one not in self._compared]
             self._verify(view, left, self._searched(modality))
         self._verify_closely(view, modality, candidates)
 
     def _views(self) -> frozenset[int]:
         """Views in which the query looks like anything, by what was compared last: that has seen most."""
+        return frozenset[int]().union(*(self._alignments[one].views for one in self._compared_last()))
+
+    def _compared_last(self) -> list[UUID]:
+        """What the last stage compared that compared anything."""
         last = max(self._verified.values(), default=0)
-        found = (self._alignments[one].views for one, stage in self._verified.items() if stage == last)
-        return frozenset[int]().union(*found)
+        return [one for one, stage in self._verified.items() if stage == last]
 
     def _in_time(self) -> bool:
         return not self._cancelled and monotonic() < self._last_moment

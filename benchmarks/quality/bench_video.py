@@ -95,6 +95,7 @@ class Measured:
         at: What becomes of the queries at the matcher's own rules.
         moments: How many queries of other moments name the scene, and how many name anything, by rule.
         places: How well stretches are found.
+        ends_by_attack: How far the ends of stretches are off, seconds: medians; see `ends_off`.
         cpu_of_decoding: CPU of a query, in that of decoding it once.
         index_cpu_of_decoding: CPU of registering, in that of decoding the films once.
         stored_per_hour: Bytes for a registered hour, by those of one long film.
@@ -110,6 +111,7 @@ class Measured:
     at: Mapping[str, AtThreshold]
     moments: Mapping[str, tuple[int, int]]
     places: Places
+    ends_by_attack: Mapping[str, float]
     cpu_of_decoding: float
     index_cpu_of_decoding: float
     stored_per_hour: float
@@ -215,6 +217,7 @@ def judged(
         at,
         other_moments,
         places(pairs, at_90),
+        ends_by_attack(pairs, at_90),
         cpu[1],
         cpu[0],
         stored,
@@ -279,20 +282,48 @@ def places(pairs: Sequence[tuple[Question, Sequence[Hit]]], threshold: float) ->
     for question, hits in pairs:
         for film in sorted({part.film for part in question.parts}):
             true = [part for part in question.parts if part.film == film]
-            named = [
-                Part(
-                    film, one.query, _ordered(one.work, one.work + one.speed * (one.query[1] - one.query[0]))
-                )
-                for hit in hits
-                if hit.track == film and hit.score >= threshold
-                for one in hit.parts
-            ]
+            named = _named(film, hits, threshold)
             precision, recall = overlap(named, true)
             recalls.append(recall)
             if named:
                 precisions.append(precision)
     precision, recall = (float(np.mean(some)) if some else 0.0 for some in (precisions, recalls))
     return Places(precision, recall, 2 * precision * recall / (precision + recall or 1.0))
+
+
+def ends_by_attack(pairs: Sequence[tuple[Question, Sequence[Hit]]], threshold: float) -> dict[str, float]:
+    """The medians of `ends_off` over the copies of each attack that score so much."""
+    off: dict[str, list[float]] = {}
+    for question, hits in pairs:
+        for film in sorted({part.film for part in question.parts}):
+            true = [part for part in question.parts if part.film == film]
+            off.setdefault(question.attack, []).extend(ends_off(_named(film, hits, threshold), true))
+    return {attack: float(np.median(some)) for attack, some in off.items() if some}
+
+
+def ends_off(named: Sequence[Part], true: Sequence[Part]) -> list[float]:
+    """How far each end of a true stretch is from the nearest end of a reported one, seconds.
+
+    In the query and in the work by itself; where one true stretch begins as another ends, that is one end.
+    """
+    if not named:
+        return []
+    off = []
+    for axis in ("query", "work"):
+        reported = [end for one in named for end in getattr(one, axis)]
+        ends = {round(end, 3) for one in true for end in getattr(one, axis)}
+        off += [min(abs(end - other) for other in reported) for end in sorted(ends)]
+    return off
+
+
+def _named(film: str, hits: Sequence[Hit], threshold: float) -> list[Part]:
+    """The stretches that are reported of a film by what scores so much."""
+    return [
+        Part(film, one.query, _ordered(one.work, one.work + one.speed * (one.query[1] - one.query[0])))
+        for hit in hits
+        if hit.track == film and hit.score >= threshold
+        for one in hit.parts
+    ]
 
 
 def _ordered(one: float, other: float) -> Span:
@@ -378,6 +409,12 @@ def document(results: Mapping[str, Any]) -> str:
         for attack in ATTACKS
         if attack in columns[0]
     ]
+    off = [one.get("ends_by_attack", {}) for one in systems.values()]
+    ends = [
+        [attack, *(f"{one[attack]:.2f}" if attack in one else "" for one in off)]
+        for attack in ATTACKS
+        if any(attack in one for one in off)
+    ]
     growth = [
         [
             f"{one['hours']:,}",
@@ -400,6 +437,8 @@ def document(results: Mapping[str, Any]) -> str:
             table(["", "upload", "CPU, decoding's"], uploads),
             "Recall at 1 % alarms by attack:",
             table(["", *systems], by_attack),
+            "Seconds by which ends of stretches are off, medians by attack:",
+            table(["", *systems], ends),
             "Search among more hours:",
             table(["hours", "rows", "CPU of a query's frame, ms", "MB", "frames found"], growth),
         )

@@ -111,7 +111,7 @@ MOMENT: Final = (
     ("frames_lead", 0.15, 0.4),
     ("frames_contrast", 0.0, 0.06),
     ("frames_contrast", 0.06, 0.2),
-    ("frames_change", 0.3, 0.06),
+    ("frames_change", 0.25, 0.04),
     ("frames_speed", 1.0, 0.0),
     ("frames_similarity", 0.75, 0.95),
 )
@@ -119,7 +119,7 @@ MOMENT: Final = (
 AGREES: Final = Term("frames_motion", 0.5, 0.7, 4.0)
 """What it adds that motion agrees as in no other moment of those fitted, which reach 0.45: set, as it takes
 works that show something twice, in which no place leads."""
-OTHERS: Final = 1.5
+OTHERS: Final = 2.5
 """What other moments weigh together, where copies weigh one: one that is taken for a copy accuses somebody,
 and a copy whose moment is uncertain is looked at by people all the same. Chosen."""
 LEAST: Final = 0.05

@@ -10,7 +10,7 @@ to them. Sound is left out: the terms of sound are those that were fitted on sou
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -50,6 +50,8 @@ _CLIP: Final = (5.0, 25.0)
 _REST: Final = 3.0
 """Shortest rest to take clips from, seconds: films in which little changes are short ones here, and other
 moments of theirs count too."""
+_PIECE: Final = (3.0, 5.0)
+"""Seconds of a clip that are asked about by themselves too."""
 _RELATIVES: Final = 0.1
 """Films of one series that a query is alike to on average: as often as it is a copy (`fit_score.PRIOR`)."""
 _SEEN: Final = 0.5
@@ -291,7 +293,10 @@ class Registered:
                 near = [one for one in self._near(fresh) if one != without]
                 near = near[: None if stage == self._modality.stages[0] else LATER]
                 again = (one for one, known in found.items() if self._sure(known) >= PLAUSIBLE)
-                compared = {one: self._compared(query, one) for one in dict.fromkeys((*near, *again))}
+                naming = (one for one in looked_at if found[one].views)
+                compared = {
+                    one: self._compared(query, one) for one in dict.fromkeys((*near, *again, *naming))
+                }
                 looked_at = [one for one, alignment in compared.items() if alignment is not None]
                 found |= {one: alignment for one, alignment in compared.items() if alignment is not None}
             scene = number in self._modality.scene_stages
@@ -439,8 +444,37 @@ def make(folders: Sequence[Path], seed: int, per_attack: int, cache: Path | None
     modality.prepare()
     films = load(folders)
     works = references(films, modality)
-    made = clips(films, seed, per_attack, Registered(works, modality), cache)
-    return compared(films, works, made, modality)
+    made = list(clips(films, seed, per_attack, Registered(works, modality), cache))
+    return compared(films, works, [*made, *pieces(made, seed)], modality)
+
+
+def pieces(some: Sequence[Clip], seed: int) -> list[Clip]:
+    """A few seconds of each clip, as compilations show them: of every other one a frame a second.
+
+    Args:
+        some: Clips; those between others' pictures are left out.
+        seed: Of all that is drawn.
+    """
+    rng = np.random.default_rng([seed, len(ATTACKS)])
+    found = []
+    for number, clip in enumerate(one for one in some if one.attack != "inserted"):
+        frames = clip.query[0]
+        seconds = float(rng.uniform(*_PIECE))
+        steps = max(0.0, float(frames.spans[:, 1].max()) - seconds) / SHORT_STEP
+        start = int(rng.integers(0, int(steps) + 1)) * SHORT_STEP
+        times = frames.spans[:, 0] - start
+        chosen = (times > -SHORT_STEP / 2) & (times < seconds)
+        if number % 2:
+            chosen &= np.abs(times - np.rint(times / STEP) * STEP) < SHORT_STEP / 2
+        if chosen.any():
+            found.append(replace(clip, query=(_some(frames, chosen, start),)))
+    return found
+
+
+def _some(frames: Fingerprint, chosen: npt.NDArray[np.bool_], start: float) -> Fingerprint:
+    """Some rows of frames, as if they began then, seconds."""
+    values = {name: value[chosen] for name in _KEPT if (value := getattr(frames, name)) is not None}
+    return Fingerprint(FRAMES, **(values | {"spans": np.maximum(values["spans"] - start, 0.0)}))
 
 
 def compared(

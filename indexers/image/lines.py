@@ -140,7 +140,8 @@ def _straightest(worths: Floats, steps: Bytes) -> Lines:
     sums = np.cumsum(blocks, axis=1) / blocks.shape[1]
     before = np.minimum(np.minimum.accumulate(sums, axis=1), 0)
     best = (sums[:, 1:] - before[:, :-1]).max(axis=1)
-    best = np.where(best < cv2.dilate(best, np.ones((5, 1), np.uint8))[:, 0], 0, best)
+    near = cv2.dilate(best[:, np.newaxis], np.ones((3, 1), np.uint8))[:, 0]
+    best = np.where(best < near, 0, best)
     chosen = np.argsort(-best, kind="stable")[:_MAX_LINES]
     chosen = np.sort(chosen[best[chosen] > _MIN_STRETCH * FULL])
     cumulative = np.zeros((len(chosen) + 2, length + 1), np.float32)

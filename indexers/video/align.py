@@ -6,7 +6,7 @@ has an offset of its own, and what the two say about place and speed is compared
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -91,7 +91,7 @@ _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
 _PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
-_BY_CHANCE = 0.03
+_BY_CHANCE = 0.04
 """What the frames along a line must say together, for each frame of the view, on the line or not: of many
 frames some resemble something."""
 _PROMISING_LINES = 6
@@ -161,8 +161,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     to the work some seconds before and after; ``frames_motion``, how well what changes from frame to frame
     agrees along it, and ``frames_lead``, how much better than at other places (see `motion`): these three
     are near 0 for other moments of one scene; ``frames_change``, how much changes along it: where hardly
-    anything does, those three say little; ``frames_speed``, how unusual its speed is (see `lines.unusual`):
-    of many speeds one agrees by chance; ``frames_seconds``, how much of the query's time is reported.
+    anything does, or there are too few frames to tell, those three say little; ``frames_speed``, how unusual
+    its speed is (see `lines.unusual`): of many speeds one agrees by chance; ``frames_seconds``, how much of
+    the query's time is reported.
     Where both have sound: its signals, see `indexers.audio.align`; and where they have both,
     ``sound_agreement``, the part of the pictures' time in which sound tells the same place.
     """
@@ -172,7 +173,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     if FRAMES.id not in mine:
         return None if sound is None else replace(sound, segments=_tagged(sound.segments, SOUND))
     sides = _Sides.of(mine[FRAMES.id], theirs[FRAMES.id])
-    found = _stretches(sides, sound.segments if sound else ())
+    hits = sides.hits()
+    proposed = lines(hits, _TRIED, LEAST)
+    found = _stretches(sides, hits, proposed, sound.segments if sound else ())
     reported = [one for one in found if one.evidence >= LEAST]
     best = max(found, key=lambda one: one.evidence, default=None)
     signals = {
@@ -182,7 +185,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "frames_contrast": best.contrast if best else 0.0,
         "frames_motion": best.motion.agreement if best else 0.0,
         "frames_lead": best.motion.agreement - best.motion.elsewhere if best else 0.0,
-        "frames_change": best.motion.change if best else 1.0,
+        "frames_change": best.motion.change if best else 0.0,
         "frames_speed": unusual(best.line.speed) if best else 1.0,
         "frames_seconds": sum(one.seconds for one in reported),
     }
@@ -196,7 +199,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         segments=_together(pictures, sounds),
         query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
-        views=sides.promising(lines(sides.hits(), _PROMISING_LINES, LEAST)),
+        views=sides.promising(proposed[:_PROMISING_LINES]),
     )
 
 
@@ -252,16 +255,20 @@ def stretches(query: Fingerprint, work: Fingerprint, sounds: Sequence[AlignedSeg
         work: Frames.
         sounds: Where the sound lies: a scene that stands still fits there as well as elsewhere.
     """
-    return _stretches(_Sides.of(query, work), sounds)
-
-
-def _stretches(sides: "_Sides", sounds: Sequence[AlignedSegment]) -> list[Stretch]:
+    sides = _Sides.of(query, work)
     hits = sides.hits()
+    return _stretches(sides, hits, lines(hits, _TRIED, LEAST), sounds)
+
+
+def _stretches(
+    sides: "_Sides", hits: Hits, proposed: Sequence[Line], sounds: Sequence[AlignedSegment]
+) -> list[Stretch]:
+    """As `stretches`, with the best lines through all hits."""
     found: list[Stretch] = []
     echoes = 0
     while len(hits) and len(found) < SEGMENTS:
-        proposed = sorted(lines(hits, _TRIED, LEAST), key=sides.worth, reverse=True)[:_FITTED]
-        tried = [one for line in proposed if (one := sides.fitted(line)) is not None]
+        fitted = sorted(proposed, key=sides.worth, reverse=True)[:_FITTED]
+        tried = [one for line in fitted if (one := sides.fitted(line)) is not None]
         best = max(tried, key=lambda one: one.evidence * usual(one.line.speed), default=None)
         if best is None or (found and best.evidence < LEAST):
             break
@@ -278,6 +285,7 @@ def _stretches(sides: "_Sides", sounds: Sequence[AlignedSegment]) -> list[Stretc
         on_line = np.abs(hits.work - best.line.at(hits.query)) <= 2 * SAME
         inside = (hits.query >= best.start) & (hits.query < best.end)
         hits = hits.where(~inside | (~on_line & (hits.view != best.line.view)))
+        proposed = lines(hits, _TRIED, LEAST)
     return _merged(found)
 
 
@@ -365,6 +373,8 @@ class _Sides:
     tolerance: float
     """Seconds by which a frame may lie off the line."""
     every_of_work: Rows
+    runs: dict[Line, tuple[int, int, float]] = field(default_factory=dict)
+    """What `_run` found of each line: the best lines are asked about several times."""
 
     @classmethod
     def of(cls, query: Fingerprint, work: Fingerprint) -> "_Sides":
@@ -416,8 +426,8 @@ class _Sides:
         """Views in which frames along one of some lines look alike, and those that do no less there."""
         found: set[int] = set()
         for line in proposed:
-            rows, common, _ = self.views[line.view]
-            first, last, evidence = self._run(line, rows, common)
+            rows = self.views[line.view][0]
+            first, last, evidence = self._run(line)
             gain = evidence / max(1, last - first)
             if gain < _PROMISING or evidence < _BY_CHANCE * len(rows):
                 continue
@@ -431,17 +441,17 @@ class _Sides:
 
     def worth(self, line: Line) -> float:
         """What the frames along a line say for a copy, less where its speed is unusual."""
-        return self._run(line, *self.views[line.view][:2])[2] * usual(line.speed)
+        return self._run(line)[2] * usual(line.speed)
 
     def fitted(self, line: Line) -> Stretch | None:
         """Fit a line closely, and follow it as far as frames agree; None where none does."""
         rows, common, _ = self.views[line.view]
-        first, last, evidence = self._run(line, rows, common)
+        first, last, evidence = self._run(line)
         for _ in range(4):
             if last - first < 2:
                 break
             closer = self._closer(line, rows, common, first, last)
-            run = self._run(closer, rows, common)
+            run = self._run(closer)
             if run[2] < _AS_GOOD * evidence:
                 break
             line, (first, last, evidence) = closer, run
@@ -452,7 +462,7 @@ class _Sides:
     def _stretch(self, line: Line) -> Stretch | None:
         """What lies along a line; None where nothing speaks for a copy."""
         rows, common, box = self.views[line.view]
-        first, last, evidence = self._run(line, rows, common)
+        first, last, evidence = self._run(line)
         if last <= first or evidence <= 0:
             return None
         some = np.arange(first, last)
@@ -535,13 +545,17 @@ class _Sides:
         result: Floats = np.where(outside, _OUTSIDE, gains)
         return result
 
-    def _run(self, line: Line, rows: Rows, common: Floats) -> tuple[int, int, float]:
+    def _run(self, line: Line) -> tuple[int, int, float]:
         """The stretch of frames along a line that says most for a copy: half-open, and what it says."""
+        if (known := self.runs.get(line)) is not None:
+            return known
+        rows, common, _ = self.views[line.view]
         sums = np.concatenate([[0.0], self._gains(line, rows, common).cumsum()])
         over = sums - np.minimum.accumulate(sums)
         last = int(np.argmax(over))
         first = int(np.argmin(sums[: last + 1])) if last else 0
-        return first, last, float(over[last])
+        found = self.runs[line] = first, last, float(over[last])
+        return found
 
     def _along(
         self, line: Line, rows: Rows, some: npt.NDArray[np.int64], shift: float | Floats = 0.0

@@ -56,14 +56,15 @@ class Motion:
         agreement: Correlation at the best place near the line, -1..1; 0 where there is too little to tell.
         elsewhere: The largest at other places, 0..1; 0 where there are none.
         shift: Seconds of the work from the line to the best place.
-        change: How much changes: the mean square by which frames differ from their mean, of the query or of
-            the work, whichever is more, 0..1; 1 where there is too little to tell.
+        change: How much changes: the median of one less the cosines of any two frames, of the query or of the
+            work, whichever is more, 0..2; 0 where there is too little to tell. A frame of what comes before
+            or after does not count, as it would in a mean.
     """
 
     agreement: float = 0.0
     elsewhere: float = 0.0
     shift: float = 0.0
-    change: float = 1.0
+    change: float = 0.0
 
 
 NONE: Final = Motion()
@@ -206,8 +207,9 @@ class _Compared:
         """
         before, after, part = self._between(line)
         nearest = np.where(part < 0.5, before, after)
-        theirs = self._theirs[np.ix_(nearest, nearest)]
-        return max(0.0, float(1.0 - min(self._mine.mean(), theirs.mean())))
+        pairs = np.triu_indices(line.size, 1)
+        alike = self._mine[pairs], self._theirs[nearest[pairs[0]], nearest[pairs[1]]]
+        return max(0.0, float(1.0 - min(map(np.median, alike))))
 
     def _between(self, on: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
         """The frames before and after each time, and how far it is from the first to the second, 0..1."""

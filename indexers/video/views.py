@@ -17,7 +17,7 @@ import numpy as np
 from indexers.image.lines import straight_edges
 from indexers.image.rectangles import apart, enclosed, overlap
 from indexers.image.trim import trim
-from indexers.modality import Box
+from indexers.modality import WHOLE, Box
 from indexers.video.frames import Part, Taken
 
 FOUND: Final = 4
@@ -43,9 +43,11 @@ VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
 GLANCE: Final = 4
-GLANCE_EVERY: Final = 10
-"""Frames of which each part is described at first, at least, and each tile of one less; of longer films, one
-in so many."""
+GLANCE_EVERY: Final = 12
+"""Frames of which each part is described at first, at least; of longer films, one in so many."""
+TILES_EVERY: Final = 10
+"""The same of tiles, less one. Of fewer, some tile of a stranger's minute resembles something by chance, and
+the rest of its frames costs more than is saved."""
 
 CLOSER: Final = 36
 """Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
@@ -55,6 +57,8 @@ _LOOKED_AT: Final = 12
 """Frames in which rectangles are looked for."""
 _OF_EACH: Final = 5
 """Rectangles that each frame proposes."""
+_PART: Final = 0.9
+"""Overlap with the whole picture up to which a rectangle is a part of it."""
 _STILL: Final = 0.8
 """Overlap from which on rectangles of two frames are one."""
 _SEEN: Final = 0.25
@@ -151,7 +155,8 @@ def _proposed(one: Taken) -> list[Box]:
         return []
     trimmed = trim(edges)
     first = [] if trimmed is None else [trimmed]
-    return apart([*first, *enclosed(edges, _OF_EACH)], _OF_EACH)
+    found = [*first, *enclosed(edges, _OF_EACH + 1)]
+    return apart((one for one in found if overlap(one, WHOLE) <= _PART), _OF_EACH)
 
 
 def _middle(group: Sequence[Box]) -> Box:

@@ -622,8 +622,8 @@ _SIGNALS: Final[Mapping[str, _Signal]] = {
                 0.1,
                 Telling.SOME,
                 noted(
-                    "The film hardly changes there (%(value)s, where 0 is a still picture): that its changes do not"
-                    " agree says little against a copy."
+                    "The film hardly changes there, or too little of it is seen to tell (%(value)s, where 0 is a still"
+                    " picture): that its changes do not agree says little against a copy."
                 ),
             ),
             _Band(

@@ -123,6 +123,15 @@ def test_stretches_are_compared_in_both_times() -> None:
     assert bench_video.overlap([], true) == (0.0, 0.0)
 
 
+def test_ends_are_compared_with_the_nearest_in_each_time() -> None:
+    true = _parts((0, 4, 20, 23), (4, 10, 23, 30))
+    assert bench_video.ends_off(_parts((0, 4.2, 20, 23.1), (4.2, 10, 23.1, 30.5)), true) == pytest.approx(
+        [0, 0.2, 0, 0, 0.1, 0.5]
+    )
+    assert bench_video.ends_off(_parts((0, 10, 20, 30)), true) == pytest.approx([0, 4, 0, 0, 3, 0])
+    assert bench_video.ends_off([], true) == []
+
+
 def _question(attack: str, parts: Mapping[str, tuple[float, float]], near: str = "") -> Question:
     made = tuple(Part(film, span, (0.0, span[1] - span[0])) for film, span in parts.items())
     return Question(f"q {attack}", attack, Path("q.mp4"), made, near)
@@ -146,6 +155,7 @@ def test_answers_are_judged_by_works() -> None:
     assert one.ranking.micro_ap == pytest.approx(2 / 3)
     assert one.ranking.recall_at_precision_90 == one.recall_at_precision_99 == pytest.approx(2 / 3)
     assert one.recall_by_attack == {"joined": 1.0, "crop": 0.0}
+    assert one.ends_by_attack == {"joined": pytest.approx(0.0)}
     assert one.at["review"].recall == pytest.approx(2 / 3)
     assert (one.at["review"].false_alarms, one.at["action"].queries) == (0, 1)
     assert one.moments == {"review": (1, 1), "action": (0, 0), "blocked": (0, 0)}

@@ -213,3 +213,21 @@ def assert_valid(picture: npt.NDArray[np.uint8], limit: int) -> None:
         assert 0 <= box.top < box.bottom <= 1
     for number, box in enumerate(found):
         assert all(overlap(box, other) <= SAME for other in found[:number])
+
+
+def test_a_strong_edge_at_the_border_hides_no_other() -> None:
+    picture = np.full((180, 320, 3), 90, np.uint8)
+    picture[1:] = 30
+    picture[60:120, 100:200] = 160
+    edges = straight_edges(picture)
+    assert edges is not None
+    assert {1, 60, 120} <= set(edges.rows.cells.tolist())
+    assert {100, 200} <= set(edges.columns.cells.tolist())
+
+
+def test_of_edges_next_to_each_other_the_best_is_one() -> None:
+    picture = photo("astronaut.png")
+    edges = straight_edges(pixels(picture))
+    assert edges is not None
+    for lines in (edges.rows, edges.columns):
+        assert np.diff(lines.cells[1:-1]).min() > 1

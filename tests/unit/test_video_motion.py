@@ -72,17 +72,24 @@ def test_a_copy_moves_as_the_work_does_and_another_take_does_not(change: float) 
     assert other["frames_lead"] < 0.1
 
 
-def test_how_much_changes_is_the_mean_square_off_the_mean() -> None:
+def test_how_much_changes_is_by_how_much_two_frames_differ() -> None:
     found = []
     for change in (0.2, 0.4, 0.8):
         work = take(1, change=change)
         query, estimates = work[12:44], descriptors(codes(work[12:44]))
-        expected = ((estimates - estimates.mean(axis=0)) ** 2).sum(axis=1).mean()
+        expected = np.median(1 - (estimates @ estimates.T)[np.triu_indices(len(estimates), 1)])
         assert signals(query, work)["frames_change"] == pytest.approx(expected, abs=0.02)
         found.append(float(expected))
     assert found[0] < 0.1
     assert found[2] > 0.3
-    assert motion(Line(1.0, 0.0, 0, 0.0), (0.0, 1.0), rows_of(work), rows_of(work), 30.0).change == 1.0
+
+
+def test_a_frame_of_something_else_does_not_count_as_change() -> None:
+    work = take(1, change=0.2)
+    line, span = Line(1.0, 0.0, 0, 4.0), (0.0, 8.0)
+    alone = motion(line, span, rows_of(work[:16]), rows_of(work), 30.0).change
+    shown = np.concatenate([work[:15], take(9)[:1]])
+    assert motion(line, span, rows_of(shown), rows_of(work), 30.0).change == pytest.approx(alone, abs=0.02)
 
 
 def test_how_unusual_a_speed_is_backwards_is_told() -> None:
@@ -130,7 +137,7 @@ def test_a_scene_in_which_nothing_moves_tells_no_place() -> None:
     assert found.change == pytest.approx(0.0, abs=1e-6)
 
 
-def test_few_frames_tell_no_place() -> None:
+def test_few_frames_tell_no_place_and_do_not_deny_one() -> None:
     work = take(1)
     found = motion(Line(1.0, 0.0, 0, 0.5), (0.0, 1.5), rows_of(work[:3]), rows_of(work), 30.0)
     assert found == Motion()
