@@ -1,8 +1,9 @@
 """Where two constellations of peaks coincide after a change of pitch and tempo.
 
-Like triples propose a pitch, a tempo and a place (`triples`), single peaks a place alone (`steady`). The
-proposals that most pairs agree on are refined and then judged by the peaks alone: how many of the reference's coincide with one of the query's,
-against how many do so when the same peaks are shifted to where nothing should coincide.
+Like triples propose a pitch, a tempo and a place (`triples`), and where these say little, single peaks a
+place (`steady`). The proposals that most pairs agree on are refined and then judged by the peaks alone: how
+many of the reference's coincide with one of the query's, against how many do so when the same peaks are
+shifted to where nothing should coincide.
 """
 
 import math
@@ -33,6 +34,8 @@ _CLOSER: Final = (_TIGHT, _TIGHT)
 _MOST_SEGMENTS: Final = 12
 LEAST_EVIDENCE: Final = 9.0
 """Evidence from which on a segment is reported, natural logarithm of the odds."""
+_CLEAR: Final = 40.0
+"""Evidence of a copy from which on triples found all that there is."""
 _SEED: Final = -5.0
 """Evidence from which on it is looked for what lies a jump before and after a segment."""
 _JUMP: Final = 1.6
@@ -105,7 +108,10 @@ class Asked:
         found: list[Coincidence] = []
         copies = 0
         while len(found) < _MOST_SEGMENTS:
-            parts = _surest(query, work, [*_of_offsets(query, work, offsets), *_of_pairs(query, work, pairs)])
+            parts = _surest(query, work, _of_pairs(query, work, pairs))
+            if _sum(parts) < _CLEAR:
+                others = _surest(query, work, _of_offsets(query, work, offsets))
+                parts = max(parts, others, key=_sum)
             if not parts:
                 break
             copies += 1
@@ -149,7 +155,12 @@ def _surest(query: Constellation, work: Constellation, judged: Iterable[Coincide
     if best is None:
         return []
     parts = _linked(query, work, best)
-    return parts if sum(one.evidence for one in parts) >= LEAST_EVIDENCE else []
+    return parts if _sum(parts) >= LEAST_EVIDENCE else []
+
+
+def _sum(parts: Iterable[Coincidence]) -> float:
+    """What the parts of one copy say together."""
+    return sum(one.evidence for one in parts)
 
 
 def along(

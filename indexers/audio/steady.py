@@ -69,7 +69,7 @@ class Bands:
 
     @cached_property
     def _entries(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Times of peaks, band after band, each in its own and the nearer neighbour, and where bands begin."""
+        """Times of peaks by band, each in its own and the nearer neighbour, and where bands begin."""
         half = np.floor(self._query.cents / (_CENTS / 2)).astype(np.int64)
         band = np.concatenate([half // 2 + 1, half // 2 + 2 * (half % 2)])
         order = np.argsort(band, kind="stable")
