@@ -211,6 +211,8 @@ class Channel:
             are looked at wherever the query has some of that one.
         promising: Where it is compared with whatever is nearest: tells by a first look at a query and a
             reference whether aligning them may find anything, at much less cost; None: all are aligned.
+        glimpse: The same at less cost again, of candidates that are farther than so many; None: they are not
+            compared.
     """
 
     scheme: Scheme
@@ -222,6 +224,7 @@ class Channel:
     unsifted: bool = False
     beside: Scheme | None = None
     promising: Promising | None = None
+    glimpse: Promising | None = None
 
     @property
     def far(self) -> bool:

@@ -350,18 +350,24 @@ class Inquiry:
         if not some:
             return
         nearest = sorted(self._closeness, key=lambda one: (self._closeness[one], one))
-        chosen = nearest[: max(channel.compared for channel in some)]
+        most = max(channel.compared for channel in some)
+        chosen = nearest[:most]
         again = [one for one in candidates if one in self._compared]
         new = [one for one in chosen if one not in self._compared]
         promising = next((one.promising for one in some if one.promising), None)
+        glimpse = next((one.glimpse for one in some if one.glimpse), None)
         if promising is None:
             self._verify(view, [*again, *new], self._query)
             self._compared.update(chosen)
             return
 
+        near = set(chosen)
+        new = [one for one in nearest if one not in self._compared] if glimpse else new
+
         def worth(reference_id: UUID, work: Sequence[Fingerprint]) -> bool:
+            look = promising if reference_id in near else glimpse
             places = self._places.get(reference_id, ())
-            return reference_id in nearest[:ALIGNED] or promising(self._query, work, places)
+            return reference_id in nearest[:ALIGNED] or (look is not None and look(self._query, work, places))
 
         self._verify(view, [*again, *new], self._query, worth)
         self._compared.update(nearest)
