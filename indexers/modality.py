@@ -191,6 +191,8 @@ Promising: TypeAlias = Callable[
 ]
 """(query, reference, places of both that may correspond) to whether it is worth aligning them; see
 `Channel.promising`."""
+Glimpse: TypeAlias = Callable[[Sequence[Fingerprint], Sequence[Fingerprint]], bool]
+"""(query, reference) to whether it is worth aligning them; see `Channel.glimpse`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ class Channel:
     unsifted: bool = False
     beside: Scheme | None = None
     promising: Promising | None = None
-    glimpse: Promising | None = None
+    glimpse: Glimpse | None = None
 
     @property
     def far(self) -> bool:

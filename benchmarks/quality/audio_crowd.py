@@ -161,8 +161,9 @@ class _Catalogue:
             number = candidate.reference_id.int
             work = self._work(number)
             began = time.process_time()
-            look = promising if rank < NEAREST else glimpse
-            worth = rank < ALIGNED or look(query, work, candidate.places)
+            worth = rank < ALIGNED or (
+                promising(query, work, candidate.places) if rank < NEAREST else glimpse(query, work)
+            )
             aligned = self._audio.align(query, work) if worth else None
             comparing += time.process_time() - began
             if aligned is not None:

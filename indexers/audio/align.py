@@ -261,10 +261,8 @@ def promising(
     )
 
 
-def glimpse(
-    query: Sequence[Fingerprint], work: Sequence[Fingerprint], places: Sequence[tuple[float, float]]
-) -> bool:
-    """The same at a tenth of the cost: only whether peaks agree about what is as fast and as high.
+def glimpse(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> bool:
+    """As `promising` at a tenth of the cost: only whether peaks agree about what is as fast and as high.
 
     Where there are no peaks, or where one of both is long, it is False: codes find such copies.
     """

@@ -18,7 +18,7 @@ _CENTS: Final = 16
 """Width of a band, cents; a peak coincides with those of its band's and the nearer neighbour's."""
 _CELL: Final = 0.03
 """Seconds; two neighbouring cells vote together."""
-_STANDING_OUT: Final = 6.5
+_STANDING_OUT: Final = 7.5
 """How many standard deviations of what chance gives a place must have more than that."""
 _LEAST: Final = 8
 """Votes without which no place is proposed."""

@@ -161,6 +161,21 @@ def test_a_first_look_tells_copies_from_others(work: tuple[Fingerprint, ...]) ->
     assert align.promising(copy, without_peaks, [])  # there is nothing to look at
 
 
+def test_a_glimpse_tells_copies_that_are_as_fast_and_as_high(work: tuple[Fingerprint, ...]) -> None:
+    copy = fingerprints(cut(tune(1), 20, 28), Role.QUERY)
+    assert align.glimpse(copy, work)
+    assert not align.glimpse(fingerprints(cut(tune(7), 20, 28), Role.QUERY), work)
+    without_peaks = [one for one in work if one.scheme == CHROMAPRINT]
+    assert not align.glimpse(copy, without_peaks)
+
+
+def test_long_sounds_are_not_glimpsed_at(
+    work: tuple[Fingerprint, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(align, "_MOST_PEAKS", 1)
+    assert not align.glimpse(fingerprints(cut(tune(1), 20, 28), Role.QUERY), work)
+
+
 def test_the_first_look_at_long_sounds_is_where_their_codes_agree(
     work: tuple[Fingerprint, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
