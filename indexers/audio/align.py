@@ -303,7 +303,11 @@ def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
             if stretch.same(other):
                 # What only one scheme could follow belongs to it too.
                 kept[number] = replace(
-                    other, start=min(stretch.start, other.start), end=max(stretch.end, other.end)
+                    other,
+                    start=min(stretch.start, other.start),
+                    end=max(stretch.end, other.end),
+                    peak_evidence=max(stretch.peak_evidence, other.peak_evidence),
+                    peaks=max(stretch.peaks, other.peaks),
                 )
                 break
             if overlap > OVERLAP * stretch.seconds:
