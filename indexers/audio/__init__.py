@@ -21,7 +21,7 @@ _PIECE_ROWS: Final = int(decode.PIECE_SECONDS * decode.RATE) // chromaprint.HOP 
 
 NEAREST: Final = 64
 """Candidates that are compared by all that is known."""
-_FARTHER: Final = 64
+_FARTHER: Final = 36
 """Candidates after these that only peaks are looked at of (`align.glimpse`)."""
 
 _KEPT_SECONDS: Final = 600.0
