@@ -191,6 +191,8 @@ Promising: TypeAlias = Callable[
 ]
 """(query, reference, places of both that may correspond) to whether it is worth aligning them; see
 `Channel.promising`."""
+Glimpse: TypeAlias = Callable[[Sequence[Fingerprint], Sequence[Fingerprint]], bool]
+"""(query, reference) to whether it is worth aligning them; see `Channel.glimpse`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,8 @@ class Channel:
             are looked at wherever the query has some of that one.
         promising: Where it is compared with whatever is nearest: tells by a first look at a query and a
             reference whether aligning them may find anything, at much less cost; None: all are aligned.
+        glimpse: The same at less cost again, of candidates that are farther than so many; None: they are not
+            compared.
     """
 
     scheme: Scheme
@@ -222,6 +226,7 @@ class Channel:
     unsifted: bool = False
     beside: Scheme | None = None
     promising: Promising | None = None
+    glimpse: Glimpse | None = None
 
     @property
     def far(self) -> bool:

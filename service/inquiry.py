@@ -357,18 +357,24 @@ class Inquiry:
         if not some:
             return
         nearest = sorted(self._closeness, key=lambda one: (self._closeness[one], one))
-        chosen = nearest[: max(channel.compared for channel in some)]
+        most = max(channel.compared for channel in some)
+        chosen = nearest[:most]
         again = [one for one in candidates if one in self._compared]
-        new = [one for one in chosen if one not in self._compared]
         promising = next((one.promising for one in some if one.promising), None)
+        glimpse = next((one.glimpse for one in some if one.glimpse), None)
+        new = [one for one in (nearest if glimpse else chosen) if one not in self._compared]
         if promising is None:
             self._verify(view, [*again, *new], self._query)
             self._compared.update(chosen)
             return
+        near = set(chosen)
 
         def worth(reference_id: UUID, work: Sequence[Fingerprint]) -> bool:
-            places = self._places.get(reference_id, ())
-            return reference_id in nearest[:ALIGNED] or promising(self._query, work, places)
+            if reference_id in nearest[:ALIGNED]:
+                return True
+            if reference_id in near:
+                return promising(self._query, work, self._places.get(reference_id, ()))
+            return glimpse is not None and glimpse(self._query, work)
 
         self._verify(view, [*again, *new], self._query, worth)
         self._compared.update(nearest)

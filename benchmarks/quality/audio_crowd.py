@@ -21,7 +21,8 @@ import indexers.modality
 from benchmarks.quality.audio_media import Plan
 from benchmarks.quality.audio_peers import Hit, Part
 from indexers import registry
-from indexers.audio.align import promising
+from indexers.audio import NEAREST
+from indexers.audio.align import glimpse, promising
 from indexers.audio.chromaprint import CHROMAPRINT, CODES, STEP
 from indexers.fingerprint import Fingerprint
 from indexers.index.base import Hits
@@ -160,7 +161,9 @@ class _Catalogue:
             number = candidate.reference_id.int
             work = self._work(number)
             began = time.process_time()
-            worth = rank < ALIGNED or promising(query, work, candidate.places)
+            worth = rank < ALIGNED or (
+                promising(query, work, candidate.places) if rank < NEAREST else glimpse(query, work)
+            )
             aligned = self._audio.align(query, work) if worth else None
             comparing += time.process_time() - began
             if aligned is not None:

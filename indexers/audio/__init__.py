@@ -19,6 +19,11 @@ from indexers.previews import Budget, Files
 
 _PIECE_ROWS: Final = int(decode.PIECE_SECONDS * decode.RATE) // chromaprint.HOP + 1
 
+NEAREST: Final = 64
+"""Candidates that are compared by all that is known."""
+_FARTHER: Final = 36
+"""Candidates after these that only peaks are looked at of (`align.glimpse`)."""
+
 _KEPT_SECONDS: Final = 600.0
 """Longest query that is kept, so that its later stage costs nothing where the first one settles it: 26 MB."""
 
@@ -41,7 +46,7 @@ class AudioModality:
                 min_quality=align.ASKED,
                 nearest=20,
                 votes=True,
-                most=64,
+                most=NEAREST + _FARTHER,
                 step=chromaprint.CODES * chromaprint.STEP,
             ),
             views=len(PITCHES),
@@ -53,9 +58,10 @@ class AudioModality:
             None,
             query_rows=peaks.most(peaks.GRAIN[Role.QUERY], decode.PIECE_SECONDS),
             reference_rows=peaks.most(peaks.GRAIN[Role.REFERENCE], decode.PIECE_SECONDS),
-            compared=64,
+            compared=NEAREST,
             unsifted=True,
             promising=align.promising,
+            glimpse=align.glimpse,
         ),
         Channel(
             peaks.SIDE,

@@ -261,6 +261,17 @@ def promising(
     )
 
 
+def glimpse(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> bool:
+    """As `promising` at a tenth of the cost: only whether peaks agree about what is as fast and as high.
+
+    Where there are no peaks, or where one of both is long, it is False: codes find such copies.
+    """
+    asked_of, known = _peaks_of(query, work)
+    if asked_of is None or not known or not _short(len(asked_of), len(known[0])):
+        return False
+    return _asked(asked_of).lies_in(known[0])
+
+
 def _peaks_of(
     query: Sequence[Fingerprint], work: Sequence[Fingerprint]
 ) -> tuple[Fingerprint | None, list[Constellation]]:
@@ -292,7 +303,11 @@ def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
             if stretch.same(other):
                 # What only one scheme could follow belongs to it too.
                 kept[number] = replace(
-                    other, start=min(stretch.start, other.start), end=max(stretch.end, other.end)
+                    other,
+                    start=min(stretch.start, other.start),
+                    end=max(stretch.end, other.end),
+                    peak_evidence=max(stretch.peak_evidence, other.peak_evidence),
+                    peaks=max(stretch.peaks, other.peaks),
                 )
                 break
             if overlap > OVERLAP * stretch.seconds:

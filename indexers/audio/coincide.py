@@ -1,11 +1,13 @@
 """Where two constellations of peaks coincide after a change of pitch and tempo.
 
-Like triples propose a pitch, a tempo and a place (`triples`). The proposals that most pairs agree on are
-refined and then judged by the peaks alone: how many of the reference's coincide with one of the query's,
-against how many do so when the same peaks are shifted to where nothing should coincide.
+Like triples propose a pitch, a tempo and a place (`triples`), and where these say little, single peaks a
+place (`steady`). The proposals that most pairs agree on are refined and then judged by the peaks alone: how
+many of the reference's coincide with one of the query's, against how many do so when the same peaks are
+shifted to where nothing should coincide.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexers.audio.peaks import Constellation
+from indexers.audio.steady import Bands, Offsets
 from indexers.audio.triples import FASTEST, SLOWEST, Pairs, Table, fullest
 from indexers.median import median
 
@@ -25,9 +28,14 @@ _COARSE: Final = (0.25, 45.0)
 _LOOSE: Final = (0.09, 45.0)
 _TIGHT: Final = (0.035, 22.0)
 """Seconds and cents within which two peaks coincide, while a proposal is refined and in the end."""
+_REFINED: Final = (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT)
+_CLOSER: Final = (_TIGHT, _TIGHT)
+"""Of proposals of triples, and of those whose place is known closely."""
 _MOST_SEGMENTS: Final = 12
 LEAST_EVIDENCE: Final = 9.0
 """Evidence from which on a segment is reported, natural logarithm of the odds."""
+_CLEAR: Final = 40.0
+"""Evidence of a copy from which on triples found all that there is."""
 _SEED: Final = -5.0
 """Evidence from which on it is looked for what lies a jump before and after a segment."""
 _JUMP: Final = 1.6
@@ -87,6 +95,7 @@ class Asked:
         """Take a query."""
         self.query = query
         self._table = Table(query)
+        self._bands = Bands(query)
 
     def align(self, work: Constellation) -> list[Coincidence]:
         """Find where a constellation coincides with it.
@@ -94,18 +103,22 @@ class Asked:
         Returns:
             Surest first; no two share a part of the query.
         """
-        pairs = self._table.pairs(work)
+        pairs, offsets = self._table.pairs(work), self._bands.offsets(work)
         query = self.query
         found: list[Coincidence] = []
         copies = 0
         while len(found) < _MOST_SEGMENTS:
-            parts = _best_copy(query, work, pairs)
+            parts = _surest(query, work, _of_pairs(query, work, pairs))
+            if _sum(parts) < _CLEAR:
+                others = _surest(query, work, _of_offsets(query, work, offsets))
+                parts = max(parts, others, key=_sum)
             if not parts:
                 break
             copies += 1
             for part in parts:
                 found.append(replace(part, copy=copies))
                 pairs = pairs.of((pairs.query < part.query[0]) | (pairs.query > part.query[1]))
+                offsets = offsets.of((offsets.query < part.query[0]) | (offsets.query > part.query[1]))
                 query = _without(query, part)
             if len(query) < _LEAST_PEAKS:
                 break
@@ -113,17 +126,45 @@ class Asked:
 
     def coincides(self, work: Constellation) -> bool:
         """Whether `align` finds anything."""
-        return bool(_best_copy(self.query, work, self._table.pairs(work)))
+        return self.lies_in(work) or bool(_surest(self.query, work, self._of_triples(work)))
+
+    def lies_in(self, work: Constellation) -> bool:
+        """Whether `align` finds anything that is as fast and as high: a tenth of the cost."""
+        offsets = self._bands.offsets(work)
+        return bool(_surest(self.query, work, _of_offsets(self.query, work, offsets)))
+
+    def _of_triples(self, work: Constellation) -> Iterator[Coincidence]:
+        return _of_pairs(self.query, work, self._table.pairs(work))
 
 
-def _best_copy(query: Constellation, work: Constellation, pairs: Pairs) -> list[Coincidence]:
+def _of_offsets(query: Constellation, work: Constellation, offsets: Offsets) -> Iterator[Coincidence]:
+    """What lies where single peaks put it."""
+    for place in offsets.places():
+        one = _judged(query, work, (1.0, place, 0.0), steps=_CLOSER)
+        if one is not None:
+            yield one
+
+
+def _of_pairs(query: Constellation, work: Constellation, pairs: Pairs) -> Iterator[Coincidence]:
+    """What lies where triples put it."""
+    for proposal in fullest(pairs):
+        one = _judged(query, work, proposal)
+        if one is not None:
+            yield one
+
+
+def _surest(query: Constellation, work: Constellation, judged: Iterable[Coincidence]) -> list[Coincidence]:
     """The parts of the surest copy, if there is any."""
-    judged = [_judged(query, work, proposal) for proposal in fullest(pairs)]
-    best = max((one for one in judged if one is not None), key=lambda one: one.evidence, default=None)
+    best = max(judged, key=lambda one: one.evidence, default=None)
     if best is None:
         return []
     parts = _linked(query, work, best)
-    return parts if sum(one.evidence for one in parts) >= LEAST_EVIDENCE else []
+    return parts if _sum(parts) >= LEAST_EVIDENCE else []
+
+
+def _sum(parts: Iterable[Coincidence]) -> float:
+    """What the parts of one copy say together."""
+    return sum(one.evidence for one in parts)
 
 
 def along(
@@ -191,12 +232,15 @@ def _next(query: Constellation, work: Constellation, last: Coincidence, *, ahead
 
 
 def _judged(
-    query: Constellation, work: Constellation, proposal: tuple[float, float, float]
+    query: Constellation,
+    work: Constellation,
+    proposal: tuple[float, float, float],
+    steps: Sequence[tuple[float, float]] = _REFINED,
 ) -> Coincidence | None:
-    """Refine a proposal by the peaks that coincide, and weigh it."""
+    """Refine a proposal by the peaks that coincide, step by step less loosely, and weigh it."""
     speed, place, cents = proposal
     work = work.between(place + speed * query.times[0] - _MARGIN, place + speed * query.times[-1] + _MARGIN)
-    for seconds, pitch in (_COARSE, _LOOSE, _LOOSE, _TIGHT, _TIGHT):
+    for seconds, pitch in steps:
         asked, known = _coinciding(query, work, speed, place, cents, tolerance=(seconds, pitch))
         if _distinct(known) < _LEAST_PEAKS:
             return None

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 import cv2
 import numpy as np
 
-from indexers.audio import AudioModality
+from indexers.audio import NEAREST, AudioModality
 from indexers.audio import decode as audio
 from indexers.audio.decode import Sides
 from indexers.fingerprint import Fingerprint, joined
@@ -39,6 +39,8 @@ def _of_film(channel: Channel) -> Channel:
         query_rows=-(-channel.query_rows // seconds) + 1,
         reference_rows=-(-channel.reference_rows // seconds) + 1,
         promising=None,  # pictures speak too
+        glimpse=None,
+        search=channel.search and replace(channel.search, most=NEAREST),
     )
 
 

@@ -156,16 +156,21 @@ def test_a_query_is_not_described_by_what_its_sides_differ_by() -> None:
 def test_a_first_look_tells_copies_from_others(work: tuple[Fingerprint, ...]) -> None:
     copy = fingerprints(cut(tune(1, tempo=1.05), 20, 28), Role.QUERY)
     assert align.promising(copy, work, [])
-    assert not align.promising(fingerprints(cut(tune(7), 20, 28), Role.QUERY), work, [])
+    other = fingerprints(cut(tune(7), 20, 28), Role.QUERY)
+    assert not align.promising(other, work, [])
+    assert not align.glimpse(other, work)
     without_peaks = [one for one in work if one.scheme == CHROMAPRINT]
     assert align.promising(copy, without_peaks, [])  # there is nothing to look at
+    assert not align.glimpse(copy, without_peaks)
 
 
 def test_the_first_look_at_long_sounds_is_where_their_codes_agree(
     work: tuple[Fingerprint, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(align, "_MOST_PEAKS", 1)
     copy = fingerprints(cut(tune(1), 5, 30), Role.QUERY)
+    assert align.glimpse(copy, work)
+    monkeypatch.setattr(align, "_MOST_PEAKS", 1)
+    assert not align.glimpse(copy, work)
     assert align.promising(copy, work, [(12.0, 17.5)])
     assert align.promising(copy, work, [(500.0, 20.0), (12.0, 17.5)])
     assert not align.promising(copy, work, [(0.0, 58.0)])

@@ -300,6 +300,26 @@ def test_only_the_nearest_and_what_is_promising_is_compared_closely(monkeypatch:
     assert near.modality.aligned == near.modality.closely  # the farthest is not compared at all
 
 
+def test_what_is_farther_is_compared_closely_if_a_glimpse_tells_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Near(monkeypatch, (12, 128, 126, 124, 18, 14))
+    looked_at = with_a_first_look(near, set())
+    glimpsed_at: list[int] = []
+
+    def glimpse(_query: object, work: Sequence[Fingerprint]) -> bool:
+        glimpsed_at.append(int(work[0].descriptors[0, 0]))
+        return glimpsed_at[-1] == 12
+
+    near.modality.channels = tuple(
+        replace(one, compared=4, glimpse=glimpse) if one.search is None else one
+        for one in near.modality.channels
+    )
+    near.found_at = [9.0, 5.0, 6.0, 7.0, 8.0, 4.0]
+    near.inquiry.look("image", [described(PDQ, 0), described(LOCAL, 0)], more=False)
+    assert looked_at == [124]
+    assert glimpsed_at == [18, 12]
+    assert near.modality.closely == [14, 128, 126, 12]
+
+
 def test_what_a_later_stage_compares_anew_is_compared_before_only_if_there_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
