@@ -129,7 +129,7 @@ def write_picture(
     if shown.ndim > 2:
         shown = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
     _, content = cv2.imencode(".jpg", shown, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
-    files.begin(kind).write(memoryview(content))
+    files.begin(kind).write(content.data)
     files.end(kind, replace(facts, width=width, height=height))
 
 

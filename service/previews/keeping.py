@@ -75,7 +75,7 @@ class Keeping:
         finally:
             self._task = None
 
-    def _keep_all(self, group: Sequence[_Waiting]) -> list[tuple[PreviewFile, ...] | Exception]:
+    def _keep_all(self, group: Sequence[_Waiting]) -> Sequence[tuple[PreviewFile, ...] | Exception]:
         """Their files, or why there are none. Where they cannot be kept together, each is by itself."""
         if len(group) > 1:
             try:

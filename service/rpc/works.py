@@ -51,9 +51,9 @@ T = TypeVar("T")
 
 _MAX_INLINE_REFERENCES = 16
 _MAX_IMPORT_ROWS = 100_000
-_TOGETHER = 16
-"""Items of batches that are made durable together; one alone takes three times as long as one of so many."""
-_TOGETHER_SECONDS = 0.25
+_TOGETHER = 4
+"""Items of batches that are made durable together; of more, workers would wait for a batch's last ones."""
+_TOGETHER_SECONDS = 1.0
 """Longest that one waits for others."""
 
 
