@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import BinaryIO, TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from google.longrunning import operations_pb2
 from google.rpc import status_pb2
@@ -51,8 +52,8 @@ T = TypeVar("T")
 
 _MAX_INLINE_REFERENCES = 16
 _MAX_IMPORT_ROWS = 100_000
-_TOGETHER = 4
-"""Items of batches that are made durable together; of more, workers would wait for a batch's last ones."""
+_TOGETHER = 16
+"""Items of batches that are made durable together: as many as clients send in one."""
 _TOGETHER_SECONDS = 1.0
 """Longest that one waits for others."""
 
@@ -71,7 +72,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         previews: PreviewMaker,
         parallel: int,
     ) -> None:
-        """Take the parts; have at most `parallel` items and media of one call in work at a time."""
+        """Take the parts; read at most `parallel` media of a call, or of a caller's batches, at a time."""
         self._catalogue = catalogue
         self._matcher = matcher
         self._media = media
@@ -82,6 +83,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         self._once = Once(catalogue)
         self._under_way = UploadsUnderWay()
         self._together = Together(most=_TOGETHER, seconds=_TOGETHER_SECONDS)
+        self._slots = WeakValueDictionary[str, asyncio.Semaphore]()
 
     async def CreateWork(self, request: work_pb2.CreateWorkRequest, context: Context) -> work_pb2.Work:
         """Create a work with the references that came along."""
@@ -98,7 +100,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         caller = current_caller()
         items = request.requests
         batches.admit(items, caller)
-        slots = asyncio.Semaphore(self._parallel)
+        slots = self._slots_of(caller)
         kept = await self._once.kept(caller, {item.request_id for item in items})
         batch = Batch(self._together, len(items))
 
@@ -262,6 +264,16 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
         )
         self._importer.wake()
         return operation
+
+    def _slots_of(self, caller: Caller) -> asyncio.Semaphore:
+        """Let media of a caller's batches be read in the order in which they came.
+
+        So batches end one after another, and workers go on with the next while one is made durable.
+        """
+        slots = self._slots.get(caller.id)
+        if slots is None:
+            self._slots[caller.id] = slots = asyncio.Semaphore(self._parallel)
+        return slots
 
     async def _create(
         self,
