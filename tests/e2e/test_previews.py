@@ -212,7 +212,7 @@ async def test_a_preview_that_fails_fails_nothing_else(
         assert isinstance(files, tuple)
         return (*files, ShownFile(Kind.THUMBNAIL, Facts(), b"x"))
 
-    monkeypatch.setattr(Pool, "_shown", hostile)
+    monkeypatch.setattr(Pool, "_shown", staticmethod(hostile))
     before = kept_files(data)
     work = await client.register(encoded(photograph("coins"), 90), owner="hostile")
     preview = await client.get_preview(work.references[0].name)
