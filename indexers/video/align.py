@@ -91,7 +91,7 @@ _USUAL = 0.02
 """Part by which a speed may differ from the work's own, and be taken for it."""
 _PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
-_BY_CHANCE = 0.04
+_BY_CHANCE = 0.03
 """What the frames along a line must say together, for each frame of the view, on the line or not: of many
 frames some resemble something."""
 _PROMISING_LINES = 6
