@@ -326,7 +326,8 @@ class Audfprint:
     def _decoded(self, path: Path) -> Path:
         out = self._folder / "sound.wav"
         with path.open("rb") as file:
-            sound = np.concatenate([piece.data for piece in decode.decode(file, MediaLimits())])
+            pieces = decode.decode(file, MediaLimits())
+            sound = np.concatenate([np.atleast_2d(piece.data)[0] for piece in pieces])
         wavfile.write(out, decode.RATE, np.rint(sound.clip(-1, 1) * 32767).astype(np.int16))
         return out
 
