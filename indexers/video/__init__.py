@@ -143,9 +143,11 @@ class VideoModality:
         yield describer.rest() if closer is None or 0 in closer else []
         yield _sound(sounds, role)
         taken = describer.pictures
-        few = max(views.GLANCE, len(taken) // views.GLANCE_EVERY)
+        few, of_tiles = (
+            max(views.GLANCE, len(taken) // every) for every in (views.GLANCE_EVERY, views.TILES_EVERY)
+        )
         yield from _looked_at(taken, views.parts(taken), few, network)
-        yield from _looked_at(taken, views.tiles(), few - 1, network)
+        yield from _looked_at(taken, views.tiles(), of_tiles - 1, network)
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
-from indexers.video.decode import SHORT_STEP, STEP
+from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP
 from indexers.video.frames import BITS, FRAMES
 from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, unusual, usual
 from indexers.video.motion import NONE, Motion, agreements, motion
@@ -92,8 +92,9 @@ _USUAL = 0.02
 _PROMISING = 0.08
 """What a frame of a view must say for a copy, on average, for the view to be worth a closer look."""
 _BY_CHANCE = 0.03
-"""What the frames along a line must say together, for each frame of the view, on the line or not: of many
-frames some resemble something."""
+_BY_CHANCE_LONG = 0.04
+"""What the frames along a line must say together, for each frame of the view, on the line or not, of queries
+up to `SHORT_SECONDS` and of longer ones: of many frames some resemble something, and cost much."""
 _PROMISING_LINES = 6
 """Lines by which that is judged."""
 _STRAIGHT = 0.2
@@ -425,11 +426,13 @@ class _Sides:
     def promising(self, proposed: Iterable[Line]) -> frozenset[int]:
         """Views in which frames along one of some lines look alike, and those that do no less there."""
         found: set[int] = set()
+        short = float(self.asked.starts.max(initial=0.0)) < SHORT_SECONDS
+        by_chance = _BY_CHANCE if short else _BY_CHANCE_LONG
         for line in proposed:
             rows = self.views[line.view][0]
             first, last, evidence = self._run(line)
             gain = evidence / max(1, last - first)
-            if gain < _PROMISING or evidence < _BY_CHANCE * len(rows):
+            if gain < _PROMISING or evidence < by_chance * len(rows):
                 continue
             found.add(line.view)
             start, end = rows.starts[first], rows.starts[last - 1]

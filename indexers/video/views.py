@@ -43,9 +43,11 @@ VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
 """Number of view codes: the whole, rectangles, parts by shape, tiles."""
 
 GLANCE: Final = 4
-GLANCE_EVERY: Final = 10
-"""Frames of which each part is described at first, at least, and each tile of one less; of longer films, one
-in so many."""
+GLANCE_EVERY: Final = 12
+"""Frames of which each part is described at first, at least; of longer films, one in so many."""
+TILES_EVERY: Final = 10
+"""The same of tiles, less one. Of fewer, some tile of a stranger's minute resembles something by chance, and
+the rest of its frames costs more than is saved."""
 
 CLOSER: Final = 36
 """Parts of frames that are described more where that is worth a closer look, at most; of a film of which more
