@@ -7,10 +7,11 @@ Anything but pictures or a MediaError is a finding. Needs atheris. Bound it with
 import contextlib
 import io
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 with atheris.instrument_imports(include=["indexers", "PIL"]):
     from PIL import Image
@@ -18,6 +19,7 @@ with atheris.instrument_imports(include=["indexers", "PIL"]):
     from indexers.errors import MediaError
     from indexers.image import ImageModality
     from indexers.modality import MediaLimits, Role, described
+    from tests.fuzz.running import run
 
 LIMITS = MediaLimits(max_pixels=250_000, max_frames=3)
 MODALITY = ImageModality()
@@ -41,10 +43,4 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as seeds:
-        arguments = list(sys.argv)
-        if not any(Path(argument).is_dir() for argument in arguments[1:]):
-            write_seeds(Path(seeds))
-            arguments.append(seeds)
-        atheris.Setup(arguments, read)
-        atheris.Fuzz()
+    run(read, write_seeds)

@@ -20,6 +20,7 @@ with atheris.instrument_imports(include=["indexers"]):
     from indexers.modality import MediaLimits
     from indexers.video import decode as video
     from tests import films, sounds
+    from tests.fuzz.running import run
 
 LIMITS = MediaLimits(max_pixels=250_000, max_seconds=600)
 SOUNDS = {
@@ -55,10 +56,4 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as seeds:
-        arguments = list(sys.argv)
-        if not any(Path(argument).is_dir() for argument in arguments[1:]):
-            write_seeds(Path(seeds))
-            arguments.append(seeds)
-        atheris.Setup(arguments, read)
-        atheris.Fuzz()
+    run(read, write_seeds)

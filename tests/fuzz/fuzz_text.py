@@ -7,7 +7,6 @@ corpus folder it starts from a small document of every format.
 import contextlib
 import io
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -19,6 +18,7 @@ with atheris.instrument_imports(include=["indexers", "pypdf", "trafilatura"]):
     from indexers.modality import MediaLimits
     from indexers.text import read
     from tests.documents import CHINESE, ENGLISH, docx, epub, page, paragraph, pdf
+    from tests.fuzz.running import run
 
 LIMITS = MediaLimits(max_characters=200_000)
 
@@ -46,10 +46,4 @@ def write_seeds(folder: Path) -> None:
 
 if __name__ == "__main__":
     read.prepare()
-    with tempfile.TemporaryDirectory() as seeds:
-        arguments = list(sys.argv)
-        if not any(Path(argument).is_dir() for argument in arguments[1:]):
-            write_seeds(Path(seeds))
-            arguments.append(seeds)
-        atheris.Setup(arguments, read_all)
-        atheris.Fuzz()
+    run(read_all, write_seeds)
