@@ -270,10 +270,7 @@ class WorkService(work_pb2_grpc.WorkServiceServicer):
 
         So batches end one after another, and workers go on with the next while one is made durable.
         """
-        slots = self._slots.get(caller.id)
-        if slots is None:
-            self._slots[caller.id] = slots = asyncio.Semaphore(self._parallel)
-        return slots
+        return self._slots.setdefault(caller.id, asyncio.Semaphore(self._parallel))
 
     async def _create(
         self,
