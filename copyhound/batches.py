@@ -10,7 +10,7 @@ from copyhound.media import LocalMedia
 from copyhound.types import NewWork
 from copyhound.v1 import fingerprint_pb2, work_pb2
 
-BATCH_ITEMS: Final = 16
+BATCH_ITEMS: Final = 32
 """Most media items in one message."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Most media bytes in one message; larger items are streamed one by one."""

@@ -32,7 +32,8 @@ class Kind(StrEnum):
     PICTURE = "picture"
     """The picture as a viewer shows it, upright, at most 1,024 pixels wide and high."""
     THUMBNAIL = "thumbnail"
-    """The same, or of a film one of its frames, at most 256 pixels wide and high."""
+    """The same, or of a film one of its frames, at most 256 pixels wide and high. Of a picture of less than
+    512 pixels none is made: the picture itself is small enough."""
     CLIP = "clip"
     """The whole film at few frames a second, at most 320 pixels wide and high, with its sound."""
     SOUND = "sound"

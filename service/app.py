@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -220,6 +221,7 @@ async def serve(settings: Settings) -> None:
         if service.web_port is not None:
             sys.stdout.write(f"pages on {_origin(settings, service.web_port)}\n")
         sys.stdout.flush()
+        gc.freeze()  # what was imported and loaded stays to the end: collections need not look at it
         await stop.wait()
 
 

@@ -12,6 +12,7 @@ from typing import IO, BinaryIO, Protocol
 from service.errors import DISK_FULL, NotFoundError, StorageFullError
 
 _COPY_BYTES = 1024 * 1024
+_DIGEST_BYTES = 32
 
 
 class Blobs(Protocol):
@@ -85,19 +86,20 @@ class FolderBlobs:
         """See `Blobs.put_all`."""
         # Folders are synced once for all files; those of a file that is there already too: who puts it at the
         # same time may not have come so far.
-        inners, outers, top = dict[str, None](), dict[str, None](), False
+        touched = dict[str, None]()
         try:
             for sha256, file in files:
-                outer, inner, target = self._places(sha256)
-                if not os.path.exists(target):  # noqa: PTH110
-                    self._place(file, inner, target)
-                inners[inner] = None
-                if inner not in self._lasting:
-                    outers[outer] = None
-                top = top or outer not in self._lasting
-            for folder in (*inners, *outers, *([str(self._folder)] if top else ())):
+                folder, target, former = self._places(sha256)
+                if os.path.exists(former):  # noqa: PTH110
+                    touched[os.path.dirname(former)] = None  # noqa: PTH120
+                elif not os.path.exists(target):  # noqa: PTH110
+                    self._place(file, folder, target)
+                touched[folder] = None
+            for folder in touched:
                 _sync(folder)
-            self._lasting.update(inners, outers)
+            if not self._lasting.issuperset(touched):
+                _sync(self._folder)
+                self._lasting.update(touched)
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise StorageFullError(
@@ -107,25 +109,26 @@ class FolderBlobs:
 
     def open(self, sha256: bytes) -> BinaryIO:
         """See `Blobs.open`."""
-        try:
-            return self._path(sha256).open("rb")
-        except FileNotFoundError as error:
-            raise NotFoundError(f"there is no file {sha256.hex()}", sha256=sha256.hex()) from error
+        for path in self._places(sha256)[1:]:
+            with suppress(FileNotFoundError):
+                return Path(path).open("rb")
+        raise NotFoundError(f"there is no file {sha256.hex()}", sha256=sha256.hex())
 
     def delete(self, sha256: bytes) -> None:
         """See `Blobs.delete`."""
-        path = self._path(sha256)
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            return
-        _sync(path.parent)
+        for path in map(Path, self._places(sha256)[1:]):
+            with suppress(FileNotFoundError):
+                path.unlink()
+                _sync(path.parent)
 
     def digests(self) -> Iterator[bytes]:
         """See `Blobs.digests`."""
-        for path in self._folder.glob("??/??/*"):
-            with suppress(ValueError):  # somebody else's
-                yield bytes.fromhex(path.name)
+        for pattern in ("??/*", "??/??/*"):
+            for path in self._folder.glob(pattern):
+                with suppress(ValueError):  # somebody else's
+                    digest = bytes.fromhex(path.name)
+                    if len(digest) == _DIGEST_BYTES:  # no folder
+                        yield digest
 
     def _place(self, file: IO[bytes], folder: str, target: str) -> None:
         """Write a file where it is found."""
@@ -133,22 +136,22 @@ class FolderBlobs:
         aside = f"{self._aside}/{secrets.token_hex(8)}"
         try:
             _write(aside, file)
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            if folder not in self._lasting:
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
             os.rename(aside, target)  # noqa: PTH104
         except BaseException:
             with suppress(OSError):
                 os.unlink(aside)  # noqa: PTH108
             raise
 
-    def _path(self, sha256: bytes) -> Path:
-        return Path(self._places(sha256)[-1])
-
     def _places(self, sha256: bytes) -> tuple[str, str, str]:
-        """The two folders, one in the other, that a file is in, and the file."""
+        """The folder that a file is in, the file, and where earlier versions put it: one folder deeper.
+
+        A folder has to be made and synced beside its file: with 65,536 of them that cost more than the files.
+        """
         name = sha256.hex()
-        outer = f"{self._folder}/{name[:2]}"
-        inner = f"{outer}/{name[2:4]}"
-        return outer, inner, f"{inner}/{name}"
+        folder = f"{self._folder}/{name[:2]}"
+        return folder, f"{folder}/{name}", f"{folder}/{name[2:4]}/{name}"
 
 
 def _write(path: str, file: IO[bytes]) -> None:

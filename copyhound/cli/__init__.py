@@ -1,5 +1,6 @@
 """The command line. Exit status: 0 done, 1 some items failed, 2 wrong use, 130 interrupted."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -84,4 +85,5 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process."""
+    gc.freeze()  # what was imported stays to the end: collections, three of them at the exit, need not look
     sys.exit(run(sys.argv[1:]))

@@ -1,4 +1,8 @@
-"""What people are shown of a picture: the first frame, as a viewer shows it."""
+"""What people are shown of a picture: the first frame, as a viewer shows it.
+
+Of a small picture one file is enough, which serves as its thumbnail too: keeping a second one costs nearly as
+much.
+"""
 
 from typing import BinaryIO
 
@@ -9,7 +13,7 @@ from indexers.previews import PICTURE_SIDE, THUMBNAIL_SIDE, Files, Kind, write_p
 
 
 def preview(source: BinaryIO, limits: MediaLimits, files: Files, first: Picture | None = None) -> None:
-    """Write a picture and a thumbnail of it.
+    """Write a picture and, if that has `WORKING_SIDE` pixels or more, a thumbnail of it.
 
     Args:
         source: The file.
@@ -23,4 +27,5 @@ def preview(source: BinaryIO, limits: MediaLimits, files: Files, first: Picture 
     if first is None or max(first.shape) >= WORKING_SIDE:  # it may have been larger
         first = next(decode.decode(source, limits, side=PICTURE_SIDE)).data
     write_picture(files, Kind.PICTURE, first, side=PICTURE_SIDE)
-    write_picture(files, Kind.THUMBNAIL, first, side=THUMBNAIL_SIDE)
+    if max(first.shape) >= WORKING_SIDE:
+        write_picture(files, Kind.THUMBNAIL, first, side=THUMBNAIL_SIDE)

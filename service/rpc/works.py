@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 _MAX_INLINE_REFERENCES = 16
 _MAX_IMPORT_ROWS = 100_000
-_TOGETHER = 16
+_TOGETHER = 32
 """Items of batches that are made durable together: as many as clients send in one."""
 _TOGETHER_SECONDS = 1.0
 """Longest that one waits for others."""

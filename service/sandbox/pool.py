@@ -203,7 +203,8 @@ class Pool:
 
         async def converse(worker: WorkerProcess, descriptor: int) -> ReadMedia | wire.Refusal:
             patience = self._patience(worker, descriptor, request.byte_count, reading)
-            asked = worker.ask(wire.pack_request(request), descriptor, patience.read)
+            packed = wire.pack_request(request)
+            asked = worker.ask(packed, descriptor, patience.read, followed=request.show)
             return await self._stages(worker, request, asked, consider, patience)
 
         return await self._in_turn(media, converse)
@@ -383,7 +384,7 @@ class Pool:
                     await worker.dismiss()
             if wanted is None:
                 break
-            asked = worker.ask_on(wanted, patience.read)
+            asked = worker.ask_on(wanted, patience.read, followed=request.show)
             stage += 1
         if request.show and read.modality in wire.SHOWN_AT_ONCE:
             read = replace(read, shown=await self._shown(worker, patience))
@@ -396,7 +397,7 @@ class Pool:
         """The preview that a worker makes after its answer, or why there is none."""
         try:
             with patience.running():
-                answer = wire.unpack_shown(*await worker.ask_on())
+                answer = wire.unpack_shown(*await worker.listen())
         except WorkerDiedError as death:
             return _error(death.cause)
         except wire.WireError:
@@ -407,8 +408,10 @@ class Pool:
         return answer
 
     def _release(self, worker: WorkerProcess) -> None:
-        """Let it take the next item, or replace it for its age, or because a preview was its end."""
-        if worker.ended:
+        """Let it take the next item, or replace it: for its age, its end in a preview, or its chatter."""
+        if worker.ahead:
+            worker.kill("wire")
+        if worker.ended or worker.ahead:
             self._replace(worker, died=True)
         elif worker.served < _ITEMS_PER_WORKER:
             self._idle.put_nowait(worker)

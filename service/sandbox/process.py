@@ -143,6 +143,7 @@ class WorkerProcess:
         self._leash = leash
         self._cause: str | None = None
         self._end: str | None = None
+        self._ahead = bytearray()
         self.served = 0
         """Items that it has taken."""
 
@@ -201,8 +202,18 @@ class WorkerProcess:
             with contextlib.suppress(OSError):  # it has ended in the same moment
                 self._leash.send(b"!")
 
+    @property
+    def ahead(self) -> bool:
+        """Whether it has said more than was taken: by itself, once it was to say no more."""
+        return bool(self._ahead)
+
     async def ask(
-        self, request: bytes, descriptor: int, read: Callable[[float], None] = _ignore
+        self,
+        request: bytes,
+        descriptor: int,
+        read: Callable[[float], None] = _ignore,
+        *,
+        followed: bool = False,
     ) -> tuple[bytes, bytes]:
         """Send a request with a file; return header and payload of the answer.
 
@@ -212,6 +223,7 @@ class WorkerProcess:
             request: As a message.
             descriptor: The file's.
             read: Called with how many seconds of it were read, now and then.
+            followed: Whether it may say more after the answer; see `listen`.
 
         Raises:
             WorkerDiedError: If there will be no answer.
@@ -225,23 +237,37 @@ class WorkerProcess:
             raise WorkerDiedError(await self.stop()) from error
         finally:
             os.close(descriptor)
-        return await self._receive(read)
+        return await self._receive(read, followed=followed)
 
     async def ask_on(
-        self, closer: Collection[int] = wire.ALL, read: Callable[[float], None] = _ignore
+        self,
+        closer: Collection[int] = wire.ALL,
+        read: Callable[[float], None] = _ignore,
+        *,
+        followed: bool = False,
     ) -> tuple[bytes, bytes]:
         """Let it go on with the next stage of the item, or its preview; return header and payload.
 
         Args:
             closer: View codes that are worth a closer look.
             read: As for `ask`.
+            followed: As for `ask`.
 
         Raises:
             WorkerDiedError: If there will be no answer.
             WireError: If the answer has a length that none may have.
         """
         await self._tell(wire.pack_go_on(closer))
-        return await self._receive(read)
+        return await self._receive(read, followed=followed)
+
+    async def listen(self) -> tuple[bytes, bytes]:
+        """Take what it says by itself after an answer; return header and payload.
+
+        Raises:
+            WorkerDiedError: If it says nothing more.
+            WireError: If that has a length that none may have.
+        """
+        return await self._receive()
 
     async def dismiss(self) -> None:
         """Tell it that the item needs no further stage.
@@ -257,24 +283,30 @@ class WorkerProcess:
         except OSError as error:
             raise WorkerDiedError(await self.stop()) from error
 
-    async def _receive(self, read: Callable[[float], None] = _ignore) -> tuple[bytes, bytes]:
+    async def _receive(
+        self, read: Callable[[float], None] = _ignore, *, followed: bool = False
+    ) -> tuple[bytes, bytes]:
         loop = asyncio.get_running_loop()
-        received = bytearray()
+        received, self._ahead = self._ahead, bytearray()
         wanted = start = wire.PREFIX.size
         header = payload = -1
-        while len(received) < wanted or header == 0:
-            if len(received) >= wanted:  # word of how far it is, before the answer
+        while True:
+            if header < 0 and len(received) >= wanted:
+                header, payload = wire.lengths(received[:wanted])
+                wanted += header + payload
+            if header < 0 or len(received) < wanted:
+                received += await self._some(loop)
+            elif header == 0:  # word of how far it is, before the answer
                 read(wire.unpack_progress(received[start:wanted]))
                 del received[:wanted]
                 wanted, header = start, -1
             else:
-                received += await self._some(loop)
-            if header < 0 and len(received) >= wanted:
-                header, payload = wire.lengths(received[:wanted])
-                wanted += header + payload
+                break
         if len(received) > wanted:
-            raise wire.WireError("more bytes than an answer has")
-        return bytes(received[start : start + header]), bytes(received[start + header :])
+            if not followed:
+                raise wire.WireError("more bytes than an answer has")
+            self._ahead = received[wanted:]
+        return bytes(received[start : start + header]), bytes(received[start + header : wanted])
 
     async def _some(self, loop: asyncio.AbstractEventLoop) -> bytes:
         """The next bytes that it sends."""

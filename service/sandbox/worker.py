@@ -168,7 +168,8 @@ def _serve(
 ) -> None:
     """Answer a request, of an item stage by stage, as long as the service wants to know more.
 
-    The preview that it wants too is a message of its own: whatever becomes of it, the answer has arrived.
+    The preview that it wants too is a message of its own, which follows the answer: whatever becomes of it,
+    the answer has arrived.
     """
     try:
         if isinstance(request, wire.ListRequest):
@@ -188,9 +189,8 @@ def _serve(
         if request.show and read.modality in wire.SHOWN_AT_ONCE:
             stages.close()
             confine.limit_cpu(told.seconds)
-            shown = _shown(item, read.modality, request.limits, told.seconds, first[0] if first else None)
-            if channel.recv(1) == wire.GO_ON:
-                channel.sendall(shown)
+            begun = first[0] if first else None
+            channel.sendall(_shown(item, read.modality, request.limits, told.seconds, begun))
     except (MediaError, MemoryError) as error:
         channel.sendall(wire.pack_refusal(error))
 

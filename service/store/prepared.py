@@ -97,7 +97,7 @@ class Query:
         dialect = connection.dialect
         compiled = self._for(dialect)
         with _cursor(connection) as cursor:
-            execute(connection, cursor, compiled.text, compiled.parameters(values))
+            cursor.execute(compiled.text, compiled.parameters(values))
             results = self._results.get(dialect.name)
             if results is None:
                 results = self._results[dialect.name] = self._converting(dialect, cursor.description)
@@ -147,7 +147,7 @@ class Change:
             self._compiled[dialect.name, columns] = compiled
         with _cursor(connection) as cursor:
             if len(rows) == 1:
-                execute(connection, cursor, compiled.text, compiled.parameters(rows[0]))
+                cursor.execute(compiled.text, compiled.parameters(rows[0]))
             else:
                 cursor.executemany(compiled.text, [compiled.parameters(row) for row in rows])
 
@@ -174,12 +174,6 @@ def _cursor(connection: Connection) -> Iterator[Any]:
         raise translated(connection, cursor, error) from error
     finally:
         cursor.close()
-
-
-def execute(connection: Connection, cursor: Any, statement: str, parameters: Any) -> None:
-    """Run a statement as it is; every one that is run once comes through here."""
-    del connection
-    cursor.execute(statement, parameters)
 
 
 def _converted(row: Sequence[Any], results: Sequence[tuple[int, _Convert]]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -43,7 +44,10 @@ class Previews:
         self._connection = connection
 
     def find(self, subjects: Collection[Subject]) -> dict[Subject, PreviewSet]:
-        """What there is to show of each of several subjects; all are in the answer."""
+        """What there is to show of each of several subjects; all are in the answer.
+
+        A picture that has no thumbnail, since it is small, is one itself.
+        """
         keys = {_key(subject): subject for subject in subjects}
         found: dict[Subject, PreviewSet] = {}
         for some in _groups(keys):
@@ -53,6 +57,9 @@ class Previews:
             ):
                 file = _to_file(row)
                 files.setdefault(row.subject, {})[file.kind] = file
+            for kinds in files.values():
+                if Kind.PICTURE in kinds and Kind.THUMBNAIL not in kinds:
+                    kinds[Kind.THUMBNAIL] = replace(kinds[Kind.PICTURE], kind=Kind.THUMBNAIL)
             for row in self._connection.execute(select(preview_sets).where(preview_sets.c.subject.in_(some))):
                 found[keys[row.subject]] = PreviewSet(
                     PreviewState(row.state), row.reason, row.modality, files.get(row.subject, {})

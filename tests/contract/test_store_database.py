@@ -6,7 +6,9 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -302,6 +304,21 @@ class Plans:
         cursor.close()
 
 
+class Explained:
+    """A driver's cursor that has each statement explained before it runs it."""
+
+    def __init__(self, cursor: Any, explain: Callable[[str, Any], None]) -> None:
+        self._cursor = cursor
+        self._explain = explain
+
+    def execute(self, statement: str, parameters: Any = ()) -> None:
+        self._explain(statement, parameters)
+        self._cursor.execute(statement, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
 TABLE_SCANS = {
     "sqlite": r"SCAN (?!counters|schemes|wanted|CONSTANT)\w+$|\(scheme_id=\?\)$|USE TEMP B-TREE",
     "postgresql": r"Seq Scan on (?!counters|schemes)\w+|\bSort\b",
@@ -314,13 +331,14 @@ def test_every_frequent_statement_uses_an_index(store: Store, monkeypatch: pytes
     row = ImportRow(0, "a.jpg", new_work())
     for engine in (store._database.reader, store._database.writer):
         event.listen(engine, "before_cursor_execute", plans.explain)
-    execute = prepared.execute
+    opened = prepared._cursor
 
-    def explained(connection: Connection, cursor: Any, statement: str, parameters: Any) -> None:
-        plans.explain(connection, cursor, statement, parameters)
-        execute(connection, cursor, statement, parameters)
+    @contextmanager
+    def explained(connection: Connection) -> Iterator[Explained]:
+        with opened(connection) as cursor:
+            yield Explained(cursor, partial(plans.explain, connection, cursor))
 
-    monkeypatch.setattr(prepared, "execute", explained)
+    monkeypatch.setattr(prepared, "_cursor", explained)
 
     with store.transaction() as transaction:
         work = transaction.create_work(new_work("P-1"), [new_reference(1, 1, 1)])

@@ -56,7 +56,9 @@ def test_what_there_is_to_show_is_found_and_why_there_is_not(store: Store) -> No
         PreviewState.DELETED,
         PreviewState.DELETED,
     ]
-    assert every[one] == PreviewSet(PreviewState.READY, "", "image", {Kind.PICTURE: PICTURE})
+    small = replace(PICTURE, kind=Kind.THUMBNAIL)  # it has none: it is its own
+    files = {Kind.PICTURE: PICTURE, Kind.THUMBNAIL: small}
+    assert every[one] == PreviewSet(PreviewState.READY, "", "image", files)
     assert every[two].reason == "MEDIA_TIMEOUT: too slow"
     with store.view() as view:
         assert view.previews.in_use([PICTURE.sha256, CLIP.sha256]) == {PICTURE.sha256}

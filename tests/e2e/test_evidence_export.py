@@ -393,7 +393,7 @@ async def test_a_capture_that_is_not_what_was_received(
     kept = {}
     for number, capture_id in enumerate(ids):
         name = hashlib.sha256(found.warcs[capture_id]).hexdigest()
-        path = found.folder / "hound" / "captures" / name[:2] / name[2:4] / name
+        path = found.folder / "hound" / "captures" / name[:2] / name
         kept[path] = path.read_bytes()
         if number == 0:
             path.unlink()

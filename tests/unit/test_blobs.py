@@ -32,8 +32,8 @@ def test_several_blobs_are_kept_with_each_folder_synced_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = FolderBlobs(tmp_path / "blobs")
-    folder = bytes.fromhex("abcd")
-    digests = [folder + bytes([number]) * 30 for number in range(4)]
+    folder = bytes.fromhex("ab")
+    digests = [folder + bytes([number]) * 31 for number in range(4)]
     blobs.put(digests[3], io.BytesIO(CONTENT))
     synced: list[str] = []
     sync = os.fsync
@@ -44,7 +44,7 @@ def test_several_blobs_are_kept_with_each_folder_synced_once(
 
     monkeypatch.setattr(os, "fsync", noting)
     blobs.put_all([(digest, io.BytesIO(digest)) for digest in (*digests[:3], digests[0])])
-    inner = str(tmp_path / "blobs/ab/cd")
+    inner = str(tmp_path / "blobs/ab")
     assert len([path for path in synced if "/aside/" in path]) == 3
     assert synced[3:] == [inner]
     assert set(blobs.digests()) == set(digests)
@@ -52,6 +52,25 @@ def test_several_blobs_are_kept_with_each_folder_synced_once(
     assert synced[4:] == [inner]
     with blobs.open(digests[1]) as kept:
         assert kept.read() == digests[1]
+
+
+def test_files_of_earlier_versions_lie_deeper_and_are_found_and_erased(tmp_path: Path) -> None:
+    name = DIGEST.hex()
+    former = tmp_path / "blobs" / name[:2] / name[2:4] / name
+    former.parent.mkdir(parents=True)
+    former.write_bytes(CONTENT)
+    blobs = FolderBlobs(tmp_path / "blobs")
+    blobs.put(DIGEST, io.BytesIO(CONTENT))
+    other = bytes([DIGEST[0]]) * 32
+    blobs.put(other, io.BytesIO(CONTENT))
+    assert sorted(blobs.digests()) == sorted((DIGEST, other))
+    with blobs.open(DIGEST) as kept:
+        assert kept.read() == CONTENT
+    blobs.delete(DIGEST)
+    assert not former.exists()
+    assert list(blobs.digests()) == [other]
+    with pytest.raises(NotFoundError):
+        blobs.open(DIGEST)
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,13 @@ def exif_photo(orientation: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.parametrize(("side", "kinds"), [(511, {Kind.PICTURE}), (512, {Kind.PICTURE, Kind.THUMBNAIL})])
+def test_a_small_picture_is_its_own_thumbnail(side: int, kinds: set[Kind]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, side), "red").save(file, "JPEG")
+    assert set(image_files(file.getvalue()).content) == kinds
+
+
 @pytest.mark.parametrize("orientation", [1, 2, 6])
 def test_a_picture_is_shown_upright_and_without_metadata(orientation: int) -> None:
     files = image_files(exif_photo(orientation))

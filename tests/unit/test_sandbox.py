@@ -24,6 +24,7 @@ from PIL import Image
 from indexers.errors import DamagedMediaError
 from indexers.image import ImageModality, hashes
 from indexers.modality import MediaLimits, Role, described
+from indexers.previews import Facts, Kind
 from service.errors import BusyError, UnreadableMediaError
 from service.sandbox import ForkServer, Pool, ReadMedia, confine, spool, wire, worker
 from service.sandbox.process import WorkerProcess
@@ -443,6 +444,25 @@ async def test_a_worker_tells_how_far_it_is_before_it_answers() -> None:
     assert (json.loads(header)["message"], payload) == ("it is cut off", b"")
     assert told == [1.5, 64.0]
     assert (await answered(refusal))[1] == []
+
+
+async def test_what_follows_an_answer_is_taken_where_it_may_follow() -> None:
+    shown = wire.pack_shown([wire.ShownFile(Kind.PICTURE, Facts(3, 4), b"abc")])
+    refusal = wire.pack_refusal(DamagedMediaError("it is cut off"))
+    with pytest.raises(wire.WireError):
+        await answered(refusal, shown)
+    (ours, its), (leash, its_leash) = socket.socketpair(), socket.socketpair()
+    with its, its_leash, ours, leash:
+        ours.setblocking(False)
+        leash.setblocking(False)
+        its.sendall(refusal + shown)
+        process = WorkerProcess(ours, leash)
+        with spool(b"a picture") as media:
+            header, payload = await process.ask(b"read it", os.dup(media.fileno()), followed=True)
+        assert (json.loads(header)["message"], payload) == ("it is cut off", b"")
+        assert process.ahead
+        assert (await process.listen())[1] == b"abc"
+        assert not process.ahead
 
 
 @pytest.mark.parametrize(

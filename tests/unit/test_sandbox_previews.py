@@ -100,16 +100,16 @@ async def test_a_picture_whose_preview_kills_its_worker_is_read(
     pool: tuple[Pool, list[str]], cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers, deaths = pool
-    ask_on = WorkerProcess.ask_on
+    listen = WorkerProcess.listen
 
     async def hostile(worker: WorkerProcess) -> tuple[bytes, bytes]:
         if cause == "SIGKILL":
             worker._leash.send(b"!")
             while True:
-                await ask_on(worker)
+                await listen(worker)
         return b"{}", b""
 
-    monkeypatch.setattr(WorkerProcess, "ask_on", hostile)
+    monkeypatch.setattr(WorkerProcess, "listen", hostile)
     with spool(PHOTO) as media:
         read = await workers.read(media, role=Role.REFERENCE, show=True)
         monkeypatch.undo()
@@ -118,6 +118,26 @@ async def test_a_picture_whose_preview_kills_its_worker_is_read(
         assert read.shown.reason == "MEDIA_CRASHED"
         assert (await workers.read(media, role=Role.REFERENCE)).fingerprints  # by the one in its place
     assert deaths == [cause]
+    deaths.clear()
+
+
+async def test_a_worker_that_speaks_out_of_turn_is_replaced(
+    pool: tuple[Pool, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers, deaths = pool
+    listen = WorkerProcess.listen
+
+    async def hostile(worker: WorkerProcess) -> tuple[bytes, bytes]:
+        shown = await listen(worker)
+        worker._ahead += b"the next answer"
+        return shown
+
+    monkeypatch.setattr(WorkerProcess, "listen", hostile)
+    with spool(PHOTO) as media:
+        assert isinstance((await workers.read(media, role=Role.REFERENCE, show=True)).shown, tuple)
+        monkeypatch.undo()
+        assert (await workers.read(media, role=Role.REFERENCE)).fingerprints  # by the one in its place
+    assert deaths == ["wire"]
     deaths.clear()
 
 
