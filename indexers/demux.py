@@ -45,6 +45,9 @@ PROBED: Final = "max_probe_packets"
 AC-3 or DTS. FFmpeg takes 2.5 MB, and as long for it as for decoding half a minute."""
 _PROBED_PACKETS = "8"  # three quarters of a second
 
+DECODERS: Final = "codec_whitelist"
+"""The option that says what may be decoded: else FFmpeg decodes some pictures of a film when it opens it."""
+
 _WAVES = {b"RIFF", b"RF64", b"BW64"}
 """What WAV files begin with; AVI files too."""
 

@@ -132,6 +132,8 @@ class Alignment:
         work_coverage: Part of the reference that corresponds, 0..1.
         views: Of the query, those in which anything corresponds: worth a closer look where more could be
             described of them.
+        uncertain: Whether more of what was not described yet may tell better which places correspond; see
+            `Modality.place_stages`.
     """
 
     signals: Mapping[str, float]
@@ -140,6 +142,7 @@ class Alignment:
     query_coverage: float = 1.0
     work_coverage: float = 1.0
     views: frozenset[int] = frozenset()
+    uncertain: bool = False
 
 
 def covered(parts: Sequence[tuple[float, float]], whole: Fingerprint) -> float:
@@ -172,6 +175,12 @@ class Search:
             for rows with as many neighbours as `nearest`. Needs `stretch`. None: all count.
         step: Where a reference has a descriptor every so many span units, this many: votes then count where
             they agree about the place. 0: they count wherever they lie. Needs `votes`.
+        paces: By view of the query: how many times as long the query is taken to be for that. Needs `step`.
+            None: no view changes its length.
+        most: How many have votes enough at most, where they vote.
+        group: So many descriptors of the query, one after another, vote by themselves too: the reference
+            with most of their votes is a candidate whatever the others say, as a query may hold many works
+            for a short while each. 0: none do. Needs `votes`, without `stretch` and `step`.
     """
 
     radius: float
@@ -183,12 +192,14 @@ class Search:
     least_votes: float = 0.0
     common: int | None = None
     step: float = 0.0
+    paces: Sequence[float] | None = None
     most: int = 30
+    group: int = 0
 
 
-Promising: TypeAlias = Callable[
-    [Sequence[Fingerprint], Sequence[Fingerprint], Sequence[tuple[float, float]]], bool
-]
+Place: TypeAlias = tuple[float, float, int]
+"""Where in the query, where in the reference, in span units, and by which view of the query."""
+Promising: TypeAlias = Callable[[Sequence[Fingerprint], Sequence[Fingerprint], Sequence[Place]], bool]
 """(query, reference, places of both that may correspond) to whether it is worth aligning them; see
 `Channel.promising`."""
 Glimpse: TypeAlias = Callable[[Sequence[Fingerprint], Sequence[Fingerprint]], bool]
@@ -263,6 +274,9 @@ class Modality(Protocol[T]):
     scene_stages: frozenset[int]
     """After so many of them all that was seen has been looked at closely: where it surely is the scene of a
     work, the others would not tell better which moment of it."""
+    place_stages: frozenset[int]
+    """After so many of them the next may tell better which places correspond: where that is uncertain
+    (`Alignment.uncertain`), a work that surely is all of the query does not end it."""
     fast_stages: int
     """How many of them a caller in a hurry asks for: of several the last only where a candidate is likely."""
     signal_units: Mapping[str, str]

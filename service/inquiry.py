@@ -13,7 +13,7 @@ import numpy.typing as npt
 from indexers import registry
 from indexers.fingerprint import Fingerprint, SpanUnit, joined
 from indexers.index import Hits
-from indexers.modality import AlignedSegment, Alignment, Channel, Modality
+from indexers.modality import AlignedSegment, Alignment, Channel, Modality, Place
 from service.catalogue import Catalogue
 from service.domain import Match, MatchReport, Registered
 from service.matching import decide, report, retrieve, verify
@@ -37,8 +37,11 @@ has such a candidate, and three quarters of the copies that local features confi
 DAMAGED: Final = "DAMAGED"
 """What the reason begins with if a part of the query could not be read."""
 LATER: Final = 6
-"""Candidates by votes that a later stage compares: it adds parts, and where one is a copy, its votes are many
-more than those of chance."""
+"""Candidates by votes that a later stage compares, and those that lead a group: it adds parts, and where one
+is a copy, its votes are many more than those of chance."""
+ANEW: Final = 8
+"""The same of a stage that describes the query anew, as if it were played at another speed; beside these, as
+many as `ALIGNED` of those that were nearest before."""
 ALIGNED: Final = 3
 """Candidates, the nearest, that are aligned whatever a first look tells (`Channel.promising`): of long copies
 in a room, codes say more than peaks."""
@@ -143,7 +146,7 @@ class Inquiry:
         self._stage = 0
         self._sequence: int | None = None
         self._closeness: dict[UUID, float] = {}
-        self._places: dict[UUID, tuple[tuple[float, float], ...]] = {}
+        self._places: dict[UUID, tuple[Place, ...]] = {}
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
@@ -186,21 +189,20 @@ class Inquiry:
         put_off = False
         candidates: Sequence[UUID] = ()
         with catalogue.store.view() as view:
+            identical = self._identical(view) if self._stage == 1 else ()
             if modality is not None:
                 self._modality = registry.by_name(modality)
                 candidates = self._candidates(view, self._modality, fingerprints)
                 put_off = more and self._anew_later(self._modality)
                 if not put_off:
                     self._compare(view, self._modality, fingerprints, candidates)
-            if self._stage == 1:
-                self._add_identical(view)
+            self._add_identical(view, identical)
             if more and self._goes_on():
                 self.closer = self._views()
                 return
             if put_off and self._modality is not None:
                 self._compare(view, self._modality, fingerprints, candidates)
-                if self._stage == 1:
-                    self._add_identical(view)
+                self._add_identical(view, identical)
             self.closer = None
             with self._with.metrics.stage("decide"):
                 self.answer = self._report(view)
@@ -267,6 +269,11 @@ class Inquiry:
                 self._with.max_candidates,
                 in_time=self._in_time,
             )
+        looked_up = {fingerprint.scheme for fingerprint in self._query}
+        asked = {fingerprint.scheme.id for fingerprint in fingerprints}
+        voting = [one for one in modality.channels if one.scheme.id in asked and one.search]
+        placing = any(one.search and one.search.step for one in voting)
+        anew = placing and bool(self._compared) and any(one.scheme in looked_up for one in voting)
         self._query = joined((*self._query, *found.query))
         if not found.complete:
             self._leave_out("DEADLINE: not all of the query was looked up in time")
@@ -281,23 +288,30 @@ class Inquiry:
                 f"COMMON: most of it is in {many} registered works or more, and what so many hold counts for "
                 "nothing: where they are one work, register it once"
             )
+        earlier = self._nearest()[:ALIGNED]
         nearer = []
         for candidate in found.found:
-            self._places[candidate.reference_id] = (
-                *self._places.get(candidate.reference_id, ()),
-                *candidate.places,
-            )
+            known = self._places.get(candidate.reference_id, ())
+            if anew:  # what was voted for at other speeds counts for these
+                known = known[:1] if candidate.reference_id in earlier else ()
+            self._places[candidate.reference_id] = (*known, *candidate.places)
             if candidate.closeness < self._closeness.get(candidate.reference_id, float("inf")):
                 self._closeness[candidate.reference_id] = candidate.closeness
                 nearer.append(candidate.reference_id)
-        asked = {fingerprint.scheme.id for fingerprint in fingerprints}
-        voting = [one.search for one in modality.channels if one.scheme.id in asked and one.search]
+        voted = [one.reference_id for one in found.found]
         # Votes of one stage say nothing against those of another.
-        if any(one.step for one in voting):  # all are compared by what is known now
-            return sorted(self._closeness, key=self._closeness.__getitem__)
-        if any(one.votes for one in voting):
-            return [one.reference_id for one in found.found[: None if self._stage == 1 else LATER]]
+        if anew:
+            return [*dict.fromkeys((*voted[:ANEW], *earlier))]
+        if placing:  # all are compared by what is known now
+            return self._nearest()
+        if any(one.search and one.search.votes for one in voting):
+            most = len(voted) if self._stage == 1 else LATER
+            return [one.reference_id for rank, one in enumerate(found.found) if rank < most or one.leads]
         return nearer
+
+    def _nearest(self) -> list[UUID]:
+        """All candidates so far, the nearest first."""
+        return sorted(self._closeness, key=lambda one: (self._closeness[one], one))
 
     def _plausible(self) -> list[UUID]:
         """What earlier stages found plausible: these are judged by what this stage adds too, however near.
@@ -356,28 +370,29 @@ class Inquiry:
         some = [one for one in modality.channels if one.unsifted and one.scheme in known]
         if not some:
             return
-        nearest = sorted(self._closeness, key=lambda one: (self._closeness[one], one))
+        nearest = self._nearest()
         most = max(channel.compared for channel in some)
         chosen = nearest[:most]
+        later = bool(self._compared)
         again = [one for one in candidates if one in self._compared]
         promising = next((one.promising for one in some if one.promising), None)
         glimpse = next((one.glimpse for one in some if one.glimpse), None)
-        new = [one for one in (nearest if glimpse else chosen) if one not in self._compared]
+        new = [one for one in (candidates if glimpse else chosen) if one not in self._compared]
         if promising is None:
             self._verify(view, [*again, *new], self._query)
             self._compared.update(chosen)
             return
-        near = set(chosen)
+        near = set(candidates if later else chosen)
 
         def worth(reference_id: UUID, work: Sequence[Fingerprint]) -> bool:
-            if reference_id in nearest[:ALIGNED]:
+            if reference_id in nearest[:ALIGNED] and not later:
                 return True
             if reference_id in near:
                 return promising(self._query, work, self._places.get(reference_id, ()))
             return glimpse is not None and glimpse(self._query, work)
 
         self._verify(view, [*again, *new], self._query, worth)
-        self._compared.update(nearest)
+        self._compared.update(candidates)
 
     def _verify_closely(self, view: View, modality: Modality[Any], candidates: Sequence[UUID]) -> None:
         """Align with the most probable candidates by all that is known, if that is more than is searched.
@@ -407,11 +422,14 @@ class Inquiry:
         self._compared.update(chosen)
         self._verify(view, [*again, *chosen], self._query)
 
-    def _add_identical(self, view: View) -> None:
-        """Count references whose file is the query's own as copies for certain."""
+    def _identical(self, view: View) -> Sequence[UUID]:
+        """References whose file is the query's own."""
         if self._sha256 is None:
-            return
-        identical = view.references_by_sha256(self._sha256, owner=self._options.owner)
+            return ()
+        return view.references_by_sha256(self._sha256, owner=self._options.owner)
+
+    def _add_identical(self, view: View, identical: Sequence[UUID]) -> None:
+        """Count references whose file is the query's own as copies for certain."""
         unverified = [one for one in identical if one not in self._alignments]
         if self._modality is not None and unverified:
             self._verify(view, unverified, self._searched(self._modality))
@@ -420,7 +438,12 @@ class Inquiry:
             signals = {**found.signals, IDENTICAL_FILE: 1.0}
             segments = self._all_of_it() or found.segments
             self._alignments[reference_id] = replace(
-                found, signals=signals, segments=segments, query_coverage=1.0, work_coverage=1.0
+                found,
+                signals=signals,
+                segments=segments,
+                query_coverage=1.0,
+                work_coverage=1.0,
+                uncertain=False,
             )
 
     def _all_of_it(self) -> tuple[AlignedSegment, ...]:
@@ -455,8 +478,10 @@ class Inquiry:
     def _settled(self, modality: Modality[Any]) -> bool:
         """Whether a reference of the query's own kind is all of it for certain, or the scene of all of it."""
         scene = self._stage in modality.scene_stages
+        uncertain = self._stage in modality.place_stages
         return any(
             alignment.query_coverage >= WHOLE
+            and not (uncertain and alignment.uncertain)
             and self._modalities.get(one, modality) is modality
             and self._probability(one, alone=True, scene=scene) >= SURE
             for one, alignment in self._alignments.items()

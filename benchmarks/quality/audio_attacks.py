@@ -403,4 +403,12 @@ OWN: Final[Mapping[str, Alter]] = {
 }
 """By name: ten ways in which music is reused and hidden."""
 
+FAR: Final[Mapping[str, Alter]] = {
+    **_per_cent("speed", _speed, 15, -13, 33, -25),
+    **_per_cent("tempo", _tempo, 25, -20, 45, -33),
+    **_per_cent("pitch", _pitch, 12, -11, 26, -21),
+}
+"""By name: changes of speed and pitch that everybody hears; they need up to half as much sound again."""
+
 ATTACKS: Final[Mapping[str, Alter]] = {**COMMON, **OWN}
+ALL: Final[Mapping[str, Alter]] = {**ATTACKS, **FAR}

@@ -20,7 +20,7 @@ import av
 import numpy as np
 import scipy.signal
 
-from benchmarks.quality.audio_attacks import ATTACKS, RATE, Altered, Hand, Place, Sound, decoded
+from benchmarks.quality.audio_attacks import ALL, ATTACKS, FAR, RATE, Altered, Hand, Place, Sound, decoded
 from benchmarks.quality.metrics import Asked
 from indexers.audio import chromaprint
 from indexers.audio.chromaprint import STEP, SUPPORT
@@ -312,7 +312,7 @@ def _question(track: Track, sound: Sound, order: _Order, backdrops: _Backdrops, 
     """Attack an excerpt of a track and write it down; the target is not yet known."""
     rng = random.Random(order.seed)
     samples = order.length * RATE
-    needed = samples * 5 // 4 + RATE
+    needed = samples * (6 if order.attack in FAR else 5) // 4 + RATE
 
     def voice(count: int) -> Sound:
         return _piece(rng.choice(backdrops.voices), count, rng)
@@ -325,7 +325,7 @@ def _question(track: Track, sound: Sound, order: _Order, backdrops: _Backdrops, 
         start = _audible(sound, needed, rng)
         excerpt = sound[:, start : start + needed]
         if order.attack:
-            altered = ATTACKS[order.attack](excerpt, Hand(rng, voice, other), samples)
+            altered = ALL[order.attack](excerpt, Hand(rng, voice, other), samples)
         else:
             altered = Altered(excerpt[:, :samples], (Place((0.0, float(order.length)), 0.0),))
         if _loudness(altered.sound) >= _SILENT:  # what a loop repeats may be a pause

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from indexers.audio import align, chromaprint, decode, peaks, preview
-from indexers.audio.chromaprint import PITCHES, Described
+from indexers.audio.chromaprint import AS_IT_IS, CENTS, PACES, PITCHES, SLOWED, SPED_UP, Described
 from indexers.audio.decode import Sides, Sound
-from indexers.fingerprint import Fingerprint
+from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import Alignment, Channel, MediaLimits, Role, Search, Segment
 from indexers.previews import Budget, Files
 
@@ -27,9 +27,8 @@ _FARTHER: Final = 36
 _KEPT_SECONDS: Final = 600.0
 """Longest query that is kept, so that its later stage costs nothing where the first one settles it: 26 MB."""
 
-_AS_IT_IS: Final = range(1)
+_FIRST: Final = range(1)
 _OTHERS: Final = range(1, len(PITCHES))
-_ALL: Final = range(len(PITCHES))
 
 
 class AudioModality:
@@ -48,9 +47,10 @@ class AudioModality:
                 votes=True,
                 most=NEAREST + _FARTHER,
                 step=chromaprint.CODES * chromaprint.STEP,
+                paces=PACES,
             ),
-            views=len(PITCHES),
-            query_rows=len(PITCHES) * _PIECE_ROWS,
+            views=len(CENTS),
+            query_rows=math.ceil(sum(PACES)) * _PIECE_ROWS,
             reference_rows=_PIECE_ROWS // chromaprint.CODES + 2,
         ),
         Channel(
@@ -71,9 +71,10 @@ class AudioModality:
             beside=peaks.PEAKS,
         ),
     )
-    stages: tuple[str, ...] = ("codes", "pitches")
+    stages: tuple[str, ...] = ("codes", "pitches", "speeds")
     fast_stages = 1
     scene_stages: frozenset[int] = frozenset()
+    place_stages: frozenset[int] = frozenset()
     accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {
@@ -121,29 +122,31 @@ class AudioModality:
         preview.preview(source, limits, files, budget)
 
     def fingerprint(self, segments: Iterable[Segment[Sides]], role: Role) -> Iterator[list[Fingerprint]]:
-        """Describe the pieces: a query first as it is, then at other pitches and by its peaks.
+        """Describe the pieces: a query as it is, then at other pitches and by its peaks, then at speeds.
+
+        Of one that is too long to be kept, the last stage is of its beginning.
 
         Raises:
             FingerprintError: If there is no sound at all.
         """
         sounds = (segment.data for segment in segments)
         if role is Role.REFERENCE:
-            codes, some = _in_one_pass(sounds, _AS_IT_IS, role)
+            codes, some = _in_one_pass(sounds, _FIRST, role)
             yield [codes.fingerprint(role), *some]
             return
         sounds = (np.array(_mean(sound)) for sound in sounds)  # the difference would be kept with a view
         kept = _begun(sounds)
         if _seconds(kept) <= _KEPT_SECONDS:
-            yield [_codes(kept, _AS_IT_IS).fingerprint(role)]
+            yield [_codes(kept, _FIRST).fingerprint(role)]
             others = _codes(kept, _OTHERS)
             constellation = peaks.constellation(kept, peaks.GRAIN[role])
             some = peaks.written(constellation, peaks.PEAKS)
         else:
-            every, some = _in_one_pass(chain(kept, sounds), _ALL, role)
-            kept.clear()
-            yield [every.of_views(_AS_IT_IS).fingerprint(role)]
+            every, some = _in_one_pass(chain(kept, sounds), AS_IT_IS.views, role)
+            yield [every.of_views(_FIRST).fingerprint(role)]
             others = every.of_views(_OTHERS)
         yield [others.fingerprint(role), *some]
+        yield list(joined(_codes(kept, one.views).fingerprint(role) for one in (SPED_UP, SLOWED)))
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
@@ -173,7 +176,8 @@ def _difference(sound: Sides) -> Sound:
 
 
 def _codes(sounds: Iterable[Sound], views: range) -> Described:
-    cents = PITCHES[views.start : views.stop]
+    cents, stretch = CENTS[views.start : views.stop], PACES[views.start]
+    sounds = sounds if stretch == 1.0 else chromaprint.stretched(sounds, stretch)
     return Described.of(chromaprint.stream(chromaprint.padded(sounds), cents), views)
 
 
@@ -196,7 +200,7 @@ def _in_one_pass(sounds: Iterable[Sides], views: range, role: Role) -> tuple[Des
     codes, found, others = [], [], []
     of_means = peaks.stream(again(means), peaks.GRAIN[role])
     of_differences = peaks.stream(again(differences), peaks.SIDE_GRAIN)
-    for some in chromaprint.stream(chromaprint.padded(first()), PITCHES[views.start : views.stop]):
+    for some in chromaprint.stream(chromaprint.padded(first()), CENTS[views.start : views.stop]):
         codes.append(some)
         while means:
             found.append(next(of_means))

@@ -16,12 +16,18 @@ import numpy.typing as npt
 
 from indexers.audio import coincide, peaks
 from indexers.audio.chromaprint import (
+    AS_IT_IS,
+    CENTS,
     CHROMAPRINT,
     CODES,
-    PITCHES,
+    SLOWED,
+    SPED_UP,
     STEP,
+    STRETCH_CENTS,
     SUPPORT,
     Codes,
+    Played,
+    as_played,
     codes_of,
     positions,
 )
@@ -31,7 +37,7 @@ from indexers.audio.lines import BLOCK, Hits, Line, lines
 from indexers.audio.peaks import Constellation
 from indexers.audio.triples import FASTEST
 from indexers.fingerprint import Fingerprint, SpanUnit
-from indexers.modality import AlignedSegment, Alignment, covered
+from indexers.modality import AlignedSegment, Alignment, Place, covered
 
 RADIUS: Final = 88
 """Bits within which two rows are a hit."""
@@ -79,12 +85,15 @@ _MOST_PEAKS = 4_000_000
 _MOST_ASKED = 6_000
 """Peaks of a query up to which all of them are compared: some 3 minutes, whose table takes 12 MB."""
 
-_TABLES = 16
+_TABLES = 32
 """Queries, or windows of long ones, whose triples are kept in readiness, since each is compared with many
 works: as a rule of 3 MB each."""
 
 _HINTS = 8
 """Areas in which peaks are compared where both sides are longer."""
+
+_SPEEDS = 2
+"""Places, those with the most votes, at whose speeds all of a work is looked at."""
 
 AROUND: Final = 10.0
 """Seconds before and after a place that is looked at first."""
@@ -189,8 +198,58 @@ class Stretch:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """A way in which a query is taken to be changed: it is compared as it is once that is undone.
+
+    Attributes:
+        stretch: How many times as long it is made for that.
+        lower: How many cents lower.
+        played: Which of its codes say most about it then.
+    """
+
+    stretch: float
+    lower: float
+    played: Played
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as its codes were made it is."""
+        return self.stretch / self.played.stretch
+
+    def peaks(self, query: Constellation) -> Constellation:
+        """Its peaks, once it is undone: those that a reference can have."""
+        heard = query.cents >= self.lower
+        return Constellation(query.times[heard] * self.stretch, query.cents[heard] - self.lower)
+
+    def undo(self, found: Stretch) -> Stretch:
+        """What was found, as it is in the query itself."""
+        return replace(
+            found,
+            start=found.start / self.stretch,
+            end=found.end / self.stretch,
+            speed=found.speed * self.stretch,
+            cents=found.cents + self.lower,
+        )
+
+
+_UNCHANGED: Final = _Take(1.0, 0.0, AS_IT_IS)
+_CHANGED: Final = (
+    _Take(1.22, STRETCH_CENTS, SPED_UP),
+    _Take(1.0 / 1.22, -STRETCH_CENTS, SLOWED),
+    _Take(1.26, 0.0, AS_IT_IS),
+    _Take(1.0 / 1.26, 0.0, AS_IT_IS),
+)
+"""From each, peaks tell other tempos by `SLOWEST` to `FASTEST` and other pitches by `MOST_CENTS`: with the
+unchanged one tempos from 0.64 to 1.57 at the work's own pitch, speeds from 0.69 to 1.46 that change its pitch
+too, and pitches up to six semitones off at the work's own tempo."""
+
+
 def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
     """Relate a query at all its pitches to a reference; see `indexers.modality.Modality.align`.
+
+    It is looked at as if its speed had been changed by much where codes were made for that, and only as long
+    as peaks find nothing.
 
     Signals: ``chromaprint_evidence``, how many bits fewer differ along all stretches than `BREAK_EVEN`
     allows, and ``peak_evidence``, the natural logarithm of how much better copies explain their peaks than
@@ -204,17 +263,16 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     if CHROMAPRINT.id not in mine:
         return None
     codes, others = mine[CHROMAPRINT.id], theirs[CHROMAPRINT.id]
-    views = _Views(codes, others)
-    stretches, hints = _by_codes(views, _hits(codes, others))
     peaks_of, known = _peaks_of(query, work)
-    with_peaks = peaks_of is not None and bool(known)
-    if peaks_of is not None and known:
-        asked = _asked(peaks_of)
-        stretches = [_best(stretch, asked.query, known) for stretch in stretches]
-        places = [*stretches, *hints]
-        searched = known if np.ptp(asked.query.times) <= SIDE_SECONDS else known[:1]
-        stretches += [one for some in searched for one in _by_peaks(views, asked, some, places)]
-    found = _merged(stretches)
+    found: list[Stretch] = []
+    for take in (_UNCHANGED, *_changed(codes)):
+        rows = as_played(codes, take.played)
+        if not len(rows):
+            continue
+        stretches = _stretches(take, rows, others, peaks_of, known)
+        found = _merged([*found, *(take.undo(one) for one in stretches)])
+        if any(one.of_copy >= FLOOR and one.peak_evidence >= PRECISE for one in found):
+            break  # a line of codes alone may lie anywhere
     reported = [one for one in found if one.of_copy >= FLOOR]
     counting = reported or found[:1]
     best = counting[0] if counting else None
@@ -224,39 +282,49 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "chromaprint_hits": float(best.hits) if best else 0.0,
         "chromaprint_evidence": sum(max(0.0, one.evidence) for one in counting),
     }
-    if with_peaks:
+    if peaks_of is not None and known:
         signals["peak_evidence"] = sum(max(0.0, one.peak_evidence) for one in counting)
         signals["peak_count"] = float(best.peaks) if best else 0.0
     segments = tuple(sorted((one.segment() for one in reported), key=lambda one: one.query))
     return Alignment(
         signals,
         segments=segments,
-        query_coverage=covered([one.query for one in segments], codes),
+        query_coverage=covered([one.query for one in segments], as_played(codes, AS_IT_IS) or codes),
         work_coverage=covered([one.work for one in segments], others),
     )
 
 
-def promising(
-    query: Sequence[Fingerprint], work: Sequence[Fingerprint], places: Sequence[tuple[float, float]]
-) -> bool:
+def promising(query: Sequence[Fingerprint], work: Sequence[Fingerprint], places: Sequence[Place]) -> bool:
     """Whether a reference is worth aligning: False where there are peaks, and they agree about nothing.
 
-    Where one of both is long, only places are looked at: in what is long, codes find them.
+    Where one of both is long, only places are looked at: in what is long, codes find them. At other speeds it
+    is looked at if codes that were made for these vote for a place.
 
     Args:
         query: As in `align`.
         work: As in `align`.
-        places: Seconds of the query and of the work that may correspond, in the middle of what may.
+        places: What may correspond, in the middle of it.
     """
     asked_of, known = _peaks_of(query, work)
     if asked_of is None or not known:
         return True
+    changed = [take for one in query if one.scheme == CHROMAPRINT for take in _changed(one)]
     if _short(len(asked_of), len(known[0])):
-        return any(_asked(asked_of).coincides(some) for some in known)
+        views = {view for _, _, view in places[:_SPEEDS]} or set(AS_IT_IS.views)
+        return any(
+            _asked(asked_of, take).coincides(some)
+            for take in (_UNCHANGED, *changed)
+            if not views.isdisjoint(take.played.views)
+            for some in known
+        )
     around = AROUND * FASTEST + _MARGIN_SECONDS
     return any(
-        _asked(asked_of, asked - AROUND, asked + AROUND).coincides(some.between(at - around, at + around))
-        for asked, at in places
+        _asked(asked_of, take, asked * take.stretch - AROUND, asked * take.stretch + AROUND).coincides(
+            some.between(at - around, at + around)
+        )
+        for asked, at, view in places
+        for take in (_UNCHANGED, *changed)
+        if view in take.played.views
         for some in known
     )
 
@@ -269,7 +337,32 @@ def glimpse(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> bool:
     asked_of, known = _peaks_of(query, work)
     if asked_of is None or not known or not _short(len(asked_of), len(known[0])):
         return False
-    return _asked(asked_of).lies_in(known[0])
+    return _asked(asked_of, _UNCHANGED).lies_in(known[0])
+
+
+def _changed(codes: Fingerprint) -> Sequence[_Take]:
+    """The changes that a query is looked at for: all or none."""
+    return _CHANGED if (codes.views >= SPED_UP.views.start).any() else ()
+
+
+def _stretches(
+    take: _Take,
+    codes: Fingerprint,
+    others: Fingerprint,
+    peaks_of: Fingerprint | None,
+    known: Sequence[Constellation],
+) -> list[Stretch]:
+    """What codes and peaks find of a query once a change of it is undone."""
+    views = _Views(codes, others, take.pace)
+    stretches, hints = _by_codes(views, _hits(codes, others, take.pace))
+    if peaks_of is None or not known:
+        return stretches
+    asked = _asked(peaks_of, take)
+    stretches = [_best(stretch, asked.query, known) for stretch in stretches]
+    places = [*stretches, *hints]
+    searched = known if np.ptp(asked.query.times) <= SIDE_SECONDS else known[:1]
+    stretches += [one for some in searched for one in _by_peaks(views, asked, some, places)]
+    return stretches
 
 
 def _peaks_of(
@@ -332,9 +425,9 @@ def _judged(stretch: Stretch, query: Constellation, work: Constellation) -> Stre
 
 
 @lru_cache(maxsize=_TABLES)
-def _asked(fingerprint: Fingerprint, start: float = -math.inf, end: float = math.inf) -> Asked:
+def _asked(fingerprint: Fingerprint, take: _Take, start: float = -math.inf, end: float = math.inf) -> Asked:
     """The peaks of a query, or of a part of it, which is compared with one candidate after the other."""
-    return Asked(peaks.read(fingerprint).between(start, end))
+    return Asked(take.peaks(peaks.read(fingerprint)).between(start, end))
 
 
 def _short(asked: int, known: int) -> bool:
@@ -412,13 +505,13 @@ def _hint(line: Line) -> Stretch:
         line.query + BLOCK / 2,
         line.slope,
         place,
-        float(PITCHES[line.layer]),
+        float(CENTS[line.layer]),
         0.0,
         0.5,
     )
 
 
-def _hits(query: Fingerprint, work: Fingerprint) -> Hits | None:
+def _hits(query: Fingerprint, work: Fingerprint, pace: float) -> Hits | None:
     """Pairs of rows within `RADIUS`; times are those of the rows' first codes. None: no row says anything."""
     mine, theirs = _thinned(query, work)
     if not len(mine) or not len(theirs):
@@ -441,7 +534,7 @@ def _hits(query: Fingerprint, work: Fingerprint) -> Hits | None:
         nearest = np.argpartition(distance, most)[:most]
         row, column, distance = row[nearest], column[nearest], distance[nearest]
     return Hits(
-        positions(query.spans[mine[row]]).astype(np.float64) * STEP,
+        positions(query.spans[mine[row]]).astype(np.float64) * STEP * pace,
         positions(work.spans[theirs[column]]).astype(np.float64) * STEP,
         RADIUS + 8.0 - distance.astype(np.float64),
         query.views[mine[row]].astype(np.int64),
@@ -493,12 +586,15 @@ class _Track:
 class _Views:
     """The codes of a query at each pitch and of a work, and what of the query is not yet accounted for."""
 
-    def __init__(self, query: Fingerprint, work: Fingerprint) -> None:
+    def __init__(self, query: Fingerprint, work: Fingerprint, pace: float) -> None:
+        """Take both; the query's codes come so many times as slowly as they were made."""
         self._views: dict[int, Codes] = {}
         for view in np.unique(query.views):
             rows = query.views == view
             start, codes = codes_of(query.descriptors[rows], query.spans[rows])
-            self._views[int(view)] = np.concatenate([np.zeros(start, np.uint32), codes])
+            codes = np.concatenate([np.zeros(start, np.uint32), codes])
+            at = np.rint(np.arange(round(len(codes) * pace)) / pace).astype(np.int64)
+            self._views[int(view)] = codes[np.minimum(at, len(codes) - 1)]
         start, codes = codes_of(work.descriptors, work.spans)
         self._work = np.concatenate([np.zeros(start, np.uint32), codes])
         self._free = np.ones(max(map(len, self._views.values())))
@@ -594,7 +690,7 @@ class _Views:
     def along(self, found: Coincidence) -> Stretch:
         """What codes say about a line that peaks found."""
         place = found.work[0] - found.speed * found.query[0]
-        view = min(self._views, key=lambda one: abs(PITCHES[one] - found.cents))
+        view = min(self._views, key=lambda one: abs(CENTS[one] - found.cents))
         length = len(self._views[view])
         first = min(max(0, round((found.query[0] - _HALF) / STEP)), length - 1)
         last = max(first + 1, min(length, round((found.query[1] - _HALF) / STEP)))
@@ -634,8 +730,8 @@ class _Views:
         """The pitch at which the codes differ least, by the parabola through three of them."""
         codes = np.arange(first, last)
         places = track.at(0) + track.slope * codes.astype(np.float64)
-        order = sorted(self._views, key=lambda view: PITCHES[view])
-        cents = [PITCHES[view] for view in order]
+        order = sorted(self._views, key=lambda view: CENTS[view])
+        cents = [CENTS[view] for view in order]
         here = order.index(track.view)
         if not 0 < here < len(order) - 1 or len(codes) == 0:
             return float(cents[here])

@@ -8,6 +8,8 @@ what the next paragraph needs, and codes that come from one place are alike on e
 
 What was tuned up by some cents has the codes of the original where the notes are taken to lie as much
 higher. So a query is described at several pitches (`PITCHES`) from one set of spectra, a reference at one.
+What was sped up or slowed down by more than a tenth has too few of them: a query is also described as it
+would be if it were played slower or faster, at pitches that lie farther apart (`SPED_UP`, `SLOWED`).
 
 Codes come `HOP` samples apart, and each describes the `SUPPORT` samples from its start. A row of the scheme
 is `CODES` consecutive codes. A reference's rows do not overlap, so that its codes can be read back from them
@@ -19,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,7 +38,38 @@ ends. Quality tells how much the codes change, see `qualities`.
 """
 
 PITCHES: Final = (0, -25, 25, -50, 50, -75, 75, -100, 100)
-"""View codes: by how many cents the query is taken to be tuned higher than the reference; ±100 are ±6 %."""
+"""By how many cents the query is taken to be tuned higher than the reference; ±100 are ±6 %."""
+
+_WIDE = (0, -50, 50, -100, 100, -150, 150, -200, 200, -250, 250)
+
+STRETCH_CENTS: Final = 400
+"""By how much lower or higher a query is played, and as much slower or faster, to undo that it was sped up or
+slowed down. With `_WIDE`, and what lies between, these are speeds from 0.69 to 0.92 and from 1.09 to 1.46."""
+
+_STRETCH = 2 ** (STRETCH_CENTS / 1200)
+
+CENTS: Final = (*PITCHES, *_WIDE, *_WIDE)
+"""By view code: how many cents higher than the reference the query is taken to be, once it is stretched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One way in which a query may have been played.
+
+    Attributes:
+        stretch: So many times as long it is made before it is described.
+        views: Its view codes.
+    """
+
+    stretch: float
+    views: range
+
+
+AS_IT_IS: Final = Played(1.0, range(len(PITCHES)))
+SPED_UP: Final = Played(_STRETCH, range(len(PITCHES), len(PITCHES) + len(_WIDE)))
+SLOWED: Final = Played(1.0 / _STRETCH, range(len(PITCHES) + len(_WIDE), len(CENTS)))
+PACES: Final = tuple(one.stretch for one in (AS_IT_IS, SPED_UP, SLOWED) for _ in one.views)
+"""By view code: how many times as long the query is made."""
 
 CODES: Final = 8
 """Codes in a row."""
@@ -142,7 +176,7 @@ class Described:
     """The codes of a whole sound at some pitches, and how lively each is; (codes, pitches) both.
 
     Attributes:
-        views: Which of `PITCHES`, consecutive ones.
+        views: Their view codes, consecutive ones at one speed.
     """
 
     codes: Codes
@@ -171,18 +205,20 @@ class Described:
             FingerprintError: If there is no sound at all.
         """
         last = len(self.codes) - CODES
-        hop = _hop(role, len(self.codes))
+        stretch = PACES[self.views.start]
+        hop = _hop(role, len(self.codes), stretch)
         starts = np.arange(0, last + 1, hop)
         if len(starts) and starts[-1] < last:
             starts = np.append(starts, last)
         return _rows(self.codes, self.lively, starts, self.views)
 
 
-def _hop(role: Role, count: int) -> int:
+def _hop(role: Role, count: int, stretch: float) -> int:
     """Codes from one row to the next: those of a long query are as far apart as a reference's."""
     if role is Role.REFERENCE:
         return CODES
-    return next((hop for hop, most in _QUERY_HOPS if count * STEP <= most), CODES)
+    hops = _QUERY_HOPS if stretch == 1.0 else _QUERY_HOPS[1:]
+    return next((hop for hop, most in hops if count * STEP <= most), CODES)
 
 
 def codes_of(descriptors: npt.NDArray[np.uint8], spans: npt.NDArray[np.float64]) -> tuple[int, Codes]:
@@ -219,6 +255,26 @@ def qualities(rows: Codes, lively: Liveliness) -> npt.NDArray[np.float32]:
     return quality
 
 
+def stretched(sounds: Iterable[Sound], stretch: float) -> Iterator[Sound]:
+    """The pieces, so many times as long, and as much lower."""
+    for sound in sounds:
+        count = round(len(sound) * stretch)
+        if count:
+            yield cv2.resize(sound[np.newaxis], (count, 1), interpolation=cv2.INTER_LINEAR)[0]
+
+
+def as_played(rows: Fingerprint, played: Played) -> Fingerprint:
+    """Those rows of a query's, their spans in seconds of the query as it is made for them."""
+    chosen = (rows.views >= played.views.start) & (rows.views < played.views.stop)
+    return Fingerprint(
+        rows.scheme,
+        rows.descriptors[chosen],
+        rows.spans[chosen] * played.stretch,
+        rows.quality[chosen],
+        rows.views[chosen],
+    )
+
+
 def padded(sounds: Iterable[Sound]) -> Iterator[Sound]:
     """The pieces, and silence after them if they are too short for one row, so that each sound has one."""
     length = 0
@@ -237,7 +293,7 @@ def _rows(of_pitches: Codes, lively: Liveliness, starts: npt.NDArray[np.int64], 
     return Fingerprint(
         CHROMAPRINT,
         np.ascontiguousarray(rows, ">u4").view(np.uint8),
-        np.stack([begins, begins + ROW_SUPPORT / RATE], axis=1),
+        np.stack([begins, begins + ROW_SUPPORT / RATE], axis=1) / PACES[views.start],
         qualities(rows, moving),
         np.tile(np.array(views, np.uint8), len(starts)),
     )

@@ -346,11 +346,11 @@ def _straight(
     with demux.reopened(source) as descriptor:
         if descriptor is None:
             raise straight.InterruptedSoundError
-        options = dict(demux.OPTIONS)
+        options = {**demux.OPTIONS, demux.DECODERS: stream.codec_context.name}
         if stream.codec_context.name.startswith("pcm_"):  # it was looked into already
             options[demux.PROBED] = "1"
         layout = straight.LAYOUTS[stream.layout.name]
-        file = straight.Source(descriptor, options, begin, stream.sample_rate, layout)
+        file = straight.Source(descriptor, options, stream.index, begin, stream.sample_rate, layout)
         yield from straight.pieces(file, rate)
 
 

@@ -155,9 +155,10 @@ def _peaks(samples: Sound, first: int, begin: int, grain: Grain) -> Constellatio
     level = _levels(power)
     near = np.ones((2 * grain.frames + 1, 2 * grain.bands + 1), np.uint8)
     usual = cv2.blur(level, (1, 2 * (_USUAL_FRAMES // grain.every) + 1), borderType=cv2.BORDER_REPLICATE)
-    top = (level >= cv2.dilate(level, near)) & (level > _QUIETEST) & (level - usual >= grain.rise)
-    top[[0, -1]] = False
-    frame, band = np.nonzero(top)
+    top = np.flatnonzero(level >= cv2.dilate(level, near))  # of all the rest little is left
+    height, last = level.ravel()[top], (len(level) - 1) * level.shape[1]
+    high = (height > _QUIETEST) & (height - usual.ravel()[top] >= grain.rise)
+    frame, band = np.divmod(top[high & (top >= level.shape[1]) & (top < last)], level.shape[1])
     bins = _EDGES[band][:, np.newaxis] + np.arange(_WIDEST)
     inside = np.where(
         bins < _EDGES[band + 1][:, np.newaxis], power[bins - _FIRST, frame[:, np.newaxis]], -1.0

@@ -41,6 +41,7 @@ class Source:
     Attributes:
         descriptor: Of the file, at a place of its own.
         options: With which it is opened.
+        track: Number of its sound among all that it holds.
         begin: Time stamp at which the media starts, in seconds.
         sample_rate: Of its sound.
         layout: ``mono`` or ``stereo``.
@@ -48,6 +49,7 @@ class Source:
 
     descriptor: int
     options: dict[str, str]
+    track: int
     begin: float
     sample_rate: int
     layout: str
@@ -110,6 +112,7 @@ def _opened(source: Source, rate: int) -> tuple[Graph, FilterContext]:
                 "amovie",
                 filename="fd:",
                 format_opts=":".join(f"{name}={value}" for name, value in options.items()),
+                stream_index=str(source.track),
                 dec_threads="1",
             ),
             graph.add("asetnsamples", n=str(round(_GATHERED_SECONDS * source.sample_rate)), p="0"),

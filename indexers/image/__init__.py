@@ -53,6 +53,7 @@ class ImageModality:
     stages: tuple[str, ...] = describe.STAGES
     fast_stages = 3
     scene_stages: frozenset[int] = frozenset()
+    place_stages: frozenset[int] = frozenset()
     accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {
@@ -104,7 +105,7 @@ class ImageModality:
         budget: Budget,
         first: Segment[Picture] | None = None,
     ) -> None:
-        """Write a picture and a thumbnail; see `preview.preview`."""
+        """Write a picture, and of a large one a thumbnail; see `preview.preview`."""
         del budget  # it takes no longer than reading
         preview.preview(source, limits, files, None if first is None else first.data)
 

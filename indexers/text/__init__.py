@@ -32,6 +32,7 @@ class TextModality:
     stages: tuple[str, ...] = ("passages",)
     fast_stages = 1
     scene_stages: frozenset[int] = frozenset()
+    place_stages: frozenset[int] = frozenset()
     accompanying: frozenset[str] = frozenset()
     signal_units: Mapping[str, str] = MappingProxyType(
         {

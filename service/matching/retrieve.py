@@ -13,7 +13,7 @@ import numpy.typing as npt
 from indexers.fingerprint import Fingerprint
 from indexers.index import Hits
 from indexers.index.contract import found_in
-from indexers.modality import Channel, Search
+from indexers.modality import Channel, Place, Search
 from service.domain import DescriptorOwner
 
 Find = Callable[[Channel, npt.NDArray[Any], int], Hits]
@@ -58,14 +58,15 @@ class Candidate:
     Attributes:
         closeness: Smallest distance over all channels, as a fraction of the channel's radius: 0 is
             identical, 1 at the edge. Where descriptors vote: 1 without votes, less the more there are.
-        places: Where they vote for places: those with the most votes, in span units of the query and of the
-            reference.
+        places: Where they vote for places: those with the most votes.
+        leads: Where they vote in groups (`Search.group`): whether it has most of some group's votes.
     """
 
     work_id: UUID
     reference_id: UUID
     closeness: float
-    places: tuple[tuple[float, float], ...] = ()
+    places: tuple[Place, ...] = ()
+    leads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,14 +247,16 @@ class _Votes:
         self._most = min(limit, search.most)
         self._owned = _Owned(owners)
         self._votes = np.zeros(0)
+        self._leading: set[int] = set()
 
     def found(self) -> Iterable[Candidate]:
-        """The references with most votes."""
-        for place in np.argsort(-self._votes, kind="stable")[: self._most].tolist():
-            votes = float(self._votes[place])
-            if votes > 0:
+        """The references with most votes, and those with most votes of a group."""
+        ranked = np.argsort(-self._votes, kind="stable").tolist()
+        for rank, place in enumerate(ranked):
+            votes, leads = float(self._votes[place]), place in self._leading
+            if votes > 0 and (rank < self._most or leads):
                 owner = self._owned.owners[place]
-                yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + votes))
+                yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + votes), leads=leads)
 
     def look_up(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Add the votes of some descriptors that follow each other.
@@ -269,7 +272,11 @@ class _Votes:
             owned = places >= 0
             row = np.repeat(np.arange(len(rows)), counts)
             row, places = row[owned], places[owned]
-            self._add(row, places, self._worth(hits.distances[owned], row, places, counts))
+            worth = self._worth(hits.distances[owned], row, places, counts)
+            self._add(row, places, worth)
+            if self._search.group:
+                first = np.unique(of_row, return_index=True)[1]  # where each of the distinct ones stands
+                self._lead(first[row] // self._search.group, places, worth)
             return np.ones(len(of_row))
         telling = np.ones(len(rows))
         all_known = counts < self._depth
@@ -350,6 +357,16 @@ class _Votes:
         )
         votes[: len(self._votes)] += self._votes
         self._votes = votes
+
+    def _lead(
+        self, group: npt.NDArray[np.int64], places: npt.NDArray[np.int64], worth: npt.NDArray[np.float64]
+    ) -> None:
+        """Remember which owner has most votes of each group."""
+        if not len(group):
+            return
+        width = len(self._owned.owners)
+        votes = np.bincount(group * width + places, worth, (int(group.max()) + 1) * width).reshape(-1, width)
+        self._leading |= set(votes.argmax(axis=1)[votes.any(axis=1)].tolist())
 
     def _telling(
         self, row: npt.NDArray[np.int64], places: npt.NDArray[np.int64], rows: int
@@ -433,10 +450,11 @@ class _Places:
             asked = np.sort(np.random.default_rng(0).choice(asked, _MOST_ASKED, replace=False))
         self.asked = asked
         self._step = search.step
-        steps = query.spans[asked, 0] / self._step
+        self._view = query.views[asked].astype(np.int64)
+        self._paces = np.ones(int(self._view.max(initial=0)) + 1) if search.paces is None else search.paces
+        steps = query.spans[asked, 0] / self._step * np.asarray(self._paces)[self._view]
         self._block = np.floor(steps / _BLOCK_STEPS).astype(np.int64)
         self._after = steps - (self._block + 0.5) * _BLOCK_STEPS
-        self._view = query.views[asked].astype(np.int64)
         self._depth = search.nearest
         self._radius = search.radius
         self._halving = query.scheme.dim / 64
@@ -487,15 +505,16 @@ class _Places:
                 closeness = 1.0 / (1.0 + float(best[place]))
                 yield Candidate(owner.work_id, owner.reference_id, closeness, places)
 
-    def _places(self, cells: npt.NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
+    def _places(self, cells: npt.NDArray[np.int64]) -> tuple[Place, ...]:
         """The first of some cells that are not the same place, as `Candidate.places`."""
-        chosen: dict[tuple[int, int], None] = {}
-        for _, _, block, begin in cells.tolist():
-            if not any((block, begin + off) in chosen for off in (-1, 0, 1)):
-                chosen[block, begin] = None
+        chosen: dict[tuple[float, int, int], int] = {}
+        for _, view, block, begin in cells.tolist():
+            pace = float(self._paces[view])
+            if not any((pace, block, begin + off) in chosen for off in (-1, 0, 1)):
+                chosen[pace, block, begin] = view
         return tuple(
-            ((block + 0.5) * _BLOCK_STEPS * self._step, 2 * (begin + 1) * self._step)
-            for block, begin in list(chosen)[:_MOST_PLACES]
+            ((block + 0.5) * _BLOCK_STEPS * self._step / pace, 2 * (begin + 1) * self._step, view)
+            for (pace, block, begin), view in list(chosen.items())[:_MOST_PLACES]
         )
 
 

@@ -91,6 +91,19 @@ def test_a_faster_excerpt_inside_another_tune_is_found_and_told_in_words(
     assert describe_place(match).endswith("of the work, at 1.05x speed, 0.8 semitones higher")
 
 
+@pytest.mark.parametrize(("tempo", "cents"), [(1.3, 454.0), (0.75, -498.0), (1.4, 0.0)])
+def test_what_was_sped_up_or_slowed_down_by_much_is_found(
+    client: copyhound.Client, tempo: float, cents: float
+) -> None:
+    query = cut(tune(2, 60, tempo=tempo, cents=cents), 20 / tempo, 20 / tempo + 15)
+    (match,) = client.match(encoded(query)).matches
+    assert match.external_id == "second"
+    (segment,) = match.segments
+    assert segment.speed == pytest.approx(tempo, abs=0.01)
+    assert segment.pitch_cents == pytest.approx(cents, abs=10)
+    assert (segment.work_start, segment.work_end) == pytest.approx((20, 20 + 15 * tempo), abs=0.8)
+
+
 def test_several_works_and_several_parts_of_one_are_found(client: copyhound.Client) -> None:
     parts = [cut(TUNES["third"], 40, 50), cut(TUNES["first"], 10, 20), cut(TUNES["third"], 5, 15)]
     found = {match.external_id: match for match in (client.match(encoded(np.concatenate(parts)))).matches}

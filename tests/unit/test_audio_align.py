@@ -1,11 +1,12 @@
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from indexers.audio import AudioModality, align
-from indexers.audio.chromaprint import CHROMAPRINT
+from indexers.audio.chromaprint import CHROMAPRINT, SLOWED, SPED_UP
 from indexers.audio.decode import RATE, Sound
 from indexers.audio.peaks import PEAKS, SIDE
 from indexers.fingerprint import Fingerprint, SpanUnit
@@ -67,6 +68,21 @@ def test_another_pitch_is_found_and_measured(work: tuple[Fingerprint, ...], cent
     segment = only(aligned(cut(tune(1, cents=cents), 20, 32), work))
     assert segment.pitch_cents == pytest.approx(cents, abs=25)
     assert segment.work[0] == pytest.approx(20, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("tempo", "cents"),
+    [(1.33, 494.0), (0.72, -569.0), (1.5, 0.0), (0.67, 0.0), (1.0, 350.0), (1.0, -350.0), (1.1, 420.0)],
+)
+def test_what_was_sped_up_slowed_down_or_tuned_by_much_is_found_and_measured(
+    work: tuple[Fingerprint, ...], tempo: float, cents: float
+) -> None:
+    changed = tune(1, tempo=tempo, cents=cents)
+    segment = only(aligned(cut(changed, 20 / tempo, 20 / tempo + 12), work))
+    assert segment.speed == pytest.approx(tempo, abs=0.01)
+    assert segment.pitch_cents == pytest.approx(cents, abs=10)
+    assert segment.query == pytest.approx((0, 12), abs=0.8)
+    assert segment.work == pytest.approx((20, 20 + 12 * tempo), abs=0.8)
 
 
 def test_a_stretch_inside_other_sound_is_located(work: tuple[Fingerprint, ...]) -> None:
@@ -171,10 +187,24 @@ def test_the_first_look_at_long_sounds_is_where_their_codes_agree(
     assert align.glimpse(copy, work)
     monkeypatch.setattr(align, "_MOST_PEAKS", 1)
     assert not align.glimpse(copy, work)
-    assert align.promising(copy, work, [(12.0, 17.5)])
-    assert align.promising(copy, work, [(500.0, 20.0), (12.0, 17.5)])
-    assert not align.promising(copy, work, [(0.0, 58.0)])
+    assert align.promising(copy, work, [(12.0, 17.5, 0)])
+    assert align.promising(copy, work, [(500.0, 20.0, 0), (12.0, 17.5, 0)])
+    assert not align.promising(copy, work, [(0.0, 58.0, 0)])
     assert not align.promising(copy, work, [])
+
+
+def test_other_speeds_are_looked_at_where_codes_for_them_vote(
+    work: tuple[Fingerprint, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sped_up, slowed = (one.views.start for one in (SPED_UP, SLOWED))
+    copy = fingerprints(cut(tune(1, tempo=1.3, cents=454), 4, 14), Role.QUERY)
+    assert align.promising(copy, work, [(5.0, 11.7, sped_up)])
+    assert not align.promising(copy, work, [(5.0, 11.7, slowed), (5.0, 11.7, 0)])
+    as_it_is = [replace(one, views=one.views * 0) if one.scheme == CHROMAPRINT else one for one in copy]
+    assert not align.promising(as_it_is, work, [(5.0, 11.7, sped_up)])
+    monkeypatch.setattr(align, "_MOST_PEAKS", 1)
+    assert align.promising(copy, work, [(5.0, 11.7, sped_up)])
+    assert not align.promising(copy, work, [(5.0, 58.0, sped_up), (5.0, 11.7, slowed)])
 
 
 def test_without_a_common_scheme_there_is_no_answer(work: tuple[Fingerprint, ...]) -> None:

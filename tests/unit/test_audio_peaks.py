@@ -130,19 +130,20 @@ def test_a_line_that_others_propose_is_judged(work: Sound, known: Constellation)
     assert wrong is None or wrong.evidence < 20
 
 
-def quantised(seed: int, seconds: float) -> Constellation:
+def quantised(seed: int, seconds: float, spread: tuple[float, float] = (0.004, 3)) -> Constellation:
     """A tune as machines play it: two notes on every beat of one grid, all of one scale."""
     rng = np.random.default_rng(seed)
     beats = np.repeat(np.arange(0, seconds, 0.125), 2)
-    times = np.sort(beats + rng.normal(0, 0.004, len(beats)))
+    times = np.sort(beats + rng.normal(0, spread[0], len(beats)))
     notes = rng.choice([0, 200, 400, 500, 700, 900, 1100], len(beats)) + 1200 * rng.integers(0, 3, len(beats))
-    return Constellation(times, notes + rng.normal(0, 3, len(beats)))
+    return Constellation(times, notes + rng.normal(0, spread[1], len(beats)))
 
 
-def test_strange_tunes_on_one_grid_of_beats_and_notes_are_no_copies() -> None:
-    works = [quantised(100 + number, 20.0) for number in range(8)]
+@pytest.mark.parametrize("spread", [(0.004, 3), (0.0, 0)])
+def test_strange_tunes_on_one_grid_of_beats_and_notes_are_no_copies(spread: tuple[float, float]) -> None:
+    works = [quantised(100 + number, 20.0, spread) for number in range(8)]
     for number in range(6):
-        asked = coincide.Asked(quantised(number, 10.0))
+        asked = coincide.Asked(quantised(number, 10.0, spread))
         assert [asked.align(work) for work in works] == [[]] * len(works)
 
 

@@ -16,14 +16,20 @@ def scattered(seed: int, seconds: float, each_second: float) -> Constellation:
     return Constellation(np.sort(rng.uniform(0, seconds, count)), rng.uniform(0, 5700, count))
 
 
-def copied(work: Constellation, start: float, share: float) -> Constellation:
-    """A share of the peaks of 10 s of a work, a little elsewhere, among many of other sound."""
+def copied(
+    work: Constellation,
+    start: float,
+    share: float,
+    seconds: float = 10.0,
+    spread: tuple[float, float] = (0.006, 3),
+) -> Constellation:
+    """A share of the peaks of some seconds of a work, a little elsewhere, among many of other sound."""
     rng = np.random.default_rng(7)
-    part = work.between(start, start + 10)
+    part = work.between(start, start + seconds)
     kept = rng.random(len(part)) < share
-    added = scattered(8, 10.0, 45.0)
-    times = np.concatenate([part.times[kept] - start + rng.normal(0, 0.006, kept.sum()), added.times])
-    cents = np.concatenate([part.cents[kept] + rng.normal(0, 3, kept.sum()), added.cents])
+    added = scattered(8, seconds, 45.0)
+    times = np.concatenate([part.times[kept] - start + rng.normal(0, spread[0], kept.sum()), added.times])
+    cents = np.concatenate([part.cents[kept] + rng.normal(0, spread[1], kept.sum()), added.cents])
     order = np.argsort(times)
     return Constellation(times[order], cents[order])
 
@@ -40,6 +46,15 @@ def test_a_copy_of_which_hardly_a_triple_is_left_is_found_where_it_is(start: flo
     assert one.speed == pytest.approx(1, abs=0.003)
     assert one.work[0] - one.query[0] == pytest.approx(start, abs=0.05)
     assert abs(one.cents) < 4
+
+
+def test_where_a_tenth_is_left_it_counts_how_closely_peaks_coincide() -> None:
+    work = scattered(1, 120.0, 15.0)
+    (one,) = coincide.Asked(copied(work, 31.4, 0.13, 20.0, (0.005, 3))).align(work)
+    assert one.work[0] - one.query[0] == pytest.approx(31.4, abs=0.02)
+    assert one.evidence > 20
+    loosely = copied(work, 31.4, 0.13, 20.0, (0.025, 15))
+    assert coincide.Asked(loosely).align(work) == []
 
 
 def test_places_are_told_surest_first() -> None:

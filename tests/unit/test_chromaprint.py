@@ -9,11 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from indexers.audio import AudioModality, chromaprint
-from indexers.audio.chromaprint import CHROMAPRINT, CODES, PITCHES, STEP, Codes, Described
-from indexers.audio.decode import RATE, Sound
+from indexers.audio.chromaprint import CENTS, CHROMAPRINT, CODES, PITCHES, STEP, Codes, Described
+from indexers.audio.decode import PIECE_SECONDS, RATE, Sound
 from indexers.errors import FingerprintError
 from indexers.fingerprint import Fingerprint, joined
 from indexers.modality import Role, Segment
+from tests.sounds import tune
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "chromaprint_codes.json"
 
@@ -128,14 +129,35 @@ def test_the_codes_of_a_query_can_be_read_back_at_each_pitch(seconds: int) -> No
 
 def test_a_long_query_has_rows_as_far_apart_as_a_reference() -> None:
     sound = np.resize(as_sound(fixed_pcm(10)), 320 * RATE)
-    assert len(described(sound, Role.QUERY)) == len(PITCHES) * len(described(sound, Role.REFERENCE))
+    rows = chromaprint.as_played(described(sound, Role.QUERY), chromaprint.AS_IT_IS)
+    assert len(rows) == len(PITCHES) * len(described(sound, Role.REFERENCE))
+
+
+@pytest.mark.parametrize("played", [chromaprint.SPED_UP, chromaprint.SLOWED])
+def test_a_query_has_the_codes_of_what_it_was_before_its_speed_changed(played: chromaprint.Played) -> None:
+    original = tune(3, 30)
+    query = tune(3, 30, tempo=played.stretch, cents=1200 * np.log2(played.stretch))
+    rows = chromaprint.as_played(described(query, Role.QUERY), played)
+    assert rows.spans[:, 1].max() == pytest.approx(30, abs=4 * STEP)
+    plain = rows.views == played.views.start
+    _, own = chromaprint.codes_of(rows.descriptors[plain], rows.spans[plain])
+    assert bits_apart(own, chromaprint.codes(original)[: len(own)]) < 0.05 * 32 * len(own)
+
+
+def test_of_what_is_too_long_to_be_kept_the_beginning_is_described_at_other_speeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("indexers.audio._KEPT_SECONDS", 20.0)
+    rows = described(np.resize(as_sound(fixed_pcm(10)), 320 * RATE), Role.QUERY)
+    assert chromaprint.as_played(rows, chromaprint.AS_IT_IS).spans.max() > 300
+    assert 20 < rows.spans[rows.views >= chromaprint.SPED_UP.views.start].max() < 30 + PIECE_SECONDS
 
 
 def test_what_is_too_long_to_be_kept_is_described_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     sound = as_sound(fixed_pcm(40))
-    stages = list(AudioModality().fingerprint(pieces(sound), Role.QUERY))
+    *stages, _ = AudioModality().fingerprint(pieces(sound), Role.QUERY)
     monkeypatch.setattr("indexers.audio._KEPT_SECONDS", 20.0)
-    in_one_pass = list(AudioModality().fingerprint(pieces(sound), Role.QUERY))
+    *in_one_pass, _ = AudioModality().fingerprint(pieces(sound), Role.QUERY)
     for stage, same in zip(stages, in_one_pass, strict=True):
         for one, other in zip(stage, same, strict=True):
             assert one.scheme == other.scheme
@@ -165,7 +187,7 @@ def test_a_tuned_sound_has_the_codes_of_the_original_at_the_right_pitch() -> Non
 def test_a_short_sound_has_one_row() -> None:
     sound = as_sound(fixed_pcm(1))
     assert len(described(sound, Role.REFERENCE)) == 1
-    assert len(described(sound, Role.QUERY)) == len(PITCHES)
+    assert len(described(sound, Role.QUERY)) == len(CENTS)
 
 
 def test_no_sound_has_no_fingerprint() -> None:

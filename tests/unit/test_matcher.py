@@ -184,11 +184,15 @@ class StubModality:
     stages = ("hashes", "whole", "local", "windows")
     fast_stages = 3
     scene_stages: frozenset[int] = frozenset()
+    place_stages: frozenset[int] = frozenset()
+    accompanying: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.aligned: list[int] = []
         self.closely: list[int] = []
         self.views: dict[int, frozenset[int]] = {}
+        self.coverage = 0.5
+        self.uncertain = False
 
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment:
         by_scheme = {fingerprint.scheme: fingerprint for fingerprint in work}
@@ -198,7 +202,12 @@ class StubModality:
         if LOCAL in by_scheme:
             self.closely.append(distance)
         views = self.views.get(distance, frozenset())
-        return Alignment({"pdq_distance": distance, "pdq_quality": 1.0}, query_coverage=0.5, views=views)
+        return Alignment(
+            {"pdq_distance": distance, "pdq_quality": 1.0},
+            query_coverage=self.coverage,
+            views=views,
+            uncertain=self.uncertain,
+        )
 
 
 def described(scheme: Scheme, byte: int) -> Fingerprint:
@@ -239,6 +248,16 @@ class Near:
         return {
             one: [described(known[name], self._distances[one]) for name in sorted(schemes)] for one in ids
         }
+
+
+@pytest.mark.parametrize(("stages", "settled"), [(frozenset({1}), False), (frozenset({2}), True)])
+def test_where_the_place_is_uncertain_the_next_stage_may_tell_it(
+    monkeypatch: pytest.MonkeyPatch, stages: frozenset[int], *, settled: bool
+) -> None:
+    near = Near(monkeypatch, (0,))
+    near.modality.coverage, near.modality.uncertain, near.modality.place_stages = 1.0, True, stages
+    near.inquiry.look("image", [described(PDQ, 0)], more=True)
+    assert (near.inquiry.closer is None) is settled
 
 
 def test_the_most_probable_candidates_are_compared_closely_the_first_few_however_improbable(

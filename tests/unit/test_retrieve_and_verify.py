@@ -212,6 +212,26 @@ def test_a_reference_that_holds_a_descriptor_often_has_one_vote_of_it() -> None:
     assert voted(registered, *far(0, 1, 2)) == [twice, refrain]
 
 
+def test_what_leads_a_few_descriptors_is_found_however_many_votes_others_have() -> None:
+    registered = Registered()
+    most = [registered.add(*far(place, place + 1)) for place in (0, 2)]
+    briefly = registered.add(*far(4))
+
+    def asked(group: int) -> dict[UUID, bool]:
+        found = retrieve(
+            [fingerprint(*far(0, 1, 2, 3, 4))],
+            [replace(VOTING, search=replace(SEARCH, radius=3, nearest=8, votes=True, most=2, group=group))],
+            lambda _, queries, nearest: registered.index.search(queries, radius=3, limit=nearest),
+            registered.owners,
+            10,
+            in_time=always,
+        )
+        return {one.reference_id: one.leads for one in found.found}
+
+    assert asked(0) == dict.fromkeys(most, False)
+    assert asked(2) == dict.fromkeys([*most, briefly], True)
+
+
 def test_rows_without_any_neighbour_leave_the_votes_of_others_as_they_are() -> None:
     registered = Registered()
     held = registered.add(*far(0, 1))
@@ -307,6 +327,30 @@ def test_votes_for_one_place_outdo_as_many_that_are_scattered() -> None:
     place = found.found[0].places[0]
     assert place[0] - place[1] == pytest.approx(0.0, abs=2.0)  # as far from both beginnings
     assert 2 <= len(found.found[1].places) <= 6
+
+
+def test_votes_of_a_view_that_changes_the_length_are_for_places_at_that_length() -> None:
+    paced = Channel(SCHEME, replace(SEARCH, radius=3, nearest=8, votes=True, step=1.0, paces=(1.0, 4.0)))
+    registered = Registered()
+    rows = [(number * 0x9E3779B97F4A7C15) % (1 << 63) for number in range(1, 13)]
+    together = registered.add(*rows)
+    query = fingerprint(*rows)
+    at = np.arange(12.0) / 4.0  # four times as fast
+    query = replace(query, spans=np.stack([at, at + 0.25], axis=1), views=np.ones(12, np.uint8))
+    found = retrieve(
+        [query],
+        [paced],
+        lambda _, queries, nearest: registered.index.search(queries, radius=3, limit=nearest),
+        registered.owners,
+        10,
+        in_time=always,
+    )
+    (candidate,) = found.found
+    assert candidate.reference_id == together
+    assert len(candidate.places) == 1
+    in_query, in_work, view = candidate.places[0]
+    assert in_query * 4.0 == pytest.approx(in_work, abs=2.0)
+    assert view == 1
 
 
 def test_descriptors_of_others_have_no_votes() -> None:
