@@ -285,13 +285,12 @@ class Registered:
         query: tuple[Fingerprint, ...] = ()
         found: dict[int, Alignment] = {}
         looked_at: Sequence[int] = ()
-        for number, stage in enumerate(self._modality.stages, 1):
+        for number in range(1, len(self._modality.stages) + 1):
             closer = frozenset[int]().union(*(found[one].views for one in looked_at))
             fresh = stages.send(closer) if number > 1 else next(stages)
             query = joined((*query, *fresh))
             if fresh:
-                near = [one for one in self._near(fresh) if one != without]
-                near = near[: None if stage == self._modality.stages[0] else LATER]
+                near = [one for one in self._near(fresh, later=number > 1) if one != without]
                 again = (one for one, known in found.items() if self._sure(known) >= PLAUSIBLE)
                 naming = (one for one in looked_at if found[one].views)
                 compared = {
@@ -300,17 +299,22 @@ class Registered:
                 looked_at = [one for one, alignment in compared.items() if alignment is not None]
                 found |= {one: alignment for one, alignment in compared.items() if alignment is not None}
             scene = number in self._modality.scene_stages
+            uncertain = number in self._modality.place_stages
             if any(
-                one.query_coverage >= WHOLE and self._sure(one, scene=scene) >= SURE for one in found.values()
+                one.query_coverage >= WHOLE
+                and not (uncertain and one.uncertain)
+                and self._sure(one, scene=scene) >= SURE
+                for one in found.values()
             ):
                 break
         return query
 
-    def _near(self, fresh: Sequence[Fingerprint]) -> list[int]:
-        """The works that a stage brings near, nearest first."""
+    def _near(self, fresh: Sequence[Fingerprint], *, later: bool) -> list[int]:
+        """The works that a stage brings near, nearest first; of a later stage those that are compared."""
         most = len(self._works)
         near = retrieve(fresh, self._frames, self._find, self._owned, most, in_time=lambda: True)
-        return [one.work_id.int for one in near.found]
+        kept = (one for rank, one in enumerate(near.found) if not later or rank < LATER or one.leads)
+        return [one.work_id.int for one in kept]
 
     def _find(self, channel: Channel, queries: npt.NDArray[Any], limit: int) -> Hits:
         if channel.search is None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import BinaryIO, Final
 
@@ -27,6 +27,11 @@ _BUILT_IN: Final = describe.BuiltIn()
 _KEPT: Final = 120
 _PUT_OFF: Final = 120
 """Frames of a query that are kept, so that more of them, and parts, can be described: 106 MB at most."""
+_SOUND_STAGES: Final = 2
+"""Of sound's: films that were sped up by more are found by their frames."""
+_GROUP: Final = 2
+"""Frames that vote by themselves too: of ten works in one query, each for 3 to 5 s, the ten references with
+most votes of all hold nine."""
 _RADIUS: Final = bits_of(0.38)
 """Bits: copies are farther only where other views of them are nearer."""
 
@@ -55,7 +60,7 @@ class VideoModality:
     channels: tuple[Channel, ...] = (
         Channel(
             FRAMES,
-            Search(_RADIUS, _RADIUS, min_quality=0.05, nearest=24, votes=True, most=10),
+            Search(_RADIUS, _RADIUS, min_quality=0.05, nearest=24, votes=True, most=10, group=_GROUP),
             views=views.VIEWS,
             query_rows=views.VIEWS,
         ),
@@ -68,6 +73,7 @@ class VideoModality:
     )  # fmt: skip
     fast_stages = 6
     scene_stages = frozenset({3, 6})
+    place_stages = frozenset({1})
     signal_units: Mapping[str, str] = MappingProxyType(
         {
             "frames_evidence": "",
@@ -161,16 +167,22 @@ def _looked_at(
 
     What a few frames resemble by chance, as many others do not: of a long film the rest are many.
     """
-    glance = views.spread(taken, few)
-    closer = yield of_parts(glance, parts, network)
+    left = {part: [one for one in taken if part.since <= one.start < part.until] for part in parts}
+
+    def spread(part: Part, most: int) -> tuple[Part, list[Taken]]:
+        chosen = views.spread(left[part], most)
+        left[part] = [one for one in left[part] if one not in chosen]
+        return part, chosen
+
+    glances = {part: min(few, views.GLANCE) if part.brief else few for part in parts}
+    closer = yield of_parts([spread(part, glances[part]) for part in parts], network)
     wanted = _wanted(parts, closer)
-    left = [one for one in taken if one not in glance]
-    most = max(views.CLOSER, len(taken))
-    more = views.spread(left, min(few, most // max(1, len(wanted))))
-    closer = yield of_parts(more, wanted, network)
+    most = max(views.CLOSER, len(taken)) // max(1, len(wanted))
+    closer = yield of_parts([spread(part, min(glances[part], most)) for part in wanted], network)
+    seen = {part: min(glances[part], most) for part in wanted}
     wanted = _wanted(wanted, closer)
-    left = [one for one in left if one not in more]
-    yield of_parts(views.spread(left, most // max(1, len(wanted)) - len(more)), wanted, network)
+    most = max(views.CLOSER, len(taken)) // max(1, len(wanted))
+    yield of_parts([spread(part, most - seen[part]) for part in wanted], network)
 
 
 def _wanted(parts: Sequence[Part], closer: Collection[int] | None) -> list[Part]:
@@ -178,9 +190,9 @@ def _wanted(parts: Sequence[Part], closer: Collection[int] | None) -> list[Part]
 
 
 def _sound(sounds: Iterator[Segment[Sides]], role: Role) -> list[Fingerprint]:
-    """Describe a film's sound in all its stages at once: it costs little beside its frames."""
+    """Describe a film's sound, but for other speeds, in one stage: it costs little beside its frames."""
     first = next(sounds, None)
     if first is None:
         return []
-    stages = _SOUND.fingerprint(chain([first], sounds), role)
+    stages = islice(_SOUND.fingerprint(chain([first], sounds), role), _SOUND_STAGES)
     return list(joined(fingerprint for stage in stages for fingerprint in stage))

@@ -5,9 +5,11 @@ what they explain is taken out before the next is looked for. The sound is relat
 has an offset of its own, and what the two say about place and speed is compared, not assumed.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,6 +18,8 @@ import numpy.typing as npt
 from indexers.audio import align as audio
 from indexers.fingerprint import Fingerprint, SpanUnit
 from indexers.modality import WHOLE, AlignedSegment, Alignment, Box, covered
+from indexers.video.bends import SPEEDS as BENDS
+from indexers.video.bends import path
 from indexers.video.decode import SHORT_SECONDS, SHORT_STEP, STEP
 from indexers.video.frames import BITS, FRAMES
 from indexers.video.lines import SPEEDS, Floats, Hits, Line, lines, unusual, usual
@@ -82,6 +86,19 @@ _MOVES = 0.35
 """Agreement of what changes from which on the speed is taken to be right."""
 _CLEARLY = 0.08
 """By how much it must be larger at another speed for that to be taken: below, it may be by chance."""
+_CLOSEST = 0.5
+_CLOSEST_OF = 0.9
+"""Part of what the most alike tenth of a stretch's frames says that its closest part says on average."""
+_FEWEST_CLOSEST = 3
+"""Frames of such a part at least."""
+_PART = 0.8
+"""And of the stretch's frames, so large a part at most: else it is the stretch."""
+_STILL = 0.1
+"""Least agreement of what changes by which the evidence of stretches is weighed: the best one is judged."""
+_BENT = 0.15
+"""What changes of speed must gain to be reported, in frames that agree wholly (see `bends`)."""
+_MAYBE_BENT = 0.02
+"""The same for all frames of the query to be described."""
 _WORTH_SPEEDS = 1.0
 """Evidence from which on other speeds are tried, which takes some milliseconds."""
 _TRIED_SPEEDS = tuple(speed for speed in SPEEDS if 0.65 < speed < 1.55 and abs(speed - 1.0) > 0.05)
@@ -94,7 +111,8 @@ _PROMISING = 0.08
 _BY_CHANCE = 0.03
 _BY_CHANCE_LONG = 0.04
 """What the frames along a line must say together, for each frame of the view, on the line or not, of queries
-up to `SHORT_SECONDS` and of longer ones: of many frames some resemble something, and cost much."""
+up to `SHORT_SECONDS` and of twice as long ones or longer, and between them by the logarithm of their length:
+of many frames some resemble something, and cost much."""
 _PROMISING_LINES = 6
 """Lines by which that is judged."""
 _STRAIGHT = 0.2
@@ -115,6 +133,9 @@ class Stretch:
         contrast: How much more alike they are to the work at their place than some seconds before and after.
         box: Where in the query.
         motion: How what changes agrees.
+        level: What its frames must say for a copy to lie in it.
+        knots: Where it changes its speed, and both its ends: times of the query and of the work, rising;
+            empty: nowhere.
     """
 
     start: float
@@ -126,6 +147,8 @@ class Stretch:
     contrast: float
     box: Box
     motion: Motion = NONE
+    level: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -141,13 +164,20 @@ class Stretch:
         middle = (max(self.start, other.start) + min(self.end, other.end)) / 2
         return abs(self.at(middle) - other.at(middle)) <= SAME
 
-    def segment(self) -> AlignedSegment:
-        """As it is reported."""
-        first, last = sorted((self.at(self.start), self.at(self.end)))
+    def segments(self) -> list[AlignedSegment]:
+        """As it is reported: one for each of its speeds."""
+        if not self.knots:
+            ends = (self.start, self.at(self.start)), (self.end, self.at(self.end))
+            return [self._segment(*ends, self.line.speed)]
+        pairs = pairwise(self.knots)
+        return [self._segment(one, other, (other[1] - one[1]) / (other[0] - one[0])) for one, other in pairs]
+
+    def _segment(self, one: tuple[float, float], other: tuple[float, float], speed: float) -> AlignedSegment:
+        first, last = sorted((one[1], other[1]))
         return AlignedSegment(
-            query=(self.start, self.end),
+            query=(one[0], other[0]),
             work=(max(0.0, first), max(0.0, last)),
-            speed=self.line.speed,
+            speed=speed,
             unit=SpanUnit.SECOND,
             region=None if self.box == WHOLE else self.box,
         )
@@ -177,8 +207,9 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
     hits = sides.hits()
     proposed = lines(hits, _TRIED, LEAST)
     found = _stretches(sides, hits, proposed, sound.segments if sound else ())
-    reported = [one for one in found if one.evidence >= LEAST]
-    best = max(found, key=lambda one: one.evidence, default=None)
+    best = max(found, key=lambda one: one.evidence * max(_STILL, one.motion.agreement), default=None)
+    bent, uncertain = sides.bent(best) if best and best.evidence >= LEAST else (best, False)
+    reported = [bent if one is best and bent else one for one in found if one.evidence >= LEAST]
     signals = {
         "frames_evidence": sum(one.evidence for one in reported or found[:1]),
         "frames_count": float(best.frames) if best else 0.0,
@@ -190,7 +221,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         "frames_speed": unusual(best.line.speed) if best else 1.0,
         "frames_seconds": sum(one.seconds for one in reported),
     }
-    pictures = [one.segment() for one in reported]
+    pictures = [segment for one in reported for segment in one.segments()]
     sounds = list(sound.segments) if sound else []
     if sound is not None:
         signals |= {**sound.signals, "sound_agreement": _agreement(pictures, sounds)}
@@ -201,6 +232,7 @@ def align(query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignmen
         query_coverage=covered([one.query for one in counting], mine[FRAMES.id]),
         work_coverage=covered([one.work for one in counting], theirs[FRAMES.id]),
         views=sides.promising(proposed[:_PROMISING_LINES]),
+        uncertain=uncertain,
     )
 
 
@@ -280,6 +312,8 @@ def _stretches(
             echoes += 1
         else:
             best, echoes = sides.with_sound(sides.moved(best), sounds), 0
+            closest = sides.closest(best)
+            best = best if closest is None else sides.with_sound(closest, sounds)
         found.append(best)
         if echoes == _ECHOES:
             break
@@ -374,7 +408,7 @@ class _Sides:
     tolerance: float
     """Seconds by which a frame may lie off the line."""
     every_of_work: Rows
-    runs: dict[Line, tuple[int, int, float]] = field(default_factory=dict)
+    runs: dict[tuple[Line, float], tuple[int, int, float]] = field(default_factory=dict)
     """What `_run` found of each line: the best lines are asked about several times."""
 
     @classmethod
@@ -426,8 +460,8 @@ class _Sides:
     def promising(self, proposed: Iterable[Line]) -> frozenset[int]:
         """Views in which frames along one of some lines look alike, and those that do no less there."""
         found: set[int] = set()
-        short = float(self.asked.starts.max(initial=0.0)) < SHORT_SECONDS
-        by_chance = _BY_CHANCE if short else _BY_CHANCE_LONG
+        seconds = max(SHORT_SECONDS, min(2 * SHORT_SECONDS, self.asked.seconds))
+        by_chance = _BY_CHANCE + (_BY_CHANCE_LONG - _BY_CHANCE) * math.log2(seconds / SHORT_SECONDS)
         for line in proposed:
             rows = self.views[line.view][0]
             first, last, evidence = self._run(line)
@@ -446,26 +480,31 @@ class _Sides:
         """What the frames along a line say for a copy, less where its speed is unusual."""
         return self._run(line)[2] * usual(line.speed)
 
-    def fitted(self, line: Line) -> Stretch | None:
-        """Fit a line closely, and follow it as far as frames agree; None where none does."""
+    def fitted(self, line: Line, level: float = 0.0) -> Stretch | None:
+        """Fit a line closely, and follow it as far as frames agree; None where none does.
+
+        Args:
+            line: Near it.
+            level: See `Stretch`.
+        """
         rows, common, _ = self.views[line.view]
-        first, last, evidence = self._run(line)
+        first, last, evidence = self._run(line, level)
         for _ in range(4):
             if last - first < 2:
                 break
             closer = self._closer(line, rows, common, first, last)
-            run = self._run(closer)
+            run = self._run(closer, level)
             if run[2] < _AS_GOOD * evidence:
                 break
             line, (first, last, evidence) = closer, run
         if last <= first or evidence <= 0:
             return None
-        return self._stretch(_straight(line, rows, first, last))
+        return self._stretch(_straight(line, rows, first, last), level)
 
-    def _stretch(self, line: Line) -> Stretch | None:
+    def _stretch(self, line: Line, level: float = 0.0) -> Stretch | None:
         """What lies along a line; None where nothing speaks for a copy."""
         rows, common, box = self.views[line.view]
-        first, last, evidence = self._run(line)
+        first, last, evidence = self._run(line, level)
         if last <= first or evidence <= 0:
             return None
         some = np.arange(first, last)
@@ -478,12 +517,35 @@ class _Sides:
             start,
             end,
             line,
-            evidence,
+            evidence + level * (last - first),
             int(agreeing.sum()),
             float(on[agreeing].mean()),
             self._contrast(line, rows, some[agreeing], on[agreeing]),
             box,
+            level=level,
         )
+
+    def closest(self, stretch: Stretch) -> Stretch | None:
+        """The part of a stretch that is much more alike than the rest, if what changes agrees better there.
+
+        Films of one series look alike: what lies before and after a copy may follow it on one line.
+
+        Args:
+            stretch: Moved to where what changes agrees most.
+
+        Returns:
+            None where there is none.
+        """
+        if stretch.evidence < _WORTH_SPEEDS or stretch.motion.agreement >= _MOVES:
+            return None
+        rows, common, _ = self.views[stretch.line.view]
+        first, last, _ = self._run(stretch.line, stretch.level)
+        gains = self._gains(stretch.line, rows, common)[first:last]
+        part = self.fitted(stretch.line, _CLOSEST * float(np.quantile(gains, _CLOSEST_OF)))
+        if part is None or part.frames < _FEWEST_CLOSEST or part.frames > _PART * stretch.frames:
+            return None
+        part = self.moved(part)
+        return part if part.motion.agreement >= stretch.motion.agreement + _CLEARLY else None
 
     def moved(self, stretch: Stretch) -> Stretch:
         """A stretch at the place where what changes agrees most: at its speed, or at the work's own."""
@@ -497,7 +559,7 @@ class _Sides:
             best = self._at_other_speed(stretch, best.motion.agreement + _CLEARLY) or best
         if best.line == stretch.line:
             return best
-        again = self._stretch(best.line)
+        again = self._stretch(best.line, stretch.level)
         if again is None or again.evidence < _AS_GOOD_MOVED * stretch.evidence:
             return replace(stretch, motion=tried[0].motion)  # near the line all the same
         return replace(again, motion=best.motion)
@@ -525,13 +587,26 @@ class _Sides:
             if abs(_at(sound, middle) - stretch.at(middle)) <= SAME:
                 continue
             line = Line(sound.speed, _at(sound, 0.0), stretch.line.view, middle)
-            there = self._stretch(line)
+            there = self._stretch(line, stretch.level)
             if there is None or there.evidence < _AS_GOOD_MOVED * stretch.evidence:
                 continue
             there = self._measured(there)
             if there.motion.agreement >= stretch.motion.agreement - _AS_MUCH:
                 return there
         return stretch
+
+    def bent(self, stretch: Stretch) -> tuple[Stretch, bool]:
+        """A stretch of a short query with where its speed changes, and whether more frames may tell more."""
+        line = stretch.line
+        if self.asked.seconds > SHORT_SECONDS or not BENDS[0] <= line.speed <= BENDS[-1]:
+            return stretch, False
+        span = stretch.start, stretch.end
+        found = path(line, span, self.asked.every[line.view], self.every_of_work, self.length)
+        if found is None or found.gain < _BENT:
+            return stretch, found is None or found.gain > _MAYBE_BENT
+        ends = (stretch.start, found.start), (stretch.end, found.end)
+        inner = zip(found.times, found.places, strict=True)
+        return replace(stretch, knots=(ends[0], *inner, ends[1])), True
 
     def _measured(self, stretch: Stretch) -> Stretch:
         line, view = stretch.line, stretch.line.view
@@ -548,16 +623,21 @@ class _Sides:
         result: Floats = np.where(outside, _OUTSIDE, gains)
         return result
 
-    def _run(self, line: Line) -> tuple[int, int, float]:
-        """The stretch of frames along a line that says most for a copy: half-open, and what it says."""
-        if (known := self.runs.get(line)) is not None:
+    def _run(self, line: Line, level: float = 0.0) -> tuple[int, int, float]:
+        """The stretch of frames along a line that says most for a copy: half-open, and what it says.
+
+        Args:
+            line: Tells the places.
+            level: Taken off what each frame says.
+        """
+        if (known := self.runs.get((line, level))) is not None:
             return known
         rows, common, _ = self.views[line.view]
-        sums = np.concatenate([[0.0], self._gains(line, rows, common).cumsum()])
+        sums = np.concatenate([[0.0], (self._gains(line, rows, common) - level).cumsum()])
         over = sums - np.minimum.accumulate(sums)
         last = int(np.argmax(over))
         first = int(np.argmin(sums[: last + 1])) if last else 0
-        found = self.runs[line] = first, last, float(over[last])
+        found = self.runs[line, level] = first, last, float(over[last])
         return found
 
     def _along(

@@ -16,7 +16,7 @@ missing or broken for `_LEAST_LOST` or longer, the next piece says so (`Segment.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Final, TypeAlias
@@ -37,12 +37,12 @@ from indexers.audio.decode import Sides
 from indexers.errors import DamagedMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from indexers.image.decode import WORKING_SIDE, Picture
 from indexers.modality import MediaLimits, Segment
-from indexers.video import h264
+from indexers.video import groups, h264
 
 SHORT_SECONDS: Final = 40.0
 """Of a film up to so long, two frames a second are taken."""
 
-STEP: Final = 1.0
+STEP: Final = groups.STEP
 """Seconds from one frame to the next."""
 SHORT_STEP: Final = 0.5
 """The same in a short film."""
@@ -91,6 +91,14 @@ _SHORT_OF = 1.5
 _USUAL_RATE = 25.0
 """Frames a second where a file does not tell."""
 _MOST_RATE = 1000.0
+
+
+_BEGINS: Final[dict[str, Callable[[bytes], Callable[["Packet[VideoStream]"], bool]]]] = {
+    "h264": h264.groups,
+    "vp8": groups.of_vp8,
+    "vp9": groups.of_vp9,
+}
+"""By codec, what makes of its parameters what tells the packets that begin a group."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +193,7 @@ class Film:
         seconds: How long the file says that it is; None: it does not say.
         shown: How long its pictures last, as their own track says; None: that does not say.
         lost: What could not be read so far.
+        wanted: From when on a frame is taken; what no such frame needs may be left out.
     """
 
     frames: Iterator[VideoFrame]
@@ -192,6 +201,7 @@ class Film:
     seconds: float | None
     shown: float | None
     lost: demux.Lost
+    wanted: groups.Wanted
 
 
 @contextmanager
@@ -223,19 +233,27 @@ def opened(source: BinaryIO, limits: MediaLimits, *, sparse: bool = False) -> It
         context.skip_frame = "NONREF"
         context.flags |= Flags.output_corrupt
         begin = (container.start_time or 0) / av.time_base
-        packets = demux.packets(container, stream, lost)
-        if sparse and context.name == "h264" and context.has_b_frames:
-            packets = _without(packets, context)
+        packets, wanted = demux.packets(container, stream, lost), groups.Wanted()
+        if sparse:
+            packets = _needed(packets, context, wanted)
         frames = demux.frames(packets, lost)
         shown = length if stream.duration else None
-        yield Film(frames, Clock(begin, _rate(stream)), length, shown, lost)
+        yield Film(frames, Clock(begin, _rate(stream)), length, shown, lost, wanted)
 
 
-def _without(
-    packets: Iterator["Packet[VideoStream]"], context: VideoCodecContext
+def _needed(
+    packets: Iterator["Packet[VideoStream]"], context: VideoCodecContext, wanted: groups.Wanted
 ) -> Iterator["Packet[VideoStream]"]:
-    """Let the decoder of packets leave out B pictures where no other picture needs them."""
-    for packet, spare in h264.sorted_out(packets, context.extradata or b""):
+    """Leave out packets that are not needed, and let their decoder leave out B pictures that are not."""
+    begins = _BEGINS.get(context.name)
+    if begins is None:
+        yield from packets
+        return
+    parameters = context.extradata or b""
+    sorted_out: Iterator[tuple[Packet[VideoStream], bool]] = ((packet, False) for packet in packets)
+    if context.name == "h264" and context.has_b_frames:
+        sorted_out = h264.sorted_out(packets, parameters)
+    for packet, spare in groups.needed(sorted_out, begins(parameters), wanted):
         context.skip_frame = "BIDIR" if spare else "NONREF"
         yield packet
 
@@ -298,6 +316,14 @@ class Clock:
         """How long a frame is shown, as a rule."""
         self._last: float | None = None
 
+    def stamp(self, now: float) -> float:
+        """The time stamp of a time, in seconds."""
+        return now - self._shift
+
+    def time(self, stamp: float) -> float:
+        """The time of a time stamp, in seconds."""
+        return stamp + self._shift
+
     def of(self, frame: VideoFrame) -> float:
         """Seconds; a jump of time stamps is another clock, which goes on from where the first one was."""
         if frame.pts is None:
@@ -320,6 +346,7 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         now = film.clock.of(frame)
         last = max(last, now)
         losses.saw(now, broken=frame.is_corrupt)
+        film.wanted.since = film.clock.stamp(due)
         if now < due:
             continue
         if now > limits.max_seconds:
@@ -328,6 +355,7 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         length = now if film.seconds is None else film.seconds
         step = SHORT_STEP if length <= SHORT_SECONDS else STEP
         due = now + step if math.isinf(due) else due + step * (1 + math.floor((now - due) / step))
+        film.wanted.since = film.clock.stamp(due)
         if waiting is not None:
             yield _segment(waiting, now, lost=losses.told())
         waiting = (now, _picture(frame))
@@ -359,7 +387,10 @@ class _Losses:
         self._found: list[tuple[float, float]] = []
 
     def saw(self, now: float, *, broken: bool) -> None:
-        """Take note of a frame, and of what was lost before it."""
+        """Take note of a frame, and of what was lost before it; nothing was of what was left out."""
+        left_out = self._film.clock.time(self._film.wanted.left_out)
+        if not self._broken and left_out < now:
+            self._whole = max(self._whole, left_out)
         lost = self._film.lost.packets
         self._broken |= broken or lost > self._packets
         self._packets = lost
@@ -383,7 +414,7 @@ class _Losses:
 
     def _add(self, until: float) -> None:
         if until - self._whole >= _LEAST_LOST:
-            self._found.append((self._whole, round(until, 3)))
+            self._found.append((round(self._whole, 3), round(until, 3)))
 
 
 def _picture(frame: VideoFrame) -> Picture:

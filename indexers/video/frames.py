@@ -11,6 +11,7 @@ that one then lasts as long. What is left of an hour are the moments that differ
 """
 
 import hashlib
+import math
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,12 +129,16 @@ class Part:
         box: Where it is; of one that moves, when the film begins, maybe partly outside.
         across: How far it moves to the right in a second, in widths of the picture.
         down: How far it moves down, in heights.
+        since: From when on it is there, seconds.
+        until: Until when.
     """
 
     view: int
     box: Box
     across: float = 0.0
     down: float = 0.0
+    since: float = -math.inf
+    until: float = math.inf
 
     def at(self, time: float) -> Box:
         """Where it is then, seconds: as much of it as lies within the picture."""
@@ -144,6 +149,11 @@ class Part:
             min(max(side + self.down * time, 0.0), 1.0) for side in (self.box.top, self.box.bottom)
         )
         return Box(left, top, right, bottom)
+
+    @property
+    def brief(self) -> bool:
+        """Whether it is there for a while alone."""
+        return math.isfinite(self.until)
 
 
 @dataclass(slots=True, eq=False)
@@ -291,15 +301,14 @@ class Describer:
 
     def rest(self) -> list[Fingerprint]:
         """Describe what was put off: one fingerprint, or none where there is nothing."""
-        return of_parts(self._put_off, [Part(0, WHOLE)], self.network)
+        return of_parts([(Part(0, WHOLE), self._put_off)], self.network)
 
 
-def of_parts(taken: Sequence[Taken], parts: Sequence[Part], network: Network) -> list[Fingerprint]:
+def of_parts(parts: Iterable[tuple[Part, Sequence[Taken]]], network: Network) -> list[Fingerprint]:
     """Describe parts of frames.
 
     Args:
-        taken: The frames.
-        parts: The parts, of all frames.
+        parts: Each with its frames.
         network: Describes pictures.
 
     Returns:
@@ -307,7 +316,7 @@ def of_parts(taken: Sequence[Taken], parts: Sequence[Part], network: Network) ->
     """
     cut = [
         (one, part.view, box, piece)
-        for part in parts
+        for part, taken in parts
         for one in taken
         if _tiny(piece := _seen(one, box := part.at(one.start))).std() >= FLAT
     ]

@@ -12,7 +12,7 @@ Names are those of ITU-T H.264 (08/2021), sections 7.3 (syntax), 8.2.4 and 8.2.5
 pictures).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -70,6 +70,23 @@ def sorted_out(
             yield from ((one, False) for one in waiting)
             waiting = []
     yield from ((one, group.spare) for one in waiting)
+
+
+def groups(parameters: bytes) -> Callable[["Packet[VideoStream]"], bool]:
+    """What tells whether a packet begins a group: no picture from it on is built from one before it.
+
+    Args:
+        parameters: What the container holds of the stream beside its packets.
+    """
+    reader = _Reader(parameters)
+
+    def begins(packet: "Packet[VideoStream]") -> bool:
+        try:
+            return reader.begins(bytes(packet))
+        except _UnusualError:
+            return False
+
+    return begins
 
 
 class _UnusualError(Exception):
@@ -190,10 +207,7 @@ class _Reader:
             _UnusualError: If they do not say it.
         """
         begins, found = False, []
-        units = (
-            _after_lengths(packet, self._length_bytes) if self._length_bytes else _after_start_codes(packet)
-        )
-        for unit in units:
+        for unit in self._units(packet):
             kind = unit[0] & 31
             if kind in {_SEQUENCE, _PICTURE}:
                 self._note(unit)
@@ -204,6 +218,19 @@ class _Reader:
             elif 2 <= kind <= 4:  # parts of slices
                 raise _UnusualError
         return begins, found
+
+    def begins(self, packet: bytes) -> bool:
+        """Whether a packet begins a group.
+
+        Raises:
+            _UnusualError: If it makes no sense.
+        """
+        return any(unit[0] & 31 == _ALONE for unit in self._units(packet))
+
+    def _units(self, packet: bytes) -> Iterator[bytes]:
+        if self._length_bytes:
+            return _after_lengths(packet, self._length_bytes)
+        return _after_start_codes(packet)
 
     def _note(self, unit: bytes) -> None:
         """Take note of parameters; without those that make no sense, slices make none."""

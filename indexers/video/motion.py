@@ -85,9 +85,9 @@ def motion(line: Line, span: tuple[float, float], frames: Rows, work: Rows, leng
     if len(times) < _FEWEST:
         return NONE
     on = line.at(times)
-    kept = _around_times(work, on, _PARALLELS + _ELSEWHERE)
+    kept = around(work, on, _PARALLELS + _ELSEWHERE)
     compared = _compared(frames, places, work, kept, length)
-    near, parallel = _around(_NEAR, STEP), _around(_PARALLELS, _APART)
+    near, parallel = _steps(_NEAR, STEP), _steps(_PARALLELS, _APART)
     found = compared.at(on, np.concatenate([near, parallel]))
     at_near, at_parallel = found[: len(near)], found[len(near) :]
     if np.isnan(at_near).all():
@@ -116,18 +116,18 @@ def agreements(
     if len(times) < _FEWEST:
         return np.zeros(len(some))
     on = [line.at(times) for line in some]
-    kept = _around_times(work, np.concatenate(on), _NEAR + _ELSEWHERE)
+    kept = around(work, np.concatenate(on), _NEAR + _ELSEWHERE)
     compared = _compared(frames, places, work, kept, length)
-    near = _around(_NEAR, STEP)
+    near = _steps(_NEAR, STEP)
     return np.array([np.nanmax(compared.at(one, near), initial=0.0) for one in on])
 
 
-def _around(reach: float, step: float) -> Floats:
+def _steps(reach: float, step: float) -> Floats:
     count = round(reach / step)
     return np.arange(-count, count + 1, dtype=np.float64) * step
 
 
-def _around_times(work: Rows, on: Floats, reach: float) -> npt.NDArray[np.int64]:
+def around(work: Rows, on: Floats, reach: float) -> npt.NDArray[np.int64]:
     """The frames of the work that are shown at some times, and so many seconds around them."""
     first = np.maximum(np.searchsorted(work.starts, on - reach) - 1, 0)
     last = np.minimum(np.searchsorted(work.starts, on + reach) + 1, len(work))
@@ -137,7 +137,8 @@ def _around_times(work: Rows, on: Floats, reach: float) -> npt.NDArray[np.int64]
     return np.flatnonzero(steps[:-1].cumsum() > 0)
 
 
-def _vectors(rows: Rows, some: npt.NDArray[np.int64]) -> Vectors:
+def vectors(rows: Rows, some: npt.NDArray[np.int64]) -> Vectors:
+    """Descriptors of some frames, estimated from their bits, (n, 256)."""
     codes: Codes = np.ascontiguousarray(rows.codes[some]).view(np.uint8)
     return descriptors(codes)
 
@@ -177,7 +178,7 @@ class _Compared:
         count = inside.sum(axis=1)
         enough = count >= max(_FEWEST, _INSIDE * line.size)
         share = inside / np.maximum(count, 1)[:, np.newaxis]
-        before, after, part = self._between(on)
+        before, after, part = between(self._starts, on)
         # What the work shows at these times is a mixture of two of its frames.
         size = len(self._starts)
         row = np.arange(len(shifts))[:, np.newaxis] * size
@@ -205,26 +206,32 @@ class _Compared:
         Args:
             line: The place of each time.
         """
-        before, after, part = self._between(line)
+        before, after, part = between(self._starts, line)
         nearest = np.where(part < 0.5, before, after)
         pairs = np.triu_indices(line.size, 1)
         alike = self._mine[pairs], self._theirs[nearest[pairs[0]], nearest[pairs[1]]]
         return max(0.0, float(1.0 - min(map(np.median, alike))))
 
-    def _between(self, on: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
-        """The frames before and after each time, and how far it is from the first to the second, 0..1."""
-        before = np.clip(np.searchsorted(self._starts, on, side="right") - 1, 0, len(self._starts) - 1)
-        after = np.minimum(before + 1, len(self._starts) - 1)
-        step = np.clip(self._starts[after] - self._starts[before], 1e-3, _BETWEEN)
-        part: Floats = np.clip((on - (self._starts[after] - step)) / step, 0.0, 1.0)
-        return before, after, np.where(after > before, part, 0.0)
+
+def between(starts: Floats, on: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """The frames before and after each time, and how far it is from the first to the second, 0..1.
+
+    Args:
+        starts: (n,) when frames are shown first, seconds.
+        on: (m,) or more dimensions, seconds.
+    """
+    before = np.clip(np.searchsorted(starts, on, side="right") - 1, 0, len(starts) - 1)
+    after = np.minimum(before + 1, len(starts) - 1)
+    step = np.clip(starts[after] - starts[before], 1e-3, _BETWEEN)
+    part: Floats = np.clip((on - (starts[after] - step)) / step, 0.0, 1.0)
+    return before, after, np.where(after > before, part, 0.0)
 
 
 def _compared(
     frames: Rows, places: npt.NDArray[np.int64], work: Rows, kept: npt.NDArray[np.int64], length: float
 ) -> _Compared:
     """Some frames of the query, one for each time, with those kept of a work of so many seconds."""
-    return _Compared(_vectors(frames, places), _vectors(work, kept), work.starts[kept], length)
+    return _Compared(vectors(frames, places), vectors(work, kept), work.starts[kept], length)
 
 
 _CHANCE = 3

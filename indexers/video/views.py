@@ -39,11 +39,14 @@ TILES: Final = (
 )
 """Parts that are looked at where nothing else is known."""
 
-VIEWS: Final = 1 + FOUND + SHAPED + len(TILES)
-"""Number of view codes: the whole, rectangles, parts by shape, tiles."""
+BRIEF: Final = 3
+"""Most rectangles that are seen for a while alone."""
+
+VIEWS: Final = 1 + FOUND + SHAPED + len(TILES) + BRIEF
+"""Number of view codes: the whole, rectangles, parts by shape, tiles, rectangles that are seen briefly."""
 
 GLANCE: Final = 4
-GLANCE_EVERY: Final = 12
+GLANCE_EVERY: Final = 6
 """Frames of which each part is described at first, at least; of longer films, one in so many."""
 TILES_EVERY: Final = 10
 """The same of tiles, less one. Of fewer, some tile of a stranger's minute resembles something by chance, and
@@ -55,6 +58,10 @@ frames are taken, as many."""
 
 _LOOKED_AT: Final = 12
 """Frames in which rectangles are looked for."""
+_LONG: Final = 36
+"""Frames of a film from which on they are looked for between these too: some are seen for a while alone."""
+_BRIEFLY: Final = 2
+"""Frames one after the other that must propose such a one."""
 _OF_EACH: Final = 5
 """Rectangles that each frame proposes."""
 _PART: Final = 0.9
@@ -182,15 +189,50 @@ def _turned(box: Box) -> Box:
     return Box(box.top, box.left, box.bottom, box.right)
 
 
+def brief_boxes(
+    times: Sequence[float], proposed: Sequence[Sequence[Box]], known: Sequence[Box]
+) -> list[Part]:
+    """Rectangles that hold still over some frames one after the other, those that most of them propose first.
+
+    Args:
+        times: Of frames, seconds, rising.
+        proposed: What each of them proposes.
+        known: Rectangles that are looked at anyway.
+    """
+    runs: list[tuple[int, list[Box]]] = []
+    under_way: list[tuple[int, list[Box]]] = []
+    for number, some in enumerate(proposed):
+        goes_on: list[tuple[int, list[Box]]] = []
+        for box in some:
+            run = next((one for one in under_way if overlap(one[1][0], box) >= _STILL), (number, []))
+            if run in goes_on or any(overlap(one, box) >= _STILL for one in known):
+                continue
+            run[1].append(box)
+            goes_on.append(run)
+        runs += [run for run in goes_on if run[0] == number]
+        under_way = goes_on
+    seen = sorted((run for run in runs if len(run[1]) >= _BRIEFLY), key=lambda run: -len(run[1]))
+    step = (times[-1] - times[0]) / max(1, len(times) - 1) if times else 0.0
+    first = 1 + FOUND + SHAPED + len(TILES)
+    return [
+        Part(
+            first + rank, _middle(run), since=times[at] - step / 2, until=times[at + len(run) - 1] + step / 2
+        )
+        for rank, (at, run) in enumerate(seen[:BRIEF])
+    ]
+
+
 def parts(taken: Sequence[Taken]) -> list[Part]:
     """The parts that are looked at first."""
     if not taken:
         return []
-    places = np.linspace(0, len(taken) - 1, min(_LOOKED_AT, len(taken))).round().astype(int)
+    every = 2 if len(taken) >= _LONG else 1  # of those between them, brief ones alone are looked for
+    places = np.linspace(0, len(taken) - 1, min(every * (_LOOKED_AT - 1) + 1, len(taken))).round().astype(int)
     looked_at = [taken[place] for place in np.unique(places).tolist()]
     proposed = [_proposed(one) for one in looked_at]
-    moving = moving_box([one.start for one in looked_at], proposed)
-    found = still_boxes(proposed)[: FOUND if moving is None else FOUND - 1]
+    times = [one.start for one in looked_at]
+    moving = moving_box(times[::every], proposed[::every])
+    found = still_boxes(proposed[::every])[: FOUND if moving is None else FOUND - 1]
     height, width = taken[0].picture.shape[:2]
     others = apart([*found, *shaped(width, height)], FOUND + SHAPED)[len(found) :]
     first = [] if moving is None else [moving]
@@ -198,6 +240,7 @@ def parts(taken: Sequence[Taken]) -> list[Part]:
         *first,
         *(Part(1 + number, box) for number, box in enumerate(found, len(first))),
         *(Part(1 + FOUND + number, box) for number, box in enumerate(others)),
+        *(brief_boxes(times, proposed, [*found, *others]) if every > 1 else ()),
     ]
 
 

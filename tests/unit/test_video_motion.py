@@ -155,3 +155,15 @@ def test_frames_that_look_alike_count_once() -> None:
 def test_no_frames_differ_from_none() -> None:
     none = Rows.of(fingerprint(take(1)), np.arange(0))
     assert len(none.at(differing(none))) == 0
+
+
+def test_a_copy_is_told_apart_from_what_looks_like_its_series_on_one_line() -> None:
+    work, query = take(3, change=0.8), take(9, change=0.8)
+    query[20:32] = altered(work[20:32], strength=0.1)
+    alignment = align.align([fingerprint(query)], [fingerprint(work)])
+    assert alignment is not None
+    assert alignment.signals["frames_motion"] > 0.3
+    assert any(
+        one.query == pytest.approx((10.0, 16.0), abs=1.1) and one.work == pytest.approx((10.0, 16.0), abs=1.1)
+        for one in alignment.segments
+    )

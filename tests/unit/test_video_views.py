@@ -57,6 +57,34 @@ def test_what_few_frames_propose_does_not_move() -> None:
     assert views.moving_box([], []) is None
 
 
+def test_what_is_seen_for_a_while_is_looked_at_while_it_is() -> None:
+    known, brief, again = Box(0.0, 0.0, 0.5, 1.0), Box(0.5, 0.5, 0.9, 0.9), Box(0.1, 0.1, 0.4, 0.4)
+    proposed = [[known] for _ in range(10)]
+    for number in (2, 3, 4):
+        proposed[number].append(brief)
+    for number in (1, 6, 8):  # never two after each other
+        proposed[number].append(again)
+    (part,) = views.brief_boxes([2.0 * number for number in range(10)], proposed, [known])
+    assert part.brief
+    assert (part.since, part.until) == (3.0, 9.0)
+    assert overlap(part.box, brief) > 0.99
+    assert part.view == views.VIEWS - views.BRIEF
+    assert views.brief_boxes([], [], []) == []
+
+
+def test_a_film_that_is_inside_a_long_one_for_a_while_is_found() -> None:
+    taken, boxes = inside(0.0, 0.0)
+    rest = [noise(300 + number, WIDTH, HEIGHT) for number in range(48)]
+    pictures = [*rest[:20], *(one.picture for one in taken), *rest[20:]]
+    long = [Taken(float(at), at + 1.0, picture, picture) for at, picture in enumerate(pictures)]
+    brief = [part for part in views.parts(long) if part.brief]
+    assert len({part.view for part in brief}) == len(brief) <= views.BRIEF
+    found = max(brief, key=lambda part: overlap(part.box, boxes[0]))
+    assert overlap(found.box, boxes[0]) > 0.9
+    assert found.since == pytest.approx(20.0, abs=3.0)
+    assert found.until == pytest.approx(32.0, abs=3.0)
+
+
 def test_of_a_part_that_leaves_the_picture_what_is_left_is_told() -> None:
     part = Part(1, Box(0.5, 0.2, 0.9, 0.6), across=0.1, down=-0.1)
     assert part.at(0.0) == Box(0.5, 0.2, 0.9, 0.6)
