@@ -41,7 +41,7 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing Copyhound and its checks into $(VENV): about 7 GB, nearly all of it PyTorch"
+	@echo "Installing Copyhound and its checks into $(VENV): up to 7 GB, nearly all of it PyTorch"
 	$(PIP) install --no-compile --editable '.[dev]'
 	@$(COMPILE)
 	@touch $(VENV)/.demo $@

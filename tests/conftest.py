@@ -3,9 +3,10 @@
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from uuid import uuid4
 
 import grpc.aio
 import hypothesis
@@ -88,10 +89,35 @@ def postgresql_server() -> Iterator[str]:
             uri: str = server.get_uri()
             with psycopg.connect(uri, autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # tests of durability run on SQLite
+                connection.execute(
+                    "ALTER SYSTEM SET max_wal_size = '64MB'"
+                )  # a gigabyte else, for each worker
                 connection.execute("SELECT pg_reload_conf()")
             yield uri
         finally:
             server.cleanup()
+
+
+@pytest.fixture
+def new_postgresql_database(postgresql_server: str) -> Iterator[Callable[[str], str]]:
+    """Makes a database, a copy of the one named, that is gone after the test; gives its libpq URI."""
+    names = []
+
+    def new(template: str) -> str:
+        names.append(f"test_{uuid4().hex}")
+        with psycopg.connect(postgresql_server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {template}".encode())
+        return postgresql_database(postgresql_server, names[-1])
+
+    yield new
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def postgresql_database(server: str, name: str) -> str:
+    """URI of a database of the server whose first database has that URI."""
+    return server.replace("/postgres?", f"/{name}?")
 
 
 def _settings(folder: Path) -> Settings:

@@ -87,7 +87,7 @@ def _scripted(spec: NetworkSpec) -> nn.Module:
     data = io.BytesIO(spec.read())
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the format goes; published networks still use it
+            warnings.filterwarnings("ignore", ".*torch.jit")  # it goes; published networks still use it
             script: nn.Module = torch.jit.load(data, map_location="cpu")  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ModelError(f"{spec.path} is no TorchScript that can be loaded: {error}") from error

@@ -3,39 +3,29 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
 
 from service.store import Store
+from tests.conftest import postgresql_database
 from tests.contract.store_values import SCHEMES
 
 
 @pytest.fixture(scope="session")
-def migrated_server(postgresql_server: str) -> str:
-    """The server with a database ``migrated``, whose tables are made; gives the URI of its first database."""
+def migrated_database(postgresql_server: str) -> str:
+    """Name of a database of the server whose tables are made."""
+    name = "migrated"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE migrated")
-    Store.open(_database(postgresql_server, "migrated"), SCHEMES).close()
-    return postgresql_server
-
-
-def _database(uri: str, name: str) -> str:
-    return uri.replace("/postgres?", f"/{name}?")
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    Store.open(postgresql_database(postgresql_server, name), SCHEMES).close()
+    return name
 
 
 @pytest.fixture
-def new_postgresql_url(migrated_server: str) -> Callable[[str], str]:
-    """Makes a database, a copy of the one named: ``migrated`` or ``template0``."""
-
-    def new(template: str) -> str:
-        name = f"test_{uuid4().hex}"
-        with psycopg.connect(migrated_server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        return _database(migrated_server, name)
-
-    return new
+def postgresql_url(new_postgresql_database: Callable[[str], str], migrated_database: str) -> str:
+    """URI of an empty PostgreSQL database."""
+    return new_postgresql_database(migrated_database)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +42,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_file"), tmp_path)
         return f"sqlite:///{tmp_path / 'copyhound.db'}"
-    url: str = request.getfixturevalue("new_postgresql_url")("migrated")
+    url: str = request.getfixturevalue("postgresql_url")
     return url
 
 

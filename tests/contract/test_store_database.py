@@ -72,9 +72,9 @@ def _set_revision(store: Store, revision: str) -> str:
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_two_servers_that_start_at_once_do_not_clash(
-    backend: str, tmp_path: Path, new_postgresql_url: Callable[[str], str]
+    backend: str, tmp_path: Path, new_postgresql_database: Callable[[str], str]
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'new.db'}" if backend == "sqlite" else new_postgresql_url("template0")
+    url = f"sqlite:///{tmp_path / 'new.db'}" if backend == "sqlite" else new_postgresql_database("template0")
     outcomes: list[Store | BaseException] = []
     barrier = threading.Barrier(3)
 
@@ -219,8 +219,8 @@ def test_another_process_that_writes_is_waited_for_and_then_named(
 
 
 @pytest.fixture
-def postgresql_store(new_postgresql_url: Callable[[str], str]) -> Iterator[Store]:
-    store = Store.open(new_postgresql_url("migrated"), SCHEMES)
+def postgresql_store(postgresql_url: str) -> Iterator[Store]:
+    store = Store.open(postgresql_url, SCHEMES)
     yield store
     store.close()
 

@@ -1,6 +1,6 @@
 """Statements that go past SQLAlchemy give what they give through it, and their errors mean the same."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -55,10 +55,8 @@ def test_a_change_that_fails_undoes_its_savepoint_alone(store: Store) -> None:
     assert store.counts().works == 2
 
 
-def test_a_connection_that_is_lost_between_two_reads_is_told(
-    new_postgresql_url: Callable[[str], str],
-) -> None:
-    store = Store.open(new_postgresql_url("migrated"), SCHEMES)
+def test_a_connection_that_is_lost_between_two_reads_is_told(postgresql_url: str) -> None:
+    store = Store.open(postgresql_url, SCHEMES)
     with store.transaction() as transaction:
         work = transaction.create_work(new_work(), [])
     with store.view() as view:

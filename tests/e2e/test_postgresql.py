@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import grpc.aio
 import numpy as np
-import psycopg
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from PIL import Image
@@ -19,12 +18,9 @@ from tests.e2e.serving import connected, folded, reason_of, state_of
 
 
 @pytest.fixture
-def database_url(postgresql_server: str) -> str:
+def database_url(new_postgresql_database: Callable[[str], str]) -> str:
     """URL of an empty database."""
-    name = f"service_{uuid4().hex}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return postgresql_server.replace("/postgres?", f"/{name}?")
+    return new_postgresql_database("template0")
 
 
 def creation(number: int) -> work_pb2.CreateWorkRequest:

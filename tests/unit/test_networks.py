@@ -147,7 +147,7 @@ def test_a_network_that_is_silent_about_a_picture_still_describes_it(path: Path)
     network.scheme.check(network.load().embedder.embed([black]))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_torchscript_is_loaded_where_pytorch_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

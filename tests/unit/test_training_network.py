@@ -57,6 +57,7 @@ def test_onnx_runtime_and_pytorch_agree_on_photographs(pictures: list[Picture]) 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")  # PyTorch's own exporter
 def test_an_export_describes_as_the_network_does(
     net: CopyNet, pictures: list[Picture], tmp_path: Path
 ) -> None:
@@ -80,7 +81,7 @@ def test_pytorch_refuses_other_networks(tmp_path: Path) -> None:
         TorchEmbedder(spec, "cpu")
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_users_torchscript_is_fed_as_its_spec_says(pictures: list[Picture], tmp_path: Path) -> None:
     path = tmp_path / "mine.pt"
     script = torch.jit.trace(torch.nn.Flatten(), torch.zeros(1, 3, 4, 4))  # type: ignore[no-untyped-call]
