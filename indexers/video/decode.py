@@ -29,6 +29,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from indexers import demux
@@ -341,6 +342,7 @@ class Clock:
 def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
     """Yield the first frame of each step; see `decode`."""
     waiting: tuple[float, Picture] | None = None
+    scaler = VideoReformatter()  # keeps what it works out for a size
     due, last, losses = -math.inf, 0.0, _Losses(film)
     for frame in film.frames:
         now = film.clock.of(frame)
@@ -358,7 +360,7 @@ def _taken(film: Film, limits: MediaLimits) -> Iterator[Segment[Piece]]:
         film.wanted.since = film.clock.stamp(due)
         if waiting is not None:
             yield _segment(waiting, now, lost=losses.told())
-        waiting = (now, _picture(frame))
+        waiting = (now, _picture(frame, scaler))
     if waiting is None:
         raise DamagedMediaError("none of its frames can be decoded: send the whole file, or save it as MP4")
     losses.ended(last)
@@ -417,11 +419,11 @@ class _Losses:
             self._found.append((round(self._whole, 3), round(until, 3)))
 
 
-def _picture(frame: VideoFrame) -> Picture:
+def _picture(frame: VideoFrame, scaler: VideoReformatter) -> Picture:
     """A frame at working size, upright."""
     scale = min(1.0, WORKING_SIDE / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale / 2) * 2) for side in (frame.width, frame.height))
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
+    small = scaler.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
     picture = np.asarray(small.to_ndarray(), np.uint8)
     turns = round(frame.rotation / 90) % 4
     if turns:
