@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -27,7 +27,7 @@ from indexers.modality import MediaLimits
 Codes = npt.NDArray[np.uint32]
 
 _STARTS: Final = 5
-"""How often the service is started to see what memory it takes, which varies by some 300 kB; odd."""
+"""How often the service is started to see what memory it takes, which varies by some 300 kB."""
 _IDLE_SECONDS: Final = 5.0
 """For which it is watched what the service spends while nobody asks it anything."""
 
@@ -125,7 +125,7 @@ class Copyhound:
             self._start()
             list(self._client.works())
             taken.append(self._service.resident_bytes()["parent"])
-        return median(taken)
+        return median_low(taken)
 
     def register(self, tracks: Mapping[str, Path]) -> float:
         """Add files, one after the other, without previews: these would be made meanwhile.

@@ -87,7 +87,7 @@ _MOST_ASKED = 6_000
 
 _TABLES = 32
 """Queries, or windows of long ones, whose triples are kept in readiness, since each is compared with many
-works: as a rule of 3 MB each."""
+works: as a rule of 2 MB each."""
 
 _HINTS = 8
 """Areas in which peaks are compared where both sides are longer."""

@@ -10,6 +10,7 @@ a room or at another tempo they are moved, and under other music few are left, b
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -328,7 +329,7 @@ class _Around:
         return sum(_distinct(there[np.abs(tone - cents) <= tolerance[1]]) for cents in _SHIFT_CENTS)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Line:
     """A proposal: a query, and the part of a reference that it may be, at a speed, place and pitch."""
 
@@ -364,6 +365,14 @@ class _Line:
         start, stop = ((time - self.place) / self.speed for time in work)
         return Coincidence((start, stop), work, self.speed, self.cents, len(inside), weight - trials)
 
+    @cached_property
+    def _elsewhere(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """How much later and higher than the line says pairs of peaks are that lie at other beats."""
+        around = self.around((_BEATS, _SCALE_CENTS))
+        later, higher = around.later, around.higher
+        kept = (np.abs(higher) < _SCALE_CENTS) & (np.abs(later) > _HERE) & (np.abs(later) < _BEATS)
+        return later[kept], higher[kept]
+
     def _beat_chance(self, tolerance: tuple[float, float]) -> float:
         """Share of the reference's peaks that coincide at the best of many other places and pitches.
 
@@ -371,11 +380,9 @@ class _Line:
         Shifts that are off the beat would not show that.
         """
         seconds, pitch = tolerance
-        around = self.around((_BEATS, _SCALE_CENTS))
-        later, higher = around.later, around.higher
-        kept = (np.abs(higher) < _SCALE_CENTS) & (np.abs(later) > _HERE) & (np.abs(later) < _BEATS)
-        rows = np.floor((later[kept] + _BEATS) / (2 * seconds)).astype(np.int64)
-        columns = np.floor((higher[kept] + _SCALE_CENTS) / (2 * pitch)).astype(np.int64)
+        later, higher = self._elsewhere
+        rows = np.floor((later + _BEATS) / (2 * seconds)).astype(np.int64)
+        columns = np.floor((higher + _SCALE_CENTS) / (2 * pitch)).astype(np.int64)
         shape = (int(_BEATS / seconds) + 1, int(_SCALE_CENTS / pitch) + 1)
         grid = np.bincount(np.ravel_multi_index((rows, columns), shape), minlength=int(np.prod(shape)))
         mean = len(rows) / grid.size

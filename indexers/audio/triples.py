@@ -11,7 +11,7 @@ from its peaks each time: that takes half a millisecond for a song, and keeping 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -46,8 +46,12 @@ triples in other parts are higher by more than `MOST_CENTS` allows."""
 _NONE: Final = (1 << _INTERVAL_BITS) - 2
 """The interval of a triple that there is not."""
 
-_TABLE_BITS: Final = 18
+_TABLE_BITS: Final = 16
 """Logarithm of the places in a table: the triples of 10 s have 100,000 entries."""
+_SIEVE_BITS: Final = 19
+"""Bits of a key by which most that have no entry are told."""
+_SHARED: Final = 4
+"""Constellations whose keys are kept: each is looked up for several changes of a query in turn."""
 _SCATTER: Final = np.uint32(2_654_435_769)
 """2³² over the golden ratio: by it keys are multiplied so that their first bits spread over a table (Knuth,
 The Art of Computer Programming 3, 6.4). As it is odd, different keys stay different."""
@@ -159,35 +163,35 @@ class Table:
             both = (np.stack([whole, whole + 2 * (halves & 1) - 1]) & ((1 << bits) - 1)).astype(np.uint32)
             longer = (keys << np.uint32(bits))[:, np.newaxis] | both
             keys = longer.reshape(2 * len(keys), len(anchors))
-        numbered = (keys * _SCATTER).astype(np.uint64) << np.uint64(32)
-        numbered |= np.arange(len(anchors), dtype=np.uint64)
-        numbered = np.sort(numbered, axis=None)
-        keys = (numbered >> np.uint64(32)).astype(np.uint32)
+        scattered = keys.ravel() * _SCATTER
+        order = np.argsort(_place(scattered), kind="stable")  # by counting, as places are so short
         begins = np.zeros((1 << _TABLE_BITS) + 1, np.int32)
-        np.cumsum(np.bincount(_place(keys), minlength=1 << _TABLE_BITS), out=begins[1:])
-        return keys, numbered.astype(np.uint32).astype(np.int32), begins
+        np.cumsum(np.bincount(_place(scattered), minlength=1 << _TABLE_BITS), out=begins[1:])
+        return scattered[order], (order % max(1, len(anchors))).astype(np.int32), begins
 
     @cached_property
-    def _filled(self) -> npt.NDArray[np.bool_]:
-        return np.diff(self._entries[2]) > 0
+    def _sieve(self) -> npt.NDArray[np.bool_]:
+        """Of which keys, by their first bits, there are entries."""
+        sieve = np.zeros(1 << _SIEVE_BITS, np.bool_)
+        sieve[self._entries[0] >> np.uint32(32 - _SIEVE_BITS)] = True
+        return sieve
 
     def pairs(self, work: Constellation) -> Pairs:
         """Its pairs with like triples of a reference."""
-        fans = _Fans(work, _FAN[Role.REFERENCE])
-        keys = _keys(fans, _pitches(work)) * _SCATTER
-        places = _place(keys)
-        held = np.flatnonzero(self._filled[places])
+        gaps, keys = _of_reference(work)
+        held = np.flatnonzero(self._sieve[(keys >> np.uint32(32 - _SIEVE_BITS)).astype(np.intp)])
         anchors, spans, _ = self._triples
         of_entries, of_triples, begins = self._entries
-        first = begins[places[held]].astype(np.intp)
-        counts = begins[places[held] + 1] - first
+        places = _place(keys[held]).astype(np.intp)
+        first = begins[places].astype(np.intp)
+        counts = begins[places + 1] - first
         right = np.repeat(held, counts)
         entry = np.arange(len(right)) + np.repeat(first - np.cumsum(counts) + counts, counts)
         alike = np.flatnonzero(of_entries[entry] == keys[right])
         left, right = of_triples[entry[alike]], right[alike]
         pair, known = np.divmod(right, max(1, len(work)))
         asked = anchors[left]
-        speed = np.log(fans.gaps[_THIRD[pair], known] / spans[left])
+        speed = np.log(gaps[_THIRD[pair], known] / spans[left])
         cents = self._query.cents[asked] - work.cents[known]
         kept = (speed > np.log(SLOWEST)) & (speed < np.log(FASTEST)) & (np.abs(cents) <= MOST_CENTS)
         asked, known = asked[kept], known[kept]
@@ -205,9 +209,16 @@ def _pitches(peaks: Constellation) -> npt.NDArray[np.int32]:
     return np.floor(peaks.cents / MOST_CENTS).astype(np.int32) + 1
 
 
-def _place(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+def _place(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint16]:
     """The places of keys that are multiplied already."""
-    return (keys >> np.uint32(32 - _TABLE_BITS)).astype(np.intp)
+    return (keys >> np.uint32(32 - _TABLE_BITS)).astype(np.uint16)
+
+
+@lru_cache(maxsize=_SHARED)
+def _of_reference(work: Constellation) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint32]]:
+    """Of a reference: `_Fans.gaps`, and the keys of all triples, multiplied; see `_keys`."""
+    fans = _Fans(work, _FAN[Role.REFERENCE])
+    return fans.gaps, _keys(fans, _pitches(work)) * _SCATTER
 
 
 def _keys(fans: _Fans, pitches: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
