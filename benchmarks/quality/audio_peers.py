@@ -27,7 +27,7 @@ from indexers.modality import MediaLimits
 Codes = npt.NDArray[np.uint32]
 
 _STARTS: Final = 5
-"""How often the service is started to see what memory it takes, which varies by some 300 kB."""
+"""How often the service is started to see what memory it takes, which varies by some 450 kB."""
 _IDLE_SECONDS: Final = 5.0
 """For which it is watched what the service spends while nobody asks it anything."""
 
