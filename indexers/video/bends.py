@@ -64,7 +64,7 @@ def path(line: Line, span: tuple[float, float], frames: Rows, work: Rows, length
         length: When the work ends, seconds.
 
     Returns:
-        None where there is too little to tell, or a speed does not last.
+        None where there is too little to tell, a speed does not last, or the work is too short.
     """
     rows = np.flatnonzero((frames.starts >= span[0] - 1e-6) & (frames.starts < span[1] - 1e-6))
     if len(rows) < _FEWEST or not len(work):
@@ -73,10 +73,12 @@ def path(line: Line, span: tuple[float, float], frames: Rows, work: Rows, length
     on = line.at(times)
     first, last = max(0.0, float(on.min()) - _REACH), min(length, float(on.max()) + _REACH)
     places = np.arange(first, last + 1e-9, _GRID)
+    speeds = np.array(sorted({*SPEEDS, line.speed}))
+    if round(float(times[-1] - times[0]) * speeds[0] / _GRID) >= len(places):  # whatever its speed
+        return None
     agreeing = _agreeing(frames, rows, work, places, on)
     if agreeing is None:
         return None
-    speeds = np.array(sorted({*SPEEDS, line.speed}))
     even, _, _ = _followed(times, agreeing, speeds, _EVEN)
     for cost in _CHANGING:
         most, speed, place = _followed(times, agreeing, speeds, cost)

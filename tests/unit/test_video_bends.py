@@ -77,6 +77,11 @@ def test_few_frames_tell_nothing() -> None:
     assert followed(ramp(0.8, 1.25), Line(1.0, 4.8, 0, 1.0), (0.0, 3.0)) is None
 
 
+def test_a_work_that_is_shorter_at_every_speed_tells_nothing() -> None:
+    query, work = (Rows.of(one, np.arange(len(one))) for one in (shown(ramp(1.0, 1.0)), shown(ramp(1.0)[:6])))
+    assert path(Line(0.5, 0.0, 0, 5.0), (0.0, 10.0), query, work, 3.0) is None
+
+
 def test_stretches_of_one_copy_at_several_speeds_join() -> None:
     alignment = align.align([shown(ramp(0.8, 1.25, 1.0))], [WORK])
     assert alignment is not None
