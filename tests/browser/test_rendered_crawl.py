@@ -27,7 +27,7 @@ HOME = (
 )
 GALLERY = b"""<title>Gallery</title><div id="g"></div><script src="/app.js"></script>
 <script src="/private/app.js"></script><script>
-for (const url of ["http://169.254.169.254/latest/", "OTHER/secret", "/api/list"])
+for (const url of ["http://169.254.169.254/latest/", "OTHER/secret", "/api/vote"])
   fetch(url, {method: url.startsWith("/") ? "POST" : "GET"}).catch(() => 0);
 </script><div style="height:3000px"></div><div id="d" style="height:9px"></div>"""
 APP = b"""fetch("/api/list").then(a => a.json()).then(names => {
@@ -164,7 +164,7 @@ def test_requests_of_scripts_keep_the_rules(result: Result) -> None:
     }
     assert loads["http://169.254.169.254/latest/"]["refused"].startswith("refused: 169.254.169.254 hands out")
     assert loads[result.other.url + "/secret"]["refused"] == "refused: 127.0.0.3 is not a public address"
-    assert loads["/api/list"]["refused"] == "POST would change something"
+    assert loads["/api/vote"]["refused"] == "POST would change something"
     assert loads["/private/app.js"]["refused"] == "robots.txt forbids it"
     assert loads["/i/one.png"]["status"] == 200
     agents = result.server.agents
