@@ -1,6 +1,7 @@
 """Who is asked for excerpts of sound: the service, and others' programs, behind one interface."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any, Final, Protocol
 
+import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.resampler import AudioResampler
 from scipy.io import wavfile
 
 import copyhound
@@ -105,8 +108,8 @@ class Copyhound:
         self._start()
         self._empty = self._resident()
 
-    def _start(self) -> None:
-        self._context = harness.service(self._folder / "data")
+    def _start(self, settings: Mapping[str, str] | None = None) -> None:
+        self._context = harness.service(self._folder / "data", settings=settings)
         self._service = self._context.__enter__()
         self._client = copyhound.Client(self._service.target)
 
@@ -150,7 +153,13 @@ class Copyhound:
         return [_hit(match) for match in answer.matches]
 
     def size(self) -> Size:
-        """The data folder, and the memory that the service, started again, takes beyond an empty one."""
+        """The data folder, and the memory that the service, started again, takes beyond an empty one.
+
+        Both once all is folded into snapshots, as it is some minutes after the last change.
+        """
+        self._stop()
+        self._start(harness.FOLD_AT_ONCE)
+        harness.wait_until_folded(self._client)
         self._stop()
         stored = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         self._start()
@@ -352,9 +361,78 @@ class Audfprint:
         shutil.rmtree(self._folder)
 
 
+class Olaf:
+    """Joren Six's Olaf, as a program of its own (AGPL; built by ``make compile_core``), with its defaults.
+
+    It combines peaks of a spectrum and names a track from six combinations that agree on a place. It gets
+    float samples at 16,000 a second, which are decoded beforehand and not counted.
+    """
+
+    name = "Olaf"
+    _RATE: Final = 16_000
+
+    def __init__(self) -> None:
+        """Without tracks."""
+        self._folder = Path(tempfile.mkdtemp(prefix="bench-audio-"))
+        (self._folder / ".olaf" / "db").mkdir(parents=True)
+        self._environment = {**os.environ, "HOME": str(self._folder)}  # where it keeps its database
+
+    def register(self, tracks: Mapping[str, Path]) -> float:
+        """Find combinations and store them."""
+        spent = 0.0
+        for name, path in tracks.items():
+            spent += self._run("store", path, name)[1]
+        return spent
+
+    def ask(self, queries: Sequence[Path]) -> tuple[list[list[Hit]], float]:
+        """Find combinations and look them up; a score is how many agree."""
+        answers = [self._run("query", path, "query") for path in queries]
+        found = [[olaf_hit(line) for line in text.splitlines() if line.strip()] for text, _ in answers]
+        ranked = [sorted(hits, key=lambda hit: -hit.score) for hits in found]
+        return ranked, sum(spent for _, spent in answers)
+
+    def _run(self, command: str, path: Path, name: str) -> tuple[str, float]:
+        raw = self._folder / "sound.raw"
+        with av.open(str(path), metadata_errors="ignore") as source, raw.open("wb") as out:
+            resampler = AudioResampler(format="flt", layout="mono", rate=self._RATE)
+            for frame in source.decode(audio=0):
+                for piece in resampler.resample(frame):
+                    out.write(piece.to_ndarray().tobytes())
+            for piece in resampler.resample(None):
+                out.write(piece.to_ndarray().tobytes())
+        before = _children()
+        done = subprocess.run(
+            ["olaf_core", command, str(raw), name],
+            capture_output=True,
+            check=True,
+            text=True,
+            env=self._environment,
+        )
+        return done.stdout, _children() - before
+
+    def size(self) -> Size:
+        """Its database, which it reads from disk."""
+        stored = sum(path.stat().st_size for path in self._folder.rglob("*.mdb"))
+        return Size(stored, 0)
+
+    def close(self) -> None:
+        """Remove its folder."""
+        shutil.rmtree(self._folder)
+
+
+def olaf_hit(line: str) -> Hit:
+    """What a line of Olaf's names: how many agree, where in the query, the track, its number, where in it."""
+    agreeing, first, last, rest = line.split(", ", 3)
+    name, _, start, end = rest.rsplit(", ", 3)
+    length = float(last) - float(first)
+    speed = (float(end) - float(start)) / length if length > 0 else 1.0
+    return Hit(name, float(agreeing), (Part((float(first), float(last)), float(start), speed),))
+
+
 PROGRAMS: Final[Mapping[str, Callable[[], Matcher]]] = {
     "acoustid": AcoustId,
     "audfprint": Audfprint,
+    "olaf": Olaf,
     "copyhound": Copyhound,
 }
 """By name."""
@@ -366,4 +444,6 @@ def missing(name: str) -> str | None:
         return "AcoustID's rule is left out: there is no fpcalc; apt install libchromaprint-tools"
     if name == "audfprint" and not find_spec("audfprint2"):
         return "audfprint is left out: pip install audfprint2"
+    if name == "olaf" and not shutil.which("olaf_core"):
+        return "Olaf is left out: there is no olaf_core; make compile_core in github.com/JorenSix/Olaf"
     return None

@@ -34,7 +34,7 @@ import numpy as np
 from benchmarks.quality import audio_crowd, audio_media, audio_peers, metrics
 from benchmarks.quality.audio_attacks import ALL, ATTACKS, FAR
 from benchmarks.quality.audio_media import Amounts, Plan, Question, Sides
-from benchmarks.quality.audio_peers import PROGRAMS, AcoustId, Copyhound, Hit, Matcher, Part
+from benchmarks.quality.audio_peers import PROGRAMS, AcoustId, Copyhound, Hit, Matcher, Olaf, Part
 from benchmarks.quality.metrics import Answers, Found
 from benchmarks.quality.tables import table
 from service.settings import Settings
@@ -53,6 +53,8 @@ ACOUSTID_RULE: Final = 0.4
 """Score above which AcoustID takes two files for one recording."""
 AUDFPRINT_RULE: Final = 5
 """Landmarks from which on audfprint names a track."""
+OLAF_RULE: Final = 6
+"""Combinations of peaks from which on Olaf does."""
 
 _RECALL: Final = {5: 0.95, 10: 0.985, 20: 0.995}
 _ATTACK_RECALL: Final = 0.90
@@ -117,6 +119,8 @@ def rules(matcher: Matcher) -> dict[str, float]:
         return {"review": settings.review_threshold, "action": settings.action_threshold}
     if isinstance(matcher, AcoustId):
         return {f"> {ACOUSTID_RULE}": math.nextafter(ACOUSTID_RULE, 1)}
+    if isinstance(matcher, Olaf):
+        return {f"≥ {OLAF_RULE} combinations": OLAF_RULE}
     return {f"≥ {AUDFPRINT_RULE} landmarks": AUDFPRINT_RULE}
 
 

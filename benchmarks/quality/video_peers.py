@@ -59,8 +59,8 @@ class Copyhound(audio_peers.Copyhound):
     out.
     """
 
-    def _start(self) -> None:
-        limits = {"COPYHOUND_WORKER_SECONDS": str(_PATIENCE)}
+    def _start(self, settings: Mapping[str, str] | None = None) -> None:
+        limits = {"COPYHOUND_WORKER_SECONDS": str(_PATIENCE), **(settings or {})}
         self._context = harness.service(self._folder / "data", settings=limits)
         self._service = self._context.__enter__()
         self._client = copyhound.Client(self._service.target, timeout=_PATIENCE)

@@ -36,8 +36,6 @@ from indexers.modality import MediaLimits, Role
 from service.store import Store
 
 _OWNER_LOOKUPS = 50
-_FOLD_SECONDS = 900
-_FOLD_AT_ONCE = {"COPYHOUND_FOLD_AFTER_SECONDS": "0.1"}
 
 
 def queries_of(content: bytes) -> tuple[Fingerprint, ...]:
@@ -70,20 +68,11 @@ class BareIndex:
 def started(folder: Path, figures: dict[str, Any]) -> Iterator[Service]:
     """Start a service, and note what that took."""
     start = time.perf_counter()
-    with harness.service(folder, settings=_FOLD_AT_ONCE) as service:
+    with harness.service(folder, settings=harness.FOLD_AT_ONCE) as service:
         figures["seconds"] = time.perf_counter() - start
         figures["parent_cpu_seconds"] = service.cpu().parent
         figures["resident_mb"] = {name: size / 1e6 for name, size in service.resident_bytes().items()}
         yield service
-
-
-def wait_until_folded(client: copyhound.Client) -> None:
-    """Wait until the snapshots hold everything."""
-    end = time.monotonic() + _FOLD_SECONDS
-    while any(scheme.delta_count for scheme in client.index_state().schemes):
-        if time.monotonic() > end:
-            raise SystemExit(f"the service has not folded within {_FOLD_SECONDS} seconds")
-        time.sleep(0.5)
 
 
 def match_costs(
@@ -147,7 +136,7 @@ def measure(folder: Path, count: int, rounds: int, calls: int) -> dict[str, Any]
     with started(folder, replay) as service, copyhound.Client(service.target) as client:
         replayed = client.index_state()
         start = time.perf_counter()
-        wait_until_folded(client)
+        harness.wait_until_folded(client)
         replay["folded_after_seconds"] = time.perf_counter() - start
     with started(folder, loaded) as service, copyhound.Client(service.target) as client:
         costs = match_costs(service, client, pictures, bare, rounds)

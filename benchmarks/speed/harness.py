@@ -13,16 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+import copyhound
 from copyhound.service_process import service_command, service_environment
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 """From <malloc.h>."""
+
+FOLD_AT_ONCE: Final[Mapping[str, str]] = {"COPYHOUND_FOLD_AFTER_SECONDS": "0.1"}
+"""Settings under which snapshots are written as soon as something changed."""
+_FOLD_SECONDS: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,15 @@ def service(folder: Path, *, settings: Mapping[str, str] | None = None) -> Itera
         finally:
             process.terminate()
             process.wait()
+
+
+def wait_until_folded(client: copyhound.Client) -> None:
+    """Wait until the snapshots hold everything."""
+    end = time.monotonic() + _FOLD_SECONDS
+    while any(scheme.delta_count for scheme in client.index_state().schemes):
+        if time.monotonic() > end:
+            raise SystemExit(f"the service has not folded within {_FOLD_SECONDS} seconds")
+        time.sleep(0.5)
 
 
 def keep_memory() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from benchmarks.quality import audio_crowd, audio_media, bench_audio
+from benchmarks.quality import audio_crowd, audio_media, audio_peers, bench_audio
 from benchmarks.quality.audio_attacks import RATE, Place
 from benchmarks.quality.audio_media import Plan, Question, Recordings, Track
 from benchmarks.quality.audio_peers import Hit, Part
@@ -100,6 +100,14 @@ def test_one_recording_is_told_from_another() -> None:
 def _question(target: str | None, attack: str = "", reference: str | None = None) -> Question:
     places = (Place((1.0, 9.0), 30.0, 1.1),)
     return Question(Asked("q", target, attack), 10, Path("q.wav"), places, reference)
+
+
+def test_what_olaf_prints_is_read() -> None:
+    hit = audio_peers.olaf_hit("189, 0.09, 9.60, a game/one, two.ogg, 2793496711, 5.09, 14.60")
+    assert (hit.track, hit.score) == ("a game/one, two.ogg", 189)
+    (part,) = hit.parts
+    assert (part.query, part.work) == ((0.09, 9.6), 5.09)
+    assert part.speed == pytest.approx(1.0)
 
 
 def test_recall_counts_what_scores_above_every_strange_excerpt() -> None:
