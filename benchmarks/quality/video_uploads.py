@@ -1,8 +1,8 @@
-"""What a usual upload costs: a minute of 1280 × 720 pixels at 25 pictures a second, with sound.
+"""What a usual upload or film costs: 1280 × 720 pixels at 25 pictures a second, with sound.
 
-Films follow each other until the minute is full, each as large as it fits, on black; written as H.264 by
-x264's preset ``veryfast`` and AAC. Of strange films, none of them is found; of registered ones, each is
-copied.
+Films follow each other until the upload, of a minute, is full, each as large as it fits, on black; written
+as H.264 by x264's preset ``veryfast`` and AAC. Of strange films, none of them is found; of registered ones,
+each is copied.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,10 +25,17 @@ SECONDS: Final = 60.0
 WIDTH: Final = 1280
 HEIGHT: Final = 720
 RATE: Final = 25
+_BETWEEN: Final = 0.2
+"""Seconds between two repetitions: the first pictures are decoded before they are shown."""
 
 
-def upload(films: Sequence[Film], path: Path) -> Path:
+def upload(films: Sequence[Film], path: Path, length: float = SECONDS) -> Path:
     """Write an upload of films, the longest first, unless it is there.
+
+    Args:
+        films: What is in it.
+        path: MP4.
+        length: Of the upload, seconds.
 
     Raises:
         ValueError: If they are shorter than the upload.
@@ -37,12 +44,12 @@ def upload(films: Sequence[Film], path: Path) -> Path:
         return path
     chosen, total = [], 0.0
     for film in sorted(films, key=lambda film: (-film.seconds, film.name)):
-        seconds = min(film.seconds, SECONDS - total)
+        seconds = min(film.seconds, length - total)
         if seconds > 1.0:
             chosen.append((film, seconds))
             total += seconds
-    if total < SECONDS - 1.0:
-        raise ValueError(f"{total:.0f} s of films make no upload of {SECONDS:.0f} s: name more of them")
+    if total < length - 1.0:
+        raise ValueError(f"{total:.0f} s of films make no upload of {length:.0f} s: name more of them")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with av.open(str(part), "w", "mp4") as output:
@@ -68,6 +75,38 @@ def upload(films: Sequence[Film], path: Path) -> Path:
             samples.sample_rate, samples.pts = audio_attacks.RATE, first
             output.mux(sound.encode(samples))
         output.mux(sound.encode(None))
+    part.rename(path)
+    return path
+
+
+def repeated(once: Path, seconds: float, path: Path) -> Path:
+    """Write what an upload holds again and again, as it is encoded, unless it is there.
+
+    Both tracks begin anew a moment after the longer of them ended.
+
+    Args:
+        once: The upload.
+        seconds: Least length of what is written.
+        path: MP4.
+    """
+    if path.exists():
+        return path
+    part = path.with_suffix(".part")
+    with av.open(str(part), "w", "mp4") as output:
+        tracks = None
+        begin = 0.0
+        while begin < seconds:
+            with av.open(str(once)) as source:
+                if tracks is None:
+                    tracks = {one.index: output.add_stream_from_template(one) for one in source.streams}
+                for packet in source.demux():
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    shift = round(begin / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = tracks[packet.stream_index]
+                    output.mux(packet)
+                begin += (source.duration or 0) / av.time_base + _BETWEEN
     part.rename(path)
     return path
 

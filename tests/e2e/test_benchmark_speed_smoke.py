@@ -41,6 +41,12 @@ def test_freshness(tmp_path: Path) -> None:
     assert figures["quiet"]["missed_by_first_match"] == figures["load"]["missed_by_first_match"] == 0
 
 
+def test_film(tmp_path: Path) -> None:
+    figures = smoke("film", tmp_path)
+    assert 0 < figures["cpu_of_decoding"] < 10
+    assert min(figures["peak_mb"].values()) > 0
+
+
 def test_start(tmp_path: Path) -> None:
     figures = smoke("start", tmp_path)
     assert (figures["works"], figures["descriptors"]) == (500, 1000)
