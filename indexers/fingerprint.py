@@ -1,9 +1,10 @@
 """Schemes and fingerprints: the values that everything else passes around."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from indexers.errors import FingerprintError
 
 _BYTES, _FLOATS = np.dtype(np.uint8), np.dtype(np.float32)
+
+_FEW: Final = 32
+"""Rows up to which Python looks at all numbers sooner than NumPy begins."""
 
 
 class Metric(StrEnum):
@@ -41,6 +45,9 @@ class Scheme:
         metric: How descriptors are compared.
         span_unit: What the spans of its fingerprints count.
         model_sha256: SHA-256 (hex) of the model's file where a model makes the descriptors.
+        id: Name and version, such as ``image.pdq.v1``.
+        columns: Length of a row of a descriptor array: bytes (Hamming) or numbers (cosine).
+        dtype: Type of a descriptor array: uint8, packed most significant bit first, or float32.
     """
 
     name: str
@@ -49,30 +56,26 @@ class Scheme:
     metric: Metric
     span_unit: SpanUnit
     model_sha256: str | None = None
+    id: str = field(init=False, repr=False, compare=False)
+    columns: int = field(init=False, repr=False, compare=False)
+    dtype: np.dtype[Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the shape.
+        """Check the shape, and work out once what is asked for again and again.
 
         Raises:
             FingerprintError: If `dim` is not positive, or not a multiple of 8 for Hamming.
         """
-        if self.dim < 1 or (self.metric is Metric.HAMMING and self.dim % 8):
+        packed = self.metric is Metric.HAMMING
+        object.__setattr__(self, "id", f"{self.name}.v{self.version}")
+        object.__setattr__(self, "columns", self.dim // 8 if packed else self.dim)
+        object.__setattr__(self, "dtype", _BYTES if packed else _FLOATS)
+        if self.dim < 1 or (packed and self.dim % 8):
             raise FingerprintError(f"scheme {self.id}: {self.dim} is no length of a descriptor")
 
-    @property
-    def id(self) -> str:
-        """Name and version, such as ``image.pdq.v1``."""
-        return f"{self.name}.v{self.version}"
-
-    @property
-    def columns(self) -> int:
-        """Length of a row of a descriptor array: bytes (Hamming) or numbers (cosine)."""
-        return self.dim // 8 if self.metric is Metric.HAMMING else self.dim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a descriptor array: uint8, packed most significant bit first, or float32."""
-        return _BYTES if self.metric is Metric.HAMMING else _FLOATS
+    def __hash__(self) -> int:
+        """As that of its id, which a string remembers; enumerations hash slowly."""
+        return hash(self.id)
 
     def check(self, descriptors: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the descriptors if they fit this scheme.
@@ -129,7 +132,7 @@ class Fingerprint:
             raise FingerprintError(f"{self.scheme.id}: a fingerprint has at least one descriptor")
         if self.spans.shape != (n, 2) or self.spans.dtype != np.float64:
             raise FingerprintError(f"{self.scheme.id}: spans must be float64 of shape ({n}, 2)")
-        if not (np.isfinite(self.spans).all() and (self.spans[:, 1] > self.spans[:, 0]).all()):
+        if not _in_order(self.spans):
             raise FingerprintError(f"{self.scheme.id}: a span must be finite and end after its start")
         if self.quality.shape != (n,) or self.quality.dtype != np.float32:
             raise FingerprintError(f"{self.scheme.id}: quality must be float32 of shape ({n},)")
@@ -150,8 +153,17 @@ class Fingerprint:
         return len(self.descriptors)
 
 
+def _in_order(spans: npt.NDArray[np.float64]) -> bool:
+    """Whether all of them are finite and end after their start."""
+    if len(spans) <= _FEW:
+        return all(-inf < start < end < inf for start, end in spans.tolist())
+    return bool(np.isfinite(spans).all() and (spans[:, 1] > spans[:, 0]).all())
+
+
 def _in_unit(numbers: npt.NDArray[np.float32]) -> bool:
     """Whether all of them (at least one) lie in 0..1; NaN does not."""
+    if numbers.ndim == 1 and len(numbers) <= _FEW:
+        return all(0.0 <= number <= 1.0 for number in numbers.tolist())
     return bool(numbers.min() >= 0 and numbers.max() <= 1)
 
 
