@@ -1,8 +1,10 @@
 """Connections: a writer and readers, set up for SQLite or PostgreSQL, and what their errors mean."""
 
 import sqlite3
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
@@ -23,6 +25,8 @@ _BUSY_TIMEOUT_MS = 30_000
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 _WRITER_CACHE_KIB = 32 * 1024
 _READER_CACHE_KIB = 8 * 1024
+_READERS: Final = 8
+"""Connections for reading that are kept open."""
 
 
 DISK_WAS_FULL = "disk_was_full"
@@ -43,9 +47,34 @@ class Database:
     url: URL
     writer: Engine
     reader: Engine
+    _kept: list[Connection] = field(default_factory=list)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A reader, whose transaction ends with the context.
+
+        SQLite's are handed on as they are: the way through SQLAlchemy's pool takes longer than most reads.
+        PostgreSQL's are not, since the pool replaces those that are lost.
+        """
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            connection = self.reader.connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self.reader.dialect.name == "sqlite" and len(self._kept) < _READERS:
+            connection.rollback()
+            self._kept.append(connection)
+        else:
+            connection.close()
 
     def dispose(self) -> None:
         """Close all connections."""
+        while self._kept:
+            self._kept.pop().close()
         self.reader.dispose()
         self.writer.dispose()
 
@@ -79,7 +108,7 @@ def _sqlite(url: URL) -> Database:
         raise StartupError("SQLite needs the path of a file: sqlite:////folder/copyhound.db")
     connect_args = {"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
     writer = _engine(url, pool_size=1, max_overflow=0, connect_args=connect_args)
-    reader = _engine(url, pool_size=8, max_overflow=24, connect_args=connect_args)
+    reader = _engine(url, pool_size=_READERS, max_overflow=24, connect_args=connect_args)
 
     @event.listens_for(writer, "connect")
     def set_up_writer(connection: sqlite3.Connection, _record: object) -> None:
@@ -114,7 +143,9 @@ def _set_up_sqlite(connection: sqlite3.Connection, cache_kib: int) -> None:
 
 def _postgresql(url: URL) -> Database:
     writer = _engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED")
-    reader = _engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+    reader = _engine(
+        url, pool_size=_READERS, max_overflow=24, pool_pre_ping=True, isolation_level="REPEATABLE READ"
+    )
 
     @event.listens_for(writer, "connect")
     def set_up_writer(connection: Any, _record: object) -> None:

@@ -5,7 +5,6 @@ and after, the types' conversions, is worked out here once for each kind of data
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -96,8 +95,9 @@ class Query:
         """
         dialect = connection.dialect
         compiled = self._for(dialect)
-        with _cursor(connection) as cursor:
-            cursor.execute(compiled.text, compiled.parameters(values))
+        parameters = compiled.parameters(values)
+        with _Cursor(connection) as cursor:
+            cursor.execute(compiled.text, parameters)
             results = self._results.get(dialect.name)
             if results is None:
                 results = self._results[dialect.name] = self._converting(dialect, cursor.description)
@@ -145,7 +145,7 @@ class Change:
         if compiled is None:
             compiled = _Compiled.of(self._statement, dialect, columns)
             self._compiled[dialect.name, columns] = compiled
-        with _cursor(connection) as cursor:
+        with _Cursor(connection) as cursor:
             if len(rows) == 1:
                 cursor.execute(compiled.text, compiled.parameters(rows[0]))
             else:
@@ -158,22 +158,32 @@ def run(connection: Connection, statement: str) -> None:
     Raises:
         StorageFullError, BusyError: As all statements.
     """
-    with _cursor(connection) as cursor:
+    with _Cursor(connection) as cursor:
         cursor.execute(statement)
 
 
-@contextmanager
-def _cursor(connection: Connection) -> Iterator[Any]:
-    """A cursor of the driver's, in the connection's transaction; its errors are told as all others."""
-    if not connection.in_transaction():
-        connection.begin()
-    cursor = connection.connection.cursor()
-    try:
-        yield cursor
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise translated(connection, cursor, error) from error
-    finally:
-        cursor.close()
+class _Cursor:
+    """A cursor of the driver's, in the connection's transaction; its errors are told as all others.
+
+    A class, since a generator as context manager takes as long as a short statement.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursor: Any = None
+
+    def __enter__(self) -> Any:
+        if not self._connection.in_transaction():
+            self._connection.begin()
+        self._cursor = self._connection.connection.cursor()
+        return self._cursor
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if isinstance(error, self._connection.dialect.loaded_dbapi.Error):
+                raise translated(self._connection, self._cursor, error) from error
+        finally:
+            self._cursor.close()
 
 
 def _converted(row: Sequence[Any], results: Sequence[tuple[int, _Convert]]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -371,9 +371,9 @@ class Store:
         with self._reading() as connection:
             return importing.rows_in_state(connection, import_id, RowState.FAILED, limit)
 
-    def _reading(self) -> Connection:
+    def _reading(self) -> AbstractContextManager[Connection]:
         """A connection whose reads see one committed state."""
-        return self._database.reader.connect()
+        return self._database.reading()
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -331,14 +331,14 @@ def test_every_frequent_statement_uses_an_index(store: Store, monkeypatch: pytes
     row = ImportRow(0, "a.jpg", new_work())
     for engine in (store._database.reader, store._database.writer):
         event.listen(engine, "before_cursor_execute", plans.explain)
-    opened = prepared._cursor
+    opened = prepared._Cursor
 
     @contextmanager
     def explained(connection: Connection) -> Iterator[Explained]:
         with opened(connection) as cursor:
             yield Explained(cursor, partial(plans.explain, connection, cursor))
 
-    monkeypatch.setattr(prepared, "_cursor", explained)
+    monkeypatch.setattr(prepared, "_Cursor", explained)
 
     with store.transaction() as transaction:
         work = transaction.create_work(new_work("P-1"), [new_reference(1, 1, 1)])
