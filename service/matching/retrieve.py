@@ -132,14 +132,9 @@ def retrieve(
         else:
             lookup = _Lookup(channel.search, find_rows, of_rows, limit)
             asked = asked[_first_of_equal(fingerprint.descriptors[asked])]
-        telling = np.ones(len(fingerprint), np.float32)
-        for start in range(0, len(asked), lookup.rows):
-            if not in_time():
-                complete = False
-                break
-            some = asked[start : start + lookup.rows]
-            telling[some] = lookup.look_up(fingerprint.descriptors[some])
-        if (telling < 1.0).any():
+        telling, all_asked = _looked_up(lookup, fingerprint, asked, in_time)
+        complete &= all_asked
+        if telling is not None and (telling < 1.0).any():
             common = max(common, float((telling[asked] == 0.0).mean()))
             by_scheme[channel.scheme.id] = replace(fingerprint, quality=fingerprint.quality * telling)
         for candidate in lookup.found():
@@ -156,6 +151,30 @@ def retrieve(
         complete,
         tuple(by_scheme.values()),
     )
+
+
+def _looked_up(
+    lookup: "_Lookup | _Votes | _Places",
+    fingerprint: Fingerprint,
+    asked: npt.NDArray[np.int64],
+    in_time: Callable[[], bool],
+) -> tuple[npt.NDArray[np.float32] | None, bool]:
+    """Look descriptors up.
+
+    Returns:
+        How much each of the fingerprint's descriptors says about a work, 0..1; None: no less than any other.
+        And whether there was time for all that were asked about.
+    """
+    telling: npt.NDArray[np.float32] | None = None
+    for start in range(0, len(asked), lookup.rows):
+        if not in_time():
+            return telling, False
+        some = asked[start : start + lookup.rows]
+        said = lookup.look_up(fingerprint.descriptors[some])
+        if said is not None:
+            telling = np.ones(len(fingerprint), np.float32) if telling is None else telling
+            telling[some] = said
+    return telling, True
 
 
 class _Lookup:
@@ -180,22 +199,19 @@ class _Lookup:
         """What lies near the rows that were looked up."""
         return self._nearest.values()
 
-    def look_up(self, rows: npt.NDArray[Any]) -> float:
-        """Add what is near the rows; look deeper where hits of few works may hide others.
+    def look_up(self, rows: npt.NDArray[Any]) -> None:
+        """Add what is near the rows, of which none says less than others about a work.
 
-        Returns:
-            1: no row says less than others about a work.
+        Where hits of few works may hide others, look deeper.
         """
-        self._look_up(rows)
-        return 1.0
-
-    def _look_up(self, rows: npt.NDArray[Any]) -> None:
         depth, deepest = self._depth, self._depth * _DEEPEST
         while len(rows):
             hits = self._find(rows, depth)
             if len(hits.ids) == 0:  # most queries: uploads that resemble nothing
                 return
             self._gather(hits)
+            if len(hits.ids) < depth:  # no row has more
+                return
             cut = np.flatnonzero(np.diff(hits.offsets) >= depth).tolist()
             few = [row for row in cut if self._works(hits.of(row)[0]) < self._works_wanted]
             if self._search.nearest is None:
@@ -465,21 +481,20 @@ class _Places:
         self._cells: list[npt.NDArray[np.int64]] = []
         self._worth: list[npt.NDArray[np.float64]] = []
 
-    def look_up(self, rows: npt.NDArray[Any]) -> float:
-        """Gather the votes of the next of `asked`, and return 1: see `_Lookup.look_up`."""
+    def look_up(self, rows: npt.NDArray[Any]) -> None:
+        """Gather the votes of the next of `asked`; see `_Lookup.look_up`."""
         hits = self._find(rows, self._depth)
         places = self._owned.places(hits.ids)
         kept = np.flatnonzero(places >= 0)
         row = np.repeat(np.arange(len(rows)), np.diff(hits.offsets))[kept] + self._done
         self._done += len(rows)
         if not len(kept):
-            return 1.0
+            return
         first = np.array([owner.first_id for owner in self._owned.owners])
         begin = (hits.ids[kept] - first[places[kept]]) - self._after[row]
         cells = (places[kept], self._view[row], self._block[row], np.floor(begin / 2).astype(np.int64))
         self._cells.append(np.stack(cells, axis=1))
         self._worth.append(np.exp2((self._radius - hits.distances[kept]) / self._halving))
-        return 1.0
 
     def found(self) -> Iterable[Candidate]:
         """The references with the most votes for one place, and a block more of the query for each block."""
@@ -574,9 +589,6 @@ def _nearest_of_many_works(nearest: Mapping[UUID, Candidate], limit: int) -> tup
 
 
 def _smallest(hits: Hits) -> dict[int, float]:
-    """Smallest distance of each descriptor over all queries, nearest first."""
-    order = np.lexsort((hits.ids, hits.distances))
-    ids, first = np.unique(hits.ids[order], return_index=True)
-    by_distance = np.argsort(first, kind="stable")
-    distances = hits.distances[order][first]
-    return {int(ids[i]): float(distances[i]) for i in by_distance}
+    """Smallest distance of each descriptor over all queries."""
+    order = np.argsort(-hits.distances)  # the nearest of equal ids comes last, and stays
+    return dict(zip(hits.ids[order].tolist(), hits.distances[order].tolist(), strict=True))
