@@ -365,6 +365,14 @@ class Modality(Protocol[T]):
         """
         ...
 
+    def identity(self, query: Sequence[Fingerprint]) -> Alignment | None:
+        """Relate a query to a reference of the same file, as `align` would with that one's fingerprints.
+
+        Returns:
+            None where that takes aligning them.
+        """
+        ...
+
 
 def described(modality: Modality[T], segments: Iterable[Segment[T]], role: Role) -> tuple[Fingerprint, ...]:
     """Describe pieces in all stages: one fingerprint of each scheme that has something to say."""

@@ -150,6 +150,7 @@ class Inquiry:
         self._modalities: dict[UUID, Modality[Any]] = {}
         self._alignments: dict[UUID, Alignment] = {}
         self._compared: set[UUID] = set()
+        self._identical: Sequence[UUID] = ()
         self._verified: dict[UUID, int] = {}
         self._registered: dict[str, int] = {}
         self._left_out: dict[str, None] = {}
@@ -189,20 +190,21 @@ class Inquiry:
         put_off = False
         candidates: Sequence[UUID] = ()
         with catalogue.store.view() as view:
-            identical = self._identical(view) if self._stage == 1 else ()
+            if self._stage == 1:
+                self._identical = self._of_same_file(view)
             if modality is not None:
                 self._modality = registry.by_name(modality)
                 candidates = self._candidates(view, self._modality, fingerprints)
                 put_off = more and self._anew_later(self._modality)
                 if not put_off:
                     self._compare(view, self._modality, fingerprints, candidates)
-            self._add_identical(view, identical)
+            self._add_identical(view)
             if more and self._goes_on():
                 self.closer = self._views()
                 return
             if put_off and self._modality is not None:
                 self._compare(view, self._modality, fingerprints, candidates)
-                self._add_identical(view, identical)
+                self._add_identical(view)
             self.closer = None
             with self._with.metrics.stage("decide"):
                 self.answer = self._report(view)
@@ -338,13 +340,23 @@ class Inquiry:
         self._modalities |= self._kinds(view, [one for one in candidates if one not in self._modalities])
         known = [one for one in candidates if one in self._modalities]
         with self._with.metrics.stage("verify"):
+            alignments = self._identities(known, query)
+            others = [one for one in known if one not in alignments]
             verified = verify.verify(
-                query, known, self._modalities, view.fingerprints, self._in_time, worth=worth
+                query, others, self._modalities, view.fingerprints, self._in_time, worth=worth
             )
-        self._alignments.update(verified.alignments)
-        self._verified |= dict.fromkeys(verified.alignments, self._stage)
+        alignments |= verified.alignments
+        self._alignments |= alignments
+        self._verified |= dict.fromkeys(alignments, self._stage)
         if verified.left_out:
             self._leave_out("DEADLINE: not all candidates were verified in time")
+
+    def _identities(self, candidates: Sequence[UUID], query: Sequence[Fingerprint]) -> dict[UUID, Alignment]:
+        """How the query relates to those candidates that are its very file, as far as that needs no look."""
+        identical = set(self._identical)
+        same = [one for one in candidates if one in identical and self._closeness.get(one) == 0.0]
+        found = {one: self._modalities[one].identity(query) for one in same}
+        return {one: alignment for one, alignment in found.items() if alignment is not None}
 
     def _kinds(self, view: View, candidates: Sequence[UUID]) -> dict[UUID, Modality[Any]]:
         """What kind of media each candidate is: asked for only where several share schemes with the query."""
@@ -422,18 +434,18 @@ class Inquiry:
         self._compared.update(chosen)
         self._verify(view, [*again, *chosen], self._query)
 
-    def _identical(self, view: View) -> Sequence[UUID]:
+    def _of_same_file(self, view: View) -> Sequence[UUID]:
         """References whose file is the query's own."""
         if self._sha256 is None:
             return ()
         return view.references_by_sha256(self._sha256, owner=self._options.owner)
 
-    def _add_identical(self, view: View, identical: Sequence[UUID]) -> None:
+    def _add_identical(self, view: View) -> None:
         """Count references whose file is the query's own as copies for certain."""
-        unverified = [one for one in identical if one not in self._alignments]
+        unverified = [one for one in self._identical if one not in self._alignments]
         if self._modality is not None and unverified:
             self._verify(view, unverified, self._searched(self._modality))
-        for reference_id in identical:
+        for reference_id in self._identical:
             found = self._alignments.get(reference_id, Alignment({}))
             signals = {**found.signals, IDENTICAL_FILE: 1.0}
             segments = self._all_of_it() or found.segments

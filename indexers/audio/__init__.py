@@ -152,6 +152,10 @@ class AudioModality:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
 
+    def identity(self, query: Sequence[Fingerprint]) -> Alignment | None:  # noqa: ARG002 - the protocol's
+        """None: queries and references are not described alike."""
+        return None
+
 
 def _begun(sounds: Iterator[Sound]) -> list[Sound]:
     """The pieces up to the first that makes more than `_KEPT_SECONDS` of them."""

@@ -116,3 +116,7 @@ class ImageModality:
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work, self._network.scheme)
+
+    def identity(self, query: Sequence[Fingerprint]) -> Alignment | None:
+        """Relate a still picture's hashes to themselves; see `align.identity`."""
+        return align.identity(query)

@@ -131,6 +131,23 @@ def align(
     return replace(place, signals=signals)
 
 
+def identity(query: Sequence[Fingerprint]) -> Alignment | None:
+    """Relate a query to a reference of the same file, as `align` would.
+
+    Returns:
+        None for animations, and where there is more than hashes: of that, references have less.
+    """
+    signals: dict[str, float] = {}
+    for one in query:
+        name, own = _SIGNALS.get(one.scheme.id), np.flatnonzero(one.views == 0)
+        if name is None or len(own) != 1:
+            return None
+        quality = float(one.quality[own[0]])
+        if quality >= TELLING[one.scheme.id]:
+            signals |= {f"{name}_distance": 0.0, f"{name}_quality": quality}
+    return Alignment(signals, regions=(AlignedRegion(WHOLE, WHOLE, TRANSFORMS[0]),))
+
+
 def _place(hashed: Sequence[_Comparison], geometry: Geometry | None, nearest: _Nearest | None) -> Alignment:
     """Where the copy lies, by what can tell best."""
     whole = next((one for one in hashed if one.distance <= CLOSE[one.query.scheme.id]), None)

@@ -85,3 +85,7 @@ class TextModality:
     def align(self, query: Sequence[Fingerprint], work: Sequence[Fingerprint]) -> Alignment | None:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
+
+    def identity(self, query: Sequence[Fingerprint]) -> Alignment | None:  # noqa: ARG002 - the protocol's
+        """None: queries and references are not described alike."""
+        return None

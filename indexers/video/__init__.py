@@ -159,6 +159,10 @@ class VideoModality:
         """Relate two fingerprints; see `align.align`."""
         return align.align(query, work)
 
+    def identity(self, query: Sequence[Fingerprint]) -> Alignment | None:  # noqa: ARG002 - the protocol's
+        """None: queries and references are not described alike."""
+        return None
+
 
 def _looked_at(
     taken: Sequence[Taken], parts: Sequence[Part], few: int, network: Network

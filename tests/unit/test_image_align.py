@@ -1,12 +1,17 @@
-"""Comparing many frames with many others, without holding all their differences at once."""
+"""Aligning pictures by their hashes: many frames, and a picture with itself."""
 
 import tracemalloc
 
 import numpy as np
+import pytest
+from skimage import data
 
 from indexers.fingerprint import Fingerprint
-from indexers.image.align import align
+from indexers.image import hashes
+from indexers.image.align import align, identity
+from indexers.image.decode import Picture
 from indexers.image.hashes import PDQ
+from indexers.modality import Role, Segment
 
 
 def frames(count: int, seed: int) -> Fingerprint:
@@ -35,3 +40,17 @@ def test_memory_is_bounded() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * 1024 * 1024  # all differences at once: 36 MB
+
+
+@pytest.mark.parametrize(
+    "picture", [data.astronaut(), np.full((64, 96, 3), 255, np.uint8)], ids=["it", "blank"]
+)
+def test_a_picture_relates_to_itself_as_its_hashes_do(picture: Picture) -> None:
+    frame = Segment(0.0, 1.0, picture)
+    query = hashes.fingerprint([frame], Role.QUERY)
+    assert identity(query) == align(query, hashes.fingerprint([frame], Role.REFERENCE))
+
+
+def test_an_animation_has_to_be_aligned_with_itself() -> None:
+    turned = [Segment(float(turn), turn + 1.0, np.rot90(data.astronaut(), turn)) for turn in range(2)]
+    assert identity(hashes.fingerprint(turned, Role.QUERY)) is None
