@@ -112,7 +112,8 @@ class Pool:
         self._forks = forks or ForkServer()
         self._owns_forks = forks is None
         self._on_death = on_death
-        self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
+        # The one that was busy last goes first: what it works with is in the processor's caches still.
+        self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.LifoQueue()
         self._waiting = 0
         self._closing = False
         self._reading: set[asyncio.Task[Any]] = set()
