@@ -144,10 +144,10 @@ _AT_ONCE: Final = 1 << 16
 """Samples that are resampled at a time: many frames are tiny."""
 
 
-def decoded(file: BinaryIO) -> Sound:
-    """Decode a sound file as stereo at `RATE`, without packets that cannot be decoded."""
+def decoded(file: BinaryIO, layout: str = "stereo", rate: int = RATE) -> Sound:
+    """Decode a sound file at so many samples a second, without packets that cannot be decoded."""
     with av.open(file, "r", metadata_errors="ignore") as container:
-        resampler, gathered = AudioResampler("fltp", "stereo", RATE), AudioFifo()
+        resampler, gathered = AudioResampler("fltp", layout, rate), AudioFifo()
         frames: list[AudioFrame] = []
         for packet in container.demux(audio=0):
             with suppress(av.error.FFmpegError):

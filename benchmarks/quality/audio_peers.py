@@ -15,13 +15,12 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any, Final, Protocol
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.resampler import AudioResampler
 from scipy.io import wavfile
 
 import copyhound
+from benchmarks.quality.audio_attacks import decoded
 from benchmarks.speed import harness
 from indexers.audio import decode
 from indexers.audio.chromaprint import STEP
@@ -393,13 +392,8 @@ class Olaf:
 
     def _run(self, command: str, path: Path, name: str) -> tuple[str, float]:
         raw = self._folder / "sound.raw"
-        with av.open(str(path), metadata_errors="ignore") as source, raw.open("wb") as out:
-            resampler = AudioResampler(format="flt", layout="mono", rate=self._RATE)
-            for frame in source.decode(audio=0):
-                for piece in resampler.resample(frame):
-                    out.write(piece.to_ndarray().tobytes())
-            for piece in resampler.resample(None):
-                out.write(piece.to_ndarray().tobytes())
+        with path.open("rb") as file:
+            raw.write_bytes(decoded(file, "mono", self._RATE).tobytes())
         before = _children()
         done = subprocess.run(
             ["olaf_core", command, str(raw), name],
