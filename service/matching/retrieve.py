@@ -274,11 +274,11 @@ class _Votes:
                 owner = self._owned.owners[place]
                 yield Candidate(owner.work_id, owner.reference_id, 1.0 / (1.0 + votes), leads=leads)
 
-    def look_up(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def look_up(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
         """Add the votes of some descriptors that follow each other.
 
         Returns:
-            How much each says about a work, (n,), 0..1: less if many works hold it.
+            How much each says about a work, (n,), 0..1: less if many works hold it; None: none says less.
         """
         rows, of_row = _distinct(rows)
         hits = self._find(rows, self._depth)
@@ -293,7 +293,7 @@ class _Votes:
             if self._search.group:
                 first = np.unique(of_row, return_index=True)[1]  # where each of the distinct ones stands
                 self._lead(first[row] // self._search.group, places, worth)
-            return np.ones(len(of_row))
+            return None
         telling = np.ones(len(rows))
         all_known = counts < self._depth
         if self._search.common is not None:
